@@ -1,0 +1,353 @@
+//! The boosting loop.
+
+use super::loss::Loss;
+use super::{GbmOutput, GbmParams};
+use crate::tree::{TreeData, TreeGrower, TreeRules};
+use ochre_core::{Result, Rng, time::now_ms};
+use ochre_model::driver::measure;
+use ochre_model::metrics::Event;
+use ochre_model::params::{Distribution, StoppingMetric};
+use ochre_model::{Category, Fitted, Metrics, Run, ScoringHistory, Training, adapt};
+use ochre_schema::{Cell, Table};
+use ochre_score::{Scorer, Split, TreeEnsemble};
+use rayon::prelude::*;
+
+/// Row scorings that histories may cost beyond the last one when no interval is asked for.
+const HISTORY_BUDGET: usize = 3_000_000;
+const ROWS: usize = 1 << 15;
+
+fn loss_of(params: &GbmParams, category: Category) -> Loss {
+    match params.common.distribution {
+        Distribution::Poisson => Loss::Poisson,
+        Distribution::Gamma => Loss::Gamma,
+        Distribution::Tweedie => Loss::Tweedie(params.common.tweedie_power),
+        _ => match category {
+            Category::Binomial if params.common.distribution != Distribution::Multinomial => Loss::Bernoulli,
+            Category::Binomial | Category::Multinomial => Loss::Multinomial,
+            _ => Loss::Gaussian,
+        },
+    }
+}
+
+/// The name under which metrics are looked up for early stopping.
+fn stopping_metric(params: &GbmParams, category: Category) -> &'static str {
+    match params.common.stopping_metric {
+        StoppingMetric::Auto if category == Category::Regression => "deviance",
+        StoppingMetric::Auto | StoppingMetric::Logloss => "logloss",
+        StoppingMetric::Deviance => "deviance",
+        StoppingMetric::Rmse => "rmse",
+        StoppingMetric::Mse => "mse",
+        StoppingMetric::Mae => "mae",
+        StoppingMetric::Rmsle => "rmsle",
+        StoppingMetric::Auc => "auc",
+        StoppingMetric::Aucpr => "aucpr",
+        StoppingMetric::LiftTopGroup => "lift_top_group",
+        StoppingMetric::Misclassification => "misclassification",
+        StoppingMetric::MeanPerClassError => "mean_per_class_error",
+        _ => "logloss",
+    }
+}
+
+/// Scores at the current number of trees: one row's sums after another.
+struct State<'a> {
+    ensemble: &'a TreeEnsemble,
+    f: &'a [f64],
+    sums: usize,
+}
+
+impl State<'_> {
+    fn predictions(&self) -> Vec<f64> {
+        let width = self.ensemble.width();
+        let mut out = vec![0.0; self.f.len() / self.sums * width];
+        out.par_chunks_mut(ROWS * width).zip(self.f.par_chunks(ROWS * self.sums)).for_each(|(out, f)| {
+            for (o, f) in out.chunks_mut(width).zip(f.chunks(self.sums)) {
+                self.ensemble.finish(f, o);
+            }
+        });
+        out
+    }
+}
+
+pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
+    let (params, train) = (&run.params, &run.train);
+    let category = train.category;
+    let classes = train.classes();
+    let loss = loss_of(params, category);
+    let sums = if loss == Loss::Multinomial { classes } else { 1 };
+    let rows = train.rows;
+    let data = TreeData::new(run.node, &train.columns)?;
+    let _scratch = run.node.ledger.reserve("boosting scores and residuals", (rows * (sums * 12 + 40)) as u64)?;
+
+    let init = loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref());
+    let mut ensemble = TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![] };
+    let start = |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
+    let mut f = start(train.offset.as_deref(), rows);
+    let mut f_valid = run.valid.as_ref().map(|v| start(v.offset.as_deref(), v.data.rows));
+
+    let width = data.columns.len();
+    let t = &params.tree;
+    let per_tree = ((width as f64 * t.col_sample_rate_per_tree) as usize).clamp(1, width);
+    let per_split = ((params.col_sample_rate * t.col_sample_rate_per_tree * width as f64) as usize).clamp(1, width);
+    let rules = TreeRules {
+        max_depth: if t.max_depth == 0 { usize::from(u16::MAX) } else { t.max_depth as usize },
+        min_rows: t.min_rows,
+        nbins: t.nbins as usize,
+        nbins_top_level: t.nbins_top_level as usize,
+        nbins_cats: t.nbins_cats as usize,
+        min_split_improvement: t.min_split_improvement,
+        columns_per_tree: per_tree,
+        columns_per_split: per_split,
+        change_per_level: t.col_sample_rate_change_per_level,
+    };
+    let grower = TreeGrower { data: &data, rules };
+    let mut rng = Rng::new(t.seed);
+    let mut gains = vec![0.0f64; width];
+    let mut history = ScoringHistory::default();
+    let metric = stopping_metric(params, category);
+    let score_every = t.score_tree_interval.max(0) as usize;
+    let score_now = |n: usize, last: usize| {
+        if params.common.score_each_iteration {
+            return true;
+        }
+        if score_every > 0 {
+            return n.is_multiple_of(score_every);
+        }
+        // No interval given: every tree while that is cheap, then ever less often. Depends on sizes alone, so that
+        // early stopping gives the same model on any machine.
+        n * rows * sums <= HISTORY_BUDGET || n >= 2 * last
+    };
+    let mut last_scored = 0;
+    let score = |ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| {
+        let valid = run.valid.as_ref().zip(f_valid).map(|(v, f)| {
+            let p = State { ensemble, f, sums }.predictions();
+            measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.gainslift_bins)
+        });
+        let p = State { ensemble, f, sums }.predictions();
+        let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.gainslift_bins);
+        history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
+    };
+    score(&ensemble, &f, f_valid.as_deref(), 0, &mut history);
+
+    let mut rate = params.learn_rate;
+    let ntrees = t.ntrees as usize;
+    let weights = train.w.as_deref();
+    // Residuals of every class, before any of this iteration's trees is added.
+    let mut z = vec![0f32; rows * sums];
+    for iteration in 0..ntrees {
+        run.job.check()?;
+        if run.job.out_of_time() && iteration > 0 {
+            run.job.warn(format!("max_runtime_secs ended training after {iteration} of {ntrees} trees"));
+            break;
+        }
+        residuals(loss, &train.y, &f, sums, &mut z);
+        let tree_seed = rng.next_i64();
+        let take = (params.sample_rate < 1.0).then(|| sample(rows, params.sample_rate, tree_seed));
+        let mut group = vec![];
+        for k in 0..sums {
+            if loss == Loss::Multinomial && !train.y.iter().enumerate().any(|(i, y)| *y == k as f64 && train.weight(i) > 0.0) {
+                group.push(ochre_score::Tree::default());
+                continue;
+            }
+            let zk: Vec<f32>;
+            let zk = if sums == 1 {
+                &z[..]
+            } else {
+                zk = z.par_iter().skip(k).step_by(sums).copied().collect();
+                &zk
+            };
+            let mut grown = grower.grow(run.job, zk, weights, take.as_deref(), tree_seed)?;
+            for (g, add) in gains.iter_mut().zip(&grown.gains) {
+                // Improvements are single precision in the reference.
+                *g += f64::from(*add as f32);
+            }
+            // One leaf after another, its rows in order: the sums do not depend on threads.
+            let values: Vec<f32> = grown
+                .leaves
+                .par_iter()
+                .map(|leaf| {
+                    let (mut num, mut den) = (0.0, 0.0);
+                    for &r in &grown.index[leaf.start..leaf.end] {
+                        let r = r as usize;
+                        let (n, d) = loss.leaf_terms(train.weight(r), train.y[r], f64::from(zk[r]), f[r * sums + k]);
+                        num += n;
+                        den += d;
+                    }
+                    let mut g = rate * loss.leaf(num, den, classes);
+                    if loss == Loss::Multinomial || g.is_infinite() {
+                        g = g.clamp(-1e4, 1e4);
+                    }
+                    let limit = params.max_abs_leafnode_pred;
+                    if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 }
+                })
+                .collect();
+            for (leaf, v) in grown.leaves.iter().zip(&values) {
+                grown.tree.nodes[leaf.node].value = *v;
+            }
+            add_to_scores(&grown, &values, &data, take.as_deref(), weights, sums, k, &mut f);
+            group.push(grown.tree);
+        }
+        let stalled = group.iter().all(|t| t.nodes.len() <= 1 && t.nodes.first().is_none_or(|n| n.value == 0.0));
+        if let (Some(v), Some(fv)) = (&run.valid, f_valid.as_mut()) {
+            add_validation(&group, v, sums, fv)?;
+        }
+        ensemble.trees.push(group);
+        let n = iteration + 1;
+        run.job.set_progress(n as f64 / ntrees as f64);
+        let deterministic = params.sample_rate >= 1.0 && params.col_sample_rate >= 1.0 && t.col_sample_rate_per_tree >= 1.0;
+        rate *= params.learn_rate_annealing;
+        let done = n == ntrees || (stalled && deterministic) || rate < 1e-6;
+        if done || score_now(n, last_scored) {
+            run.job.set_message(format!("Scored the model with {n} trees."));
+            score(&ensemble, &f, f_valid.as_deref(), n, &mut history);
+            last_scored = n;
+            if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
+                break;
+            }
+        }
+        if done {
+            break;
+        }
+    }
+    let n = ensemble.trees.len();
+    if last_scored != n {
+        score(&ensemble, &f, f_valid.as_deref(), n, &mut history);
+    }
+    let last = history.events.last().expect("scored at least once");
+    let (training, validation) = (last.training.clone(), last.validation.clone());
+    let mut output = GbmOutput { init_f: init, variable_importances: Some(importances(&train.names, &gains)), ..GbmOutput::default() };
+    output.common.model_summary = Some(summary(&ensemble));
+    output.common.scoring_history = Some(history.table(run.started_ms, "Number of Trees", history_columns(category)));
+    Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None })
+}
+
+fn measure_rows(category: Category, p: &[f64], y: &[f64], w: Option<&[f64]>, train: &Training, loss: Loss, bins: i32) -> Metrics {
+    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    measure(category, p, y, w, domain, loss.deviance(), bins)
+}
+
+fn history_columns(category: Category) -> &'static [(&'static str, &'static str)] {
+    match category {
+        Category::Regression => &[("rmse", "RMSE"), ("mae", "MAE"), ("deviance", "Deviance")],
+        Category::Binomial => &[
+            ("rmse", "RMSE"), ("logloss", "LogLoss"), ("auc", "AUC"), ("pr_auc", "pr_auc"), ("lift", "Lift"), ("classification_error", "Classification Error"),
+        ],
+        _ => &[("rmse", "RMSE"), ("logloss", "LogLoss"), ("classification_error", "Classification Error"), ("auc", "AUC"), ("pr_auc", "pr_auc")],
+    }
+}
+
+fn residuals(loss: Loss, y: &[f64], f: &[f64], sums: usize, z: &mut [f32]) {
+    z.par_chunks_mut(ROWS * sums).zip(f.par_chunks(ROWS * sums)).zip(y.par_chunks(ROWS)).for_each(|((z, f), y)| {
+        if loss == Loss::Multinomial {
+            for ((z, f), y) in z.chunks_mut(sums).zip(f.chunks(sums)).zip(y) {
+                let top = f.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let total: f64 = f.iter().map(|v| (v - top).exp()).sum();
+                for (k, (z, f)) in z.iter_mut().zip(f).enumerate() {
+                    let p = f64::from(((f - top).exp() / total) as f32);
+                    *z = (f64::from(*y == k as f64) - p) as f32;
+                }
+            }
+        } else {
+            for ((z, f), y) in z.iter_mut().zip(f).zip(y) {
+                *z = loss.residual(*y, *f) as f32;
+            }
+        }
+    });
+}
+
+/// Rows drawn for a tree: each with its own draw, so that the choice does not depend on the layout.
+fn sample(rows: usize, rate: f64, seed: i64) -> Vec<bool> {
+    (0..rows)
+        .into_par_iter()
+        .map_init(|| Rng::new(0), |rng, i| {
+            rng.set_seed(seed.wrapping_add(i as i64));
+            f64::from(rng.next_f32()) < rate
+        })
+        .collect()
+}
+
+/// Adds a tree's leaves to the scores of all rows; rows that took no part walk the tree.
+fn add_to_scores(
+    grown: &crate::tree::Grown, values: &[f32], data: &TreeData, take: Option<&[bool]>, w: Option<&[f64]>, sums: usize, k: usize, f: &mut [f64],
+) {
+    let mut delta = vec![f32::NAN; data.rows];
+    for (leaf, v) in grown.leaves.iter().zip(values) {
+        for &r in &grown.index[leaf.start..leaf.end] {
+            delta[r as usize] = *v;
+        }
+    }
+    let partial = take.is_some() || w.is_some();
+    f.par_chunks_mut(ROWS * sums).zip(delta.par_chunks(ROWS)).enumerate().for_each(|(c, (f, delta))| {
+        for (i, (f, d)) in f.chunks_mut(sums).zip(delta).enumerate() {
+            let d = if partial && d.is_nan() { walk(&grown.tree, data, c * ROWS + i) } else { *d };
+            f[k] += f64::from(d);
+        }
+    });
+}
+
+fn walk(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> f32 {
+    let mut node = &tree.nodes[0];
+    loop {
+        let v = data.columns[node.column as usize].value(row);
+        let right = match &node.split {
+            Split::Leaf => return node.value,
+            Split::Missing => v.is_nan(),
+            _ if v.is_nan() => !node.missing_left,
+            Split::Less(t) => v >= f64::from(*t),
+            Split::Set { offset, bits } if v >= f64::from(*offset) => bits.get(v as usize - *offset as usize).copied().unwrap_or(!node.missing_left),
+            Split::Set { .. } => !node.missing_left,
+        };
+        node = &tree.nodes[if right { node.right } else { node.left } as usize];
+    }
+}
+
+fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, sums: usize, f: &mut [f64]) -> Result<()> {
+    let size = ochre_core::CHUNK_ROWS;
+    f.par_chunks_mut(size * sums).enumerate().try_for_each(|(c, f)| {
+        let n = f.len() / sums;
+        let columns = v.data.sources.iter().map(|s: &adapt::Source| s.chunk(c, n)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+            for (i, f) in f.chunks_mut(sums).enumerate() {
+                f[k] += f64::from(tree.leaf(&views, i).value);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Importances: the decrease of squared error by column, largest first.
+fn importances(names: &[String], gains: &[f64]) -> Table {
+    let gains: Vec<f64> = gains.iter().map(|g| f64::from(*g as f32)).collect();
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|a, b| gains[*b].total_cmp(&gains[*a]));
+    let (top, sum) = (gains.iter().copied().fold(0.0, f64::max), gains.iter().sum::<f64>());
+    let share = |v: f64, of: f64| if of > 0.0 { v / of } else { 0.0 };
+    let column = |f: &dyn Fn(f64) -> f64| order.iter().map(|&i| Cell::Double(f(gains[i]))).collect();
+    Table::new("Variable Importances", "")
+        .column("Variable", "string", "%s", order.iter().map(|&i| Cell::Text(names[i].clone())).collect())
+        .column("Relative Importance", "double", "%5f", column(&|v| v))
+        .column("Scaled Importance", "double", "%5f", column(&|v| share(v, top)))
+        .column("Percentage", "double", "%5f", column(&|v| share(v, sum)))
+}
+
+fn summary(ensemble: &TreeEnsemble) -> Table {
+    let trees: Vec<&ochre_score::Tree> = ensemble.trees.iter().flatten().filter(|t| !t.nodes.is_empty()).collect();
+    let depths: Vec<usize> = trees.iter().map(|t| t.depth()).collect();
+    let leaves: Vec<usize> = trees.iter().map(|t| t.leaves()).collect();
+    let mean = |v: &[usize]| v.iter().sum::<usize>() as f64 / v.len().max(1) as f64;
+    let bytes: usize = trees.iter().map(|t| t.nodes.iter().map(|n| 28 + if let Split::Set { bits, .. } = &n.split { bits.len() / 8 } else { 0 }).sum::<usize>()).sum();
+    let long = |v: usize| vec![Cell::from(v)];
+    let low = |v: &[usize]| v.iter().copied().min().unwrap_or(0);
+    let high = |v: &[usize]| v.iter().copied().max().unwrap_or(0);
+    Table::new("Model Summary", "")
+        .row_labels(vec!["".into()])
+        .column("Number of Trees", "long", "%d", long(ensemble.trees.len()))
+        .column("Number of Internal Trees", "long", "%d", long(trees.len()))
+        .column("Model Size in Bytes", "long", "%d", long(bytes))
+        .named("min_depth", "Min. Depth", "long", "%d", long(low(&depths)))
+        .named("max_depth", "Max. Depth", "long", "%d", long(high(&depths)))
+        .column("Mean Depth", "double", "%.5f", vec![Cell::Double(mean(&depths))])
+        .named("min_leaves", "Min. Leaves", "long", "%d", long(low(&leaves)))
+        .named("max_leaves", "Max. Leaves", "long", "%d", long(high(&leaves)))
+        .column("Mean Leaves", "double", "%.5f", vec![Cell::Double(mean(&leaves))])
+}

@@ -1,0 +1,107 @@
+//! Gradient boosting machine (Friedman 2001, "Greedy function approximation"): trees fitted to the gradient of a loss,
+//! each leaf set to the step that decreases the loss.
+//!
+//! Initial values, gradients and leaf estimates are one row per distribution in `loss.rs`. Numbers follow the
+//! reference: residuals and leaves are single precision, sums are not. Distribution: trees grow on one node's threads;
+//! counts are exact in fixed point, so any layout gives the same tree.
+
+mod fit;
+mod loss;
+mod output;
+mod params;
+#[cfg(test)]
+mod tests;
+
+use ochre_core::Result;
+use ochre_model::params::{CommonParams, Distribution, HistogramType};
+use ochre_model::wire::ModelOutput;
+use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
+use ochre_schema::Notes;
+pub use output::GbmOutput;
+pub use params::GbmParams;
+
+pub struct Gbm;
+
+impl Algorithm for Gbm {
+    const INFO: AlgorithmInfo = AlgorithmInfo {
+        name: "gbm",
+        full_name: "Gradient Boosting Machine",
+        stem: "GBM",
+        categories: &[Category::Regression, Category::Binomial, Category::Multinomial],
+        supervised: true,
+        builder_schema: "GBMV3",
+        builder_superclass: "SharedTreeV3",
+        parameters_type: "GBMParameters",
+        model_schema: "GBMModelV3",
+        model_superclass: "SharedTreeModelV3",
+        model_type: "GBMModel",
+        output_type: "GBMOutput",
+    };
+    type Params = GbmParams;
+    type Output = GbmOutput;
+
+    fn common(params: &GbmParams) -> &CommonParams {
+        &params.common
+    }
+    fn common_mut(params: &mut GbmParams) -> &mut CommonParams {
+        &mut params.common
+    }
+    fn seed_mut(params: &mut GbmParams) -> &mut i64 {
+        &mut params.tree.seed
+    }
+    fn output_common(output: &mut GbmOutput) -> &mut ModelOutput {
+        &mut output.common
+    }
+
+    fn check(params: &GbmParams, shape: &Shape<'_>, notes: &mut Notes) {
+        use Distribution::*;
+        let tree = &params.tree;
+        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive) {
+            notes.error("_histogram_type", format!("histogram_type {} is not supported by this version of ochre; use AUTO or UniformAdaptive", tree.histogram_type.name()));
+        }
+        if shape.weighted_rows < 2.0 * tree.min_rows {
+            notes.error(
+                "_min_rows",
+                format!("The dataset size is too small to split for min_rows={}: must have at least {} (weighted) rows, but have only {}.", tree.min_rows, 2.0 * tree.min_rows, shape.weighted_rows),
+            );
+        }
+        let Some(category) = shape.category else { return };
+        let d = params.common.distribution;
+        match d {
+            Laplace | Quantile | Huber | Custom | Ordinal => {
+                notes.error("_distribution", format!("distribution {} is not supported by this version of ochre", d.name()));
+            }
+            Bernoulli | Quasibinomial if category != Category::Binomial => {
+                notes.error("_distribution", "Binomial requires the response to be a 2-class categorical");
+            }
+            Multinomial if category == Category::Regression => {
+                notes.error("_distribution", "Multinomial requires an categorical response");
+            }
+            Gaussian | Poisson | Gamma | Tweedie if category != Category::Regression => {
+                notes.error("_distribution", format!("{} requires the response to be numeric", d.name()));
+            }
+            _ => {}
+        }
+        if let Some(r) = shape.response.and_then(|c| c.rollup().ok()) {
+            if matches!(d, Poisson | Tweedie) && r.min < 0.0 {
+                notes.error("_response_column", format!("Response must be non-negative for {} distribution, but its smallest value is {}.", d.name(), r.min));
+            }
+            if d == Gamma && r.min <= 0.0 {
+                notes.error("_response_column", format!("Response must be positive for Gamma distribution, but its smallest value is {}.", r.min));
+            }
+        }
+        if params.common.offset_column.is_some() && (d == Multinomial || (d == Auto && category == Category::Multinomial)) {
+            notes.error("_offset_column", "Offset is not supported for multinomial distribution.");
+        }
+        if params.common.categorical_encoding != Default::default() {
+            let name = params.common.categorical_encoding.name();
+            if name != "Enum" {
+                notes.error("_categorical_encoding", format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"));
+            }
+        }
+    }
+
+    fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
+        fit::fit(run)
+    }
+}

@@ -1,0 +1,120 @@
+//! The design matrix: which coefficient stands for which level or number.
+
+use ochre_core::Result;
+use ochre_model::Training;
+use serde::{Deserialize, Serialize};
+
+/// Expanded predictors, categorical first. Coefficients: levels in order, then numbers, then the intercept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Design {
+    /// Predictor (in the training data) of each place.
+    pub order: Vec<usize>,
+    /// Number of levels of each categorical place.
+    pub levels: Vec<usize>,
+    /// First coefficient of each categorical place.
+    pub offsets: Vec<usize>,
+    /// Level that stands for missing values, per categorical place.
+    pub modes: Vec<usize>,
+    pub means: Vec<f64>,
+    /// 1 / standard deviation, or 1 without standardization.
+    pub mults: Vec<f64>,
+    /// Are the means taken away?
+    pub centered: bool,
+    pub intercept: bool,
+}
+
+impl Design {
+    pub fn new(train: &Training, standardize: bool, intercept: bool) -> Result<Design> {
+        let mut cats: Vec<usize> = (0..train.columns.len()).filter(|&i| train.columns[i].is_enum()).collect();
+        let count = |i: usize| train.columns[i].domain().map_or(0, |d| d.len());
+        cats.sort_by_key(|&i| std::cmp::Reverse(count(i)));
+        let nums: Vec<usize> = (0..train.columns.len()).filter(|&i| !train.columns[i].is_enum()).collect();
+        let levels: Vec<usize> = cats.iter().map(|&i| count(i)).collect();
+        let mut offsets = vec![0];
+        for l in &levels {
+            offsets.push(offsets[offsets.len() - 1] + l.saturating_sub(1));
+        }
+        let mut modes = vec![];
+        for &i in &cats {
+            let mut counts = vec![0.0; count(i).max(1)];
+            for (row, v) in train.columns[i].to_f64()?.iter().enumerate() {
+                if !v.is_nan() {
+                    counts[*v as usize] += train.weight(row);
+                }
+            }
+            modes.push(ochre_model::metrics::argmax(&counts));
+        }
+        let (mut means, mut mults) = (vec![], vec![]);
+        for &i in &nums {
+            let (mean, sigma) = moments(&train.columns[i].to_f64()?, train);
+            means.push(mean);
+            mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });
+        }
+        let order = cats.into_iter().chain(nums).collect();
+        Ok(Design { order, levels, offsets, modes, means, mults, centered: standardize && intercept, intercept })
+    }
+
+    /// Number of coefficients, intercept included (its place is kept when there is none).
+    pub fn len(&self) -> usize {
+        self.offsets[self.levels.len()] + self.means.len() + 1
+    }
+
+    pub fn names(&self, train: &Training) -> Vec<String> {
+        let mut out = vec![];
+        for (c, &i) in self.order.iter().enumerate() {
+            match train.columns[i].domain().filter(|_| c < self.levels.len()) {
+                Some(d) => out.extend(d.iter().skip(1).map(|l| format!("{}.{l}", train.names[i]))),
+                None => out.push(train.names[i].clone()),
+            }
+        }
+        out
+    }
+
+    /// Coefficients on the original scale.
+    pub fn original(&self, beta: &[f64]) -> Vec<f64> {
+        let mut out = beta.to_vec();
+        let at = self.offsets[self.levels.len()];
+        let last = out.len() - 1;
+        for (i, (mean, mult)) in self.means.iter().zip(&self.mults).enumerate() {
+            out[at + i] = beta[at + i] * mult;
+            if self.centered {
+                out[last] -= out[at + i] * mean;
+            }
+        }
+        out
+    }
+
+    /// The non-zero entries of one row: (coefficient, value), intercept last.
+    #[inline]
+    pub fn row(&self, columns: &[&[f64]], r: usize, out: &mut Vec<(usize, f64)>) {
+        out.clear();
+        for (c, &levels) in self.levels.iter().enumerate() {
+            let v = columns[c][r];
+            let code = if v.is_nan() || v as usize >= levels { self.modes[c] } else { v as usize };
+            if code > 0 {
+                out.push((self.offsets[c] + code - 1, 1.0));
+            }
+        }
+        let at = self.offsets[self.levels.len()];
+        for (i, (mean, mult)) in self.means.iter().zip(&self.mults).enumerate() {
+            let v = columns[self.levels.len() + i][r];
+            let v = if v.is_nan() { *mean } else { v };
+            out.push((at + i, (if self.centered { v - mean } else { v }) * mult));
+        }
+        if self.intercept {
+            out.push((at + self.means.len(), 1.0));
+        }
+    }
+}
+
+/// Weighted mean and sample standard deviation over present values.
+pub fn moments(values: &[f64], train: &Training) -> (f64, f64) {
+    let (mut n, mut sum) = (0.0, 0.0);
+    for (i, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+        n += train.weight(i);
+        sum += train.weight(i) * v;
+    }
+    let mean = sum / n;
+    let m2: f64 = values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(i, v)| train.weight(i) * (v - mean) * (v - mean)).sum();
+    (mean, (m2 / (n - 1.0)).sqrt())
+}

@@ -1,0 +1,253 @@
+//! Seeding and Lloyd's iterations.
+
+use super::params::{Init, KMeansParams};
+use super::passes::AssignPass;
+use super::output::KMeansOutput;
+use ochre_core::{Error, Frame, Result, Rng, time};
+use ochre_model::metrics::{Kind, argmax};
+use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
+use ochre_schema::{Cell, Table};
+use ochre_score::{KMeansScorer, Scorer};
+
+/// Converged when fewer than this share of the rows changes its cluster.
+const REASSIGNED: f64 = 1e-4;
+const SEEDING_ROUNDS: usize = 5;
+
+struct Step {
+    at_ms: i64,
+    reassigned: f64,
+    within: f64,
+}
+
+pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
+    let run = &*run;
+    let (params, train) = (&run.params, &run.train);
+    // Categorical predictors first.
+    let mut order: Vec<usize> = (0..train.columns.len()).collect();
+    order.sort_by_key(|&i| !train.columns[i].is_enum());
+    let cats = order.iter().filter(|&&i| train.columns[i].is_enum()).count();
+    let levels: Vec<usize> = order[..cats].iter().map(|&i| train.columns[i].domain().map_or(0, |d| d.len())).collect();
+    let (mut fills, mut means, mut mults) = (vec![], vec![], vec![]);
+    for (place, &i) in order.iter().enumerate() {
+        let column = &train.columns[i];
+        if place < cats {
+            let mut counts = vec![0.0; levels[place]];
+            column.to_f64()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1.0);
+            fills.push(argmax(&counts) as f64);
+            means.push(0.0);
+            mults.push(1.0);
+            continue;
+        }
+        let r = column.rollup()?;
+        fills.push(r.mean);
+        means.push(if params.standardize { r.mean } else { 0.0 });
+        mults.push(if params.standardize && r.sigma > 0.0 { 1.0 / r.sigma } else { 1.0 });
+    }
+    let frame = Frame::new(
+        order.iter().map(|&i| train.names[i].clone()).collect(),
+        order.iter().map(|&i| train.columns[i].clone()).collect(),
+    )?;
+    let mut scorer = KMeansScorer { categorical: cats, fills, means, mults, centers: vec![] };
+    let wanted = params.k as usize;
+    scorer.centers = match &params.user_points {
+        Some(key) => user_centers(run, &frame, &scorer, key.0.as_str(), wanted)?,
+        None => seed_centers(run, &frame, &scorer, params, wanted)?,
+    };
+    let all: Vec<usize> = (0..frame.width()).collect();
+    let rows = train.rows;
+    let started = time::now_ms();
+    let mut steps = vec![Step { at_ms: started, reassigned: f64::NAN, within: f64::NAN }];
+    let mut assigned: Vec<u32> = vec![];
+    let mut iterations = 0;
+    while iterations < params.max_iterations as usize {
+        run.job.check()?;
+        if run.job.out_of_time() && iterations > 0 {
+            run.job.warn(format!("max_runtime_secs ended training after {iterations} iterations"));
+            break;
+        }
+        let sums = run.node.runner.run(run.job, &frame, &all, &AssignPass { centers: scorer.clone(), levels: levels.clone() })?;
+        let reassigned =
+            if assigned.is_empty() { rows } else { assigned.iter().zip(&sums.assigned).filter(|(a, b)| a != b).count() };
+        for (c, center) in scorer.centers.iter_mut().enumerate() {
+            if sums.rows[c] > 0.0 {
+                for (j, n) in sums.counts[c].iter().enumerate() {
+                    center[j] = argmax(n) as f64;
+                }
+                for (slot, s) in center[cats..].iter_mut().zip(&sums.sums[c]) {
+                    *slot = s / sums.rows[c];
+                }
+            }
+        }
+        // An empty cluster gets the row that is worst served.
+        if let Some(empty) = sums.rows.iter().position(|n| *n == 0.0) {
+            scorer.centers[empty] = point_at(&frame, &scorer, sums.worst.1)?;
+        }
+        assigned = sums.assigned;
+        iterations += 1;
+        steps.push(Step { at_ms: time::now_ms(), reassigned: reassigned as f64, within: sums.within });
+        run.job.set_progress(iterations as f64 / f64::from(params.max_iterations));
+        if (reassigned as f64) < (rows as f64 * REASSIGNED).max(1.0) {
+            break;
+        }
+    }
+    let predictors = train.predictors();
+    let ordered: Vec<_> = order.iter().map(|&i| predictors[i].clone()).collect();
+    let training = cluster_metrics(&scorer, &adapt::adapt(&frame, &ordered)?)?;
+    let validation = match &params.common.validation_frame {
+        Some(key) => {
+            let valid = run.node.store.frame(&key.0)?;
+            Some(cluster_metrics(&scorer, &adapt::adapt(&valid, &ordered)?)?)
+        }
+        None => None,
+    };
+    let Kind::Clustering(c) = &training.kind else { unreachable!("clusters were measured") };
+    let k = scorer.centers.len();
+    let one = |v: Cell| vec![v];
+    let mut output = KMeansOutput::default();
+    output.common.model_summary = Some(
+        Table::new("Model Summary", "")
+            .row_labels(vec!["".into()])
+            .column("Number of Rows", "long", "%d", one(rows.into()))
+            .column("Number of Clusters", "long", "%d", one(k.into()))
+            .column("Number of Categorical Columns", "long", "%d", one(cats.into()))
+            .column("Number of Iterations", "long", "%d", one(iterations.into()))
+            .column("Within Cluster Sum of Squares", "double", "%.5f", one(c.tot_withinss.into()))
+            .column("Total Sum of Squares", "double", "%.5f", one(c.totss.into()))
+            .column("Between Cluster Sum of Squares", "double", "%.5f", one((c.totss - c.tot_withinss).into())),
+    );
+    output.common.scoring_history = Some(
+        Table::new("Scoring History", "")
+            .row_labels(vec!["".into(); steps.len()])
+            .column("Timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
+            .column("Duration", "string", "%s", steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect())
+            .column("Iterations", "long", "%d", (0..steps.len()).map(Cell::from).collect())
+            .column("Number of Reassigned Observations", "long", "%d", steps.iter().map(|s| Cell::Double(s.reassigned)).collect())
+            .column("Within Cluster Sum Of Squares", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.within)).collect()),
+    );
+    let centers = |name: &str, standardized: bool| {
+        let mut t = Table::new(name, "").column("Centroid", "string", "%s", (1..=k).map(|i| Cell::Text(i.to_string())).collect());
+        for (j, n) in frame.names().iter().enumerate() {
+            let values: Vec<f64> = scorer.centers.iter().map(|c| if standardized || j < cats { c[j] } else { c[j] / scorer.mults[j] + scorer.means[j] }).collect();
+            t = match frame.column(j).domain() {
+                Some(d) => t.named(n, n, "string", "%s", values.iter().map(|v| Cell::Text(d[*v as usize].clone())).collect()),
+                None => t.named(n, n, "double", "%f", values.into_iter().map(Cell::Double).collect()),
+            };
+        }
+        t
+    };
+    output.centers = Some(centers("Cluster Means", false));
+    output.centers_std = params.standardize.then(|| centers("Standardized Cluster Means", true));
+    Ok(Fitted { output, scorer: Scorer::KMeans(scorer), deviance: Deviance::Gaussian, training, validation, order: Some(order) })
+}
+
+/// One row on the standardized scale.
+fn point_at(frame: &Frame, scorer: &KMeansScorer, row: usize) -> Result<Vec<f64>> {
+    let values = frame.columns().iter().map(|c| c.value(row)).collect::<Result<Vec<_>>>()?;
+    let columns: Vec<&[f64]> = values.iter().map(std::slice::from_ref).collect();
+    let mut point = vec![0.0; values.len()];
+    scorer.point(&columns, 0, &mut point);
+    Ok(point)
+}
+
+fn user_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScorer, key: &str, k: usize) -> Result<Vec<Vec<f64>>> {
+    let points = run.node.store.frame(key)?;
+    if points.rows() != k {
+        return Err(Error::invalid(format!("user_points '{key}' has {} rows where k is {k}: give one row per cluster", points.rows())));
+    }
+    if points.width() != frame.width() {
+        return Err(Error::invalid(format!("user_points '{key}' has {} columns where the model has {}: give one per predictor", points.width(), frame.width())));
+    }
+    // By name when the names are there, by place otherwise.
+    let by_name: Option<Vec<usize>> = frame.names().iter().map(|n| points.find(n)).collect();
+    let places = by_name.unwrap_or_else(|| {
+        let train = &run.train.names;
+        frame.names().iter().map(|n| train.iter().position(|t| t == n).expect("a predictor")).collect()
+    });
+    let wanted: Vec<_> = run.train.predictors();
+    let mut columns = vec![];
+    for (n, &place) in frame.names().iter().zip(&places) {
+        let p = wanted.iter().find(|p| p.name == *n).expect("a predictor");
+        let one = Frame::new(vec![n.clone()], vec![points.column(place).clone()])?;
+        columns.push(adapt::source(&one, p, &mut vec![])?.all(k)?);
+    }
+    let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    Ok((0..k)
+        .map(|r| {
+            let mut point = vec![0.0; views.len()];
+            scorer.point(&views, r, &mut point);
+            point
+        })
+        .collect())
+}
+
+fn seed_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScorer, params: &KMeansParams, k: usize) -> Result<Vec<Vec<f64>>> {
+    let rows = frame.rows();
+    let mut rng = Rng::new(params.seed.wrapping_sub(1));
+    if params.init == Init::Random {
+        let mut chosen: Vec<usize> = vec![];
+        while chosen.len() < k {
+            let r = rng.below(rows as u32) as usize;
+            if !chosen.contains(&r) {
+                chosen.push(r);
+            }
+        }
+        return chosen.into_iter().map(|r| point_at(frame, scorer, r)).collect();
+    }
+    // Oversample: rounds of drawing rows with probability 3k times their share of the squared distance.
+    let columns = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+    let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let mut point = vec![0.0; views.len()];
+    let mut candidates = vec![point_at(frame, scorer, rng.below(rows as u32) as usize)?];
+    let mut distance: Vec<f64> = vec![f64::INFINITY; rows];
+    let mut fresh = candidates.clone();
+    for round in 0..SEEDING_ROUNDS {
+        run.job.check()?;
+        let mut total = 0.0;
+        for (r, d) in distance.iter_mut().enumerate() {
+            scorer.point(&views, r, &mut point);
+            for c in &fresh {
+                *d = d.min(scorer.distance(c, &point));
+            }
+            total += *d;
+        }
+        if total == 0.0 {
+            break;
+        }
+        fresh.clear();
+        let mut draw = Rng::new(0);
+        let base = params.seed.wrapping_add(1000 * (round as i64 + 1));
+        for (r, d) in distance.iter().enumerate() {
+            draw.set_seed(base.wrapping_mul(31).wrapping_add(r as i64));
+            if 3.0 * k as f64 * d > draw.next_f64() * total {
+                scorer.point(&views, r, &mut point);
+                fresh.push(point.clone());
+            }
+        }
+        candidates.extend(fresh.iter().cloned());
+    }
+    // Recluster the candidates: the first, then by distance (or the furthest) until there are k.
+    let mut centers = vec![candidates[0].clone()];
+    let mut left: Vec<f64> = candidates.iter().map(|c| scorer.distance(&centers[0], c)).collect();
+    while centers.len() < k {
+        let total: f64 = left.iter().sum();
+        let pick = if total == 0.0 {
+            // Fewer distinct candidates than clusters: any row will do.
+            centers.push(point_at(frame, scorer, rng.below(rows as u32) as usize)?);
+            continue;
+        } else if params.init == Init::Furthest {
+            argmax(&left)
+        } else {
+            let mut at = rng.next_f64() * total;
+            left.iter().position(|d| {
+                at -= d;
+                at <= 0.0
+            }).unwrap_or(left.len() - 1)
+        };
+        let c = candidates[pick].clone();
+        for (d, x) in left.iter_mut().zip(&candidates) {
+            *d = d.min(scorer.distance(&c, x));
+        }
+        centers.push(c);
+    }
+    Ok(centers)
+}

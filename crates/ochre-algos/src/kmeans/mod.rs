@@ -1,0 +1,76 @@
+//! K-means (Lloyd 1982) with k-means|| seeding (Bahmani et al. 2012, "Scalable k-means++").
+//!
+//! Numbers are standardized, categories count 0 or 1, missing values are filled with the mean or mode. Each iteration is
+//! one pass (`AssignPass`). Departure from the reference: its seeding draws depend on how rows lie in chunks; ochre
+//! draws by row number, so seeded centres do not depend on the layout. From user points the two agree.
+
+mod fit;
+mod output;
+mod params;
+pub mod passes;
+
+use ochre_core::Result;
+use ochre_model::params::CommonParams;
+use ochre_model::wire::ModelOutput;
+use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
+use ochre_schema::Notes;
+pub use output::KMeansOutput;
+use params::Init;
+pub use params::KMeansParams;
+
+pub struct KMeans;
+
+impl Algorithm for KMeans {
+    const INFO: AlgorithmInfo = AlgorithmInfo {
+        name: "kmeans",
+        full_name: "K-means",
+        stem: "KMeans",
+        categories: &[Category::Clustering],
+        supervised: false,
+        builder_schema: "KMeansV3",
+        builder_superclass: "ClusteringModelBuilderSchema",
+        parameters_type: "KMeansParameters",
+        model_schema: "KMeansModelV3",
+        model_superclass: "ModelSchemaV3",
+        model_type: "KMeansModel",
+        output_type: "KMeansOutput",
+    };
+    type Params = KMeansParams;
+    type Output = KMeansOutput;
+
+    fn common(params: &KMeansParams) -> &CommonParams {
+        &params.common
+    }
+    fn common_mut(params: &mut KMeansParams) -> &mut CommonParams {
+        &mut params.common
+    }
+    fn seed_mut(params: &mut KMeansParams) -> &mut i64 {
+        &mut params.seed
+    }
+    fn output_common(output: &mut KMeansOutput) -> &mut ModelOutput {
+        &mut output.common
+    }
+
+    fn check(params: &KMeansParams, shape: &Shape<'_>, notes: &mut Notes) {
+        if params.max_iterations < 0 || params.max_iterations > 1_000_000 {
+            notes.error("_max_iterations", format!("max_iterations must be between 0 and 1e6, but is {}", params.max_iterations));
+        }
+        if params.k as usize > shape.rows && params.user_points.is_none() {
+            notes.error("_k", format!("k = {} is larger than the number of rows, {}", params.k, shape.rows));
+        }
+        if params.user_points.is_some() && params.init != Init::User && params.init != Init::Furthest {
+            notes.warn("_init", "user_points are given, so init is taken as User");
+        }
+        if params.init == Init::User && params.user_points.is_none() {
+            notes.error("_init", "Must specify user_points when init is User");
+        }
+        let encoding = params.common.categorical_encoding;
+        if encoding != Default::default() && encoding.name() != "Enum" {
+            notes.error("_categorical_encoding", format!("categorical_encoding {} is not supported by this version of ochre; use AUTO or Enum", encoding.name()));
+        }
+    }
+
+    fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
+        fit::fit(run)
+    }
+}

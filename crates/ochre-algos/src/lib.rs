@@ -1,0 +1,21 @@
+//! The learning algorithms, one room each, and the workshops they share.
+//!
+//! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
+//! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`).
+
+pub mod gbm;
+pub mod glm;
+pub mod kmeans;
+mod linalg;
+mod tree;
+
+use ochre_model::{Builder, Row};
+
+/// Every algorithm, in the order the API lists them.
+pub const ALGORITHMS: &[&dyn Builder] = &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<gbm::Gbm>::new()];
+
+/// Every pass that can be sent to a node, by name.
+pub const TASKS: &[&str] = &[
+    <glm::passes::GramPass as ochre_core::MapReduce>::NAME,
+    <kmeans::passes::AssignPass as ochre_core::MapReduce>::NAME,
+];

@@ -1,0 +1,132 @@
+//! Columns as the grower reads them: codes of their distinct values, or plain numbers when there are too many.
+
+use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result};
+use rayon::prelude::*;
+
+/// Columns with more distinct values than this are binned value by value.
+const CODED_MAX: usize = 4096;
+
+pub enum Values {
+    /// Codes into `distinct`; the code `distinct.len()` means missing.
+    Coded { codes: Vec<u16>, distinct: Vec<f64> },
+    Plain(Vec<f64>),
+}
+
+pub struct TreeColumn {
+    pub values: Values,
+    /// 0: real, 1: whole numbers, 2: categories.
+    pub level: u8,
+    pub levels: usize,
+    pub min: f64,
+    pub max: f64,
+    pub has_missing: bool,
+    pub constant: bool,
+}
+
+impl TreeColumn {
+    #[inline]
+    pub fn value(&self, row: usize) -> f64 {
+        match &self.values {
+            Values::Coded { codes, distinct } => distinct.get(codes[row] as usize).copied().unwrap_or(f64::NAN),
+            Values::Plain(v) => v[row],
+        }
+    }
+}
+
+/// Training columns, and the memory they were given.
+pub struct TreeData {
+    pub columns: Vec<TreeColumn>,
+    pub rows: usize,
+    _held: Reservation,
+}
+
+impl TreeData {
+    pub fn new(node: &Node, columns: &[Column]) -> Result<TreeData> {
+        let rows = columns.first().map_or(0, Column::rows);
+        // Codes take 2 bytes a value, plain numbers 8; scratch rows (index, residual) about 32 more.
+        let needed = columns.len() * rows * 8 + rows * 48;
+        let mut held = node.ledger.reserve(&format!("training trees on {rows} rows and {} columns", columns.len()), needed as u64)?;
+        let built = columns.par_iter().map(column).collect::<Result<Vec<_>>>()?;
+        let used: usize = built.iter().map(|c| rows * if matches!(c.values, Values::Plain(_)) { 8 } else { 2 }).sum();
+        held.shrink((used + rows * 48) as u64);
+        Ok(TreeData { columns: built, rows, _held: held })
+    }
+}
+
+fn column(c: &Column) -> Result<TreeColumn> {
+    let r = c.rollup()?;
+    let levels = c.domain().map_or(0, |d| d.len());
+    let level = if c.is_enum() { 2 } else { u8::from(r.whole) };
+    let constant = r.is_constant();
+    let coded_enum = c.is_enum() && levels <= CODED_MAX;
+    let values = if coded_enum {
+        let distinct: Vec<f64> = (0..levels).map(|i| i as f64).collect();
+        let codes = map_codes(c, |v| if v.is_nan() { levels as u16 } else { v as u16 })?;
+        Values::Coded { codes, distinct }
+    } else {
+        match distinct_values(c)? {
+            Some(distinct) => {
+                let n = distinct.len() as u16;
+                let whole = r.whole && r.max - r.min < 65_536.0;
+                // Whole numbers in a short range are looked up, others searched for.
+                let table: Vec<u16> = if whole {
+                    let mut t = vec![n; (r.max - r.min) as usize + 1];
+                    for (i, v) in distinct.iter().enumerate() {
+                        t[(v - r.min) as usize] = i as u16;
+                    }
+                    t
+                } else {
+                    vec![]
+                };
+                let low = r.min;
+                let codes = map_codes(c, |v| {
+                    if v.is_nan() {
+                        n
+                    } else if whole {
+                        table[(v - low) as usize]
+                    } else {
+                        distinct.binary_search_by(|d| d.total_cmp(&(v + 0.0))).map_or(n, |i| i as u16)
+                    }
+                })?;
+                Values::Coded { codes, distinct }
+            }
+            None => Values::Plain(c.to_f64()?),
+        }
+    };
+    Ok(TreeColumn { values, level, levels, min: r.min, max: r.max, has_missing: r.missing > 0, constant })
+}
+
+fn map_codes(c: &Column, code: impl Fn(f64) -> u16 + Sync) -> Result<Vec<u16>> {
+    let mut out = vec![0u16; c.rows()];
+    out.par_chunks_mut(CHUNK_ROWS).zip(c.chunks().par_iter()).try_for_each(|(slot, chunk)| {
+        let data = chunk.data()?;
+        for (s, v) in slot.iter_mut().zip(ochre_core::f64s(&data).iter()) {
+            *s = code(*v);
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(out)
+}
+
+/// The distinct values in order, unless there are too many.
+fn distinct_values(c: &Column) -> Result<Option<Vec<f64>>> {
+    let mut seen: std::collections::HashSet<u64> = std::collections::HashSet::new();
+    for chunk in c.chunks() {
+        let data = chunk.data()?;
+        let mut values = ochre_core::f64s(&data).into_owned();
+        values.retain(|v| !v.is_nan());
+        values.sort_unstable_by(f64::total_cmp);
+        values.dedup();
+        if values.len() > CODED_MAX {
+            return Ok(None);
+        }
+        // Adding 0 turns -0 into 0, which is the same value.
+        seen.extend(values.iter().map(|v| (v + 0.0).to_bits()));
+        if seen.len() > CODED_MAX {
+            return Ok(None);
+        }
+    }
+    let mut out: Vec<f64> = seen.into_iter().map(f64::from_bits).collect();
+    out.sort_unstable_by(f64::total_cmp);
+    Ok(Some(out))
+}

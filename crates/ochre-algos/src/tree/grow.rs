@@ -1,0 +1,747 @@
+//! Growing one tree, level by level.
+
+use super::data::{TreeColumn, TreeData, Values};
+use ochre_core::{Job, Result, Rng};
+use ochre_score::{Node, Split, Tree};
+use rayon::prelude::*;
+
+/// What decides about splits.
+#[derive(Clone, Debug)]
+pub struct TreeRules {
+    pub max_depth: usize,
+    pub min_rows: f64,
+    pub nbins: usize,
+    pub nbins_top_level: usize,
+    pub nbins_cats: usize,
+    pub min_split_improvement: f64,
+    /// Columns drawn for a tree and for each split.
+    pub columns_per_tree: usize,
+    pub columns_per_split: usize,
+    /// Factor on the columns per split from level to level.
+    pub change_per_level: f64,
+}
+
+/// The equal-width bins of a column at a node: `bins` of them over [min, max_exclusive).
+#[derive(Clone, Copy, Debug)]
+struct Bins {
+    bins: usize,
+    min: f64,
+    max_ex: f64,
+    step: f64,
+}
+
+impl Bins {
+    fn new(nbins: usize, rules: &TreeRules, column: &TreeColumn, min: f64, max_ex: f64) -> Option<Bins> {
+        let wanted = if column.level == 2 { rules.nbins_cats } else { nbins };
+        if column.level > 0 && max_ex - min <= wanted as f64 {
+            return Some(Bins { bins: (max_ex - min) as usize, min, max_ex, step: 1.0 });
+        }
+        let step = wanted as f64 / (max_ex - min);
+        (step > 0.0 && step.is_finite()).then_some(Bins { bins: wanted, min, max_ex, step })
+    }
+
+    #[inline]
+    fn of(&self, v: f64) -> usize {
+        if v.is_infinite() {
+            return if v < 0.0 { 0 } else { self.bins - 1 };
+        }
+        (((v - self.min) * self.step) as usize).min(self.bins - 1)
+    }
+
+    fn edge(&self, b: usize) -> f64 {
+        self.min + b as f64 / self.step
+    }
+}
+
+/// The next number after `v` (whole columns: the next whole number).
+fn exclusive(v: f64, whole: bool) -> f64 {
+    let ulp = (f64::from_bits(v.abs().to_bits() + 1) - v.abs()).max(f64::MIN_POSITIVE);
+    let r = v + if whole && ulp < 1.0 { 1.0 } else { ulp };
+    if r.is_infinite() { v } else { r }
+}
+
+/// Are two single-precision numbers equal or neighbours?
+fn nearly_equal(a: f32, b: f32) -> bool {
+    let ulp = |v: f32| (f32::from_bits(v.abs().to_bits() + 1) - v.abs()).abs();
+    let small = ulp(a).min(ulp(b));
+    (a - b).abs() <= small || a == b
+}
+
+/// Weight and weighted response of a bin, in fixed point.
+type Cell = [i64; 2];
+
+/// Counts of one column at one node: by distinct value, missing last, or by bin.
+struct Counts {
+    cells: Vec<Cell>,
+    /// Sum of weighted squares of the rows where the column is missing.
+    missing_square: i64,
+    /// Smallest and largest value seen, when counted by bin.
+    seen: (f64, f64),
+}
+
+/// Fixed-point residuals of a tree.
+struct Fixed<'a> {
+    w: Option<&'a [i64]>,
+    wy: &'a [i64],
+    wyy: &'a [i64],
+    w_scale: f64,
+    y_scale: f64,
+    yy_scale: f64,
+}
+
+impl Fixed<'_> {
+    #[inline]
+    fn weight(&self, row: usize) -> i64 {
+        self.w.map_or(1, |w| w[row])
+    }
+}
+
+/// A node that may still be split.
+struct Open {
+    /// Index in the tree.
+    id: usize,
+    /// Its rows: a range of the row index.
+    start: usize,
+    end: usize,
+    bins: Vec<Option<Bins>>,
+    counts: Vec<Option<Counts>>,
+    w: f64,
+    wy: f64,
+    wyy: f64,
+    score_columns: Option<Vec<usize>>,
+}
+
+#[derive(Clone, Debug)]
+enum Where {
+    Less(f32),
+    Set { offset: u32, bits: Vec<bool> },
+    Missing,
+}
+
+#[derive(Clone, Debug)]
+struct Choice {
+    column: usize,
+    at: Where,
+    missing_left: bool,
+    before: f64,
+    after: f64,
+    left_w: f64,
+    right_w: f64,
+}
+
+/// A finished tree's leaf: node index and its rows in the row index.
+pub struct Leaf {
+    pub node: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+pub struct Grown {
+    pub tree: Tree,
+    pub leaves: Vec<Leaf>,
+    /// Rows in the order of the leaves.
+    pub index: Vec<u32>,
+    /// Decrease of squared error by column.
+    pub gains: Vec<f64>,
+}
+
+pub struct TreeGrower<'a> {
+    pub data: &'a TreeData,
+    pub rules: TreeRules,
+}
+
+/// Power of two by which numbers up to `largest`, `n` of them, may be multiplied so that their sum fits 62 bits.
+fn scale_for(largest: f64, n: usize) -> f64 {
+    if largest <= 0.0 || !largest.is_finite() {
+        return 1.0;
+    }
+    let bits = 62 - (n.max(1) as f64).log2().ceil() as i32 - largest.log2().ceil() as i32 - 1;
+    2f64.powi(bits.min(900))
+}
+
+impl TreeGrower<'_> {
+    /// Grows a tree on residuals `z` with weights `w`; rows for which `take` is false, or with weight 0, take no part.
+    pub fn grow(&self, job: &Job, z: &[f32], w: Option<&[f64]>, take: Option<&[bool]>, seed: i64) -> Result<Grown> {
+        let rows = self.data.rows;
+        let taken = |i: usize| take.is_none_or(|t| t[i]) && w.is_none_or(|w| w[i] > 0.0);
+        let mut index: Vec<u32> = (0..rows as u32).filter(|&i| taken(i as usize)).collect();
+        let largest_w = w.map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
+        let whole = w.is_none_or(|w| w.iter().all(|v| v.fract() == 0.0));
+        let largest_z = z.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
+        let w_scale = if whole { 1.0 } else { scale_for(largest_w, rows) };
+        let (y_scale, yy_scale) = (scale_for(largest_z * largest_w, rows), scale_for(largest_z * largest_z * largest_w, rows));
+        let fix = |f: &(dyn Fn(f64, f64) -> f64 + Sync), scale: f64| -> Vec<i64> {
+            (0..rows).into_par_iter().map(|i| {
+                let v = f(w.map_or(1.0, |w| w[i]), f64::from(z[i])) * scale;
+                // Rounds to the nearest, away from zero in a tie; an `as` cast cuts and saturates.
+                (v + 0.5f64.copysign(v)) as i64
+            }).collect()
+        };
+        let wi = w.map(|_| fix(&|w, _| w, w_scale));
+        let wy = fix(&|w, z| w * z, y_scale);
+        let wyy = fix(&|w, z| w * z * z, yy_scale);
+        let fixed = Fixed { w: wi.as_deref(), wy: &wy, wyy: &wyy, w_scale, y_scale, yy_scale };
+
+        let mut rng = Rng::new(seed);
+        let columns = self.tree_columns(seed);
+        let mut tree = Tree::default();
+        let mut gains = vec![0.0; self.data.columns.len()];
+        let mut leaves = vec![];
+        let mut open = vec![self.root(&fixed, &index)];
+        tree.nodes.push(blank(open[0].w));
+        let mut parents: Vec<Vec<Option<Counts>>> = vec![];
+        // For each open node: (which parent's counts, is it the one to be derived by subtraction).
+        let mut family: Vec<Option<(usize, usize)>> = vec![None];
+        for depth in 0..self.rules.max_depth {
+            if open.is_empty() {
+                break;
+            }
+            job.check()?;
+            let per_split = ((self.rules.columns_per_split as f64 * self.rules.change_per_level.powi(depth as i32)) as usize).clamp(1, self.data.columns.len());
+            for node in &mut open {
+                node.score_columns = self.draw(&mut rng, &columns, node, per_split);
+            }
+            self.count(&fixed, &index, &mut open, &mut parents, &family);
+            let choices: Vec<Option<Choice>> = open.par_iter().map(|n| self.best(n, &fixed)).collect();
+            // Split the rows of every node that found a split.
+            let mut segments: Vec<&mut [u32]> = vec![];
+            let mut rest = index.as_mut_slice();
+            let mut at = 0;
+            for n in &open {
+                let (_, tail) = rest.split_at_mut(n.start - at);
+                let (mine, tail) = tail.split_at_mut(n.end - n.start);
+                segments.push(mine);
+                rest = tail;
+                at = n.end;
+            }
+            let sides: Vec<Option<[Totals; 2]>> = segments
+                .into_par_iter()
+                .zip(&choices)
+                .map(|(rows, c)| c.as_ref().map(|c| self.partition(rows, c, &fixed)))
+                .collect();
+            let (mut next, mut next_family, mut next_parents) = (vec![], vec![], vec![]);
+            for ((node, choice), sides) in open.into_iter().zip(choices).zip(sides) {
+                let (Some(choice), Some(sides)) = (choice, sides) else {
+                    leaves.push(Leaf { node: node.id, start: node.start, end: node.end });
+                    continue;
+                };
+                gains[choice.column] += choice.before - choice.after;
+                let mut ids = [0; 2];
+                let mut children = [None, None];
+                let mut start = node.start;
+                for way in 0..2 {
+                    ids[way] = tree.nodes.len();
+                    let t = &sides[way];
+                    tree.nodes.push(blank(t.w));
+                    let bins = self.child_bins(&node, &choice, way, t);
+                    match bins.filter(|_| depth + 1 < self.rules.max_depth) {
+                        Some(bins) => {
+                            children[way] = Some(Open {
+                                id: ids[way], start, end: start + t.rows, bins, counts: vec![], w: t.w, wy: t.wy, wyy: t.wyy, score_columns: None,
+                            })
+                        }
+                        None => leaves.push(Leaf { node: ids[way], start, end: start + t.rows }),
+                    }
+                    start += t.rows;
+                }
+                let inner = &mut tree.nodes[node.id];
+                inner.column = choice.column as u32;
+                inner.missing_left = choice.missing_left;
+                inner.split = match choice.at {
+                    Where::Less(t) => Split::Less(t),
+                    Where::Set { offset, bits } => Split::Set { offset, bits },
+                    Where::Missing => Split::Missing,
+                };
+                (inner.left, inner.right) = (ids[0] as u32, ids[1] as u32);
+                // The larger child's counts are the parent's minus the smaller's.
+                let both = children.iter().all(Option::is_some);
+                let derive = both && node.counts.iter().any(Option::is_some);
+                let smaller = usize::from(sides[1].rows < sides[0].rows);
+                if derive {
+                    next_parents.push(node.counts);
+                }
+                let mine = next.len();
+                for (way, child) in children.into_iter().enumerate() {
+                    if let Some(child) = child {
+                        next_family.push((derive && way != smaller).then(|| (next_parents.len() - 1, mine + smaller)));
+                        next.push(child);
+                    }
+                }
+            }
+            open = next;
+            family = next_family;
+            parents = next_parents;
+        }
+        leaves.extend(open.iter().map(|n| Leaf { node: n.id, start: n.start, end: n.end }));
+        leaves.sort_by_key(|l| l.start);
+        Ok(Grown { tree, leaves, index, gains })
+    }
+
+    fn root(&self, fixed: &Fixed<'_>, index: &[u32]) -> Open {
+        let top = self.rules.nbins_top_level.max(self.rules.nbins);
+        let bins = self.data.columns.iter().map(|c| {
+            if c.constant {
+                return None;
+            }
+            let (min, max_ex) = if c.level == 2 { (0.0, c.levels as f64) } else { (c.min.max(-f64::MAX), exclusive(c.max.min(f64::MAX), c.level == 1)) };
+            Bins::new(top, &self.rules, c, min, max_ex)
+        });
+        let bins = bins.collect();
+        let t = Totals::of(index, fixed);
+        Open { id: 0, start: 0, end: index.len(), bins, counts: vec![], w: t.w, wy: t.wy, wyy: t.wyy, score_columns: None }
+    }
+
+    fn tree_columns(&self, seed: i64) -> Vec<usize> {
+        let n = self.data.columns.len();
+        let mut all: Vec<usize> = (0..n).collect();
+        if self.rules.columns_per_tree >= n {
+            return all;
+        }
+        let mut rng = Rng::new(seed.wrapping_mul(0xDA7A));
+        draw_last(&mut rng, &mut all, self.rules.columns_per_tree)
+    }
+
+    fn draw(&self, rng: &mut Rng, tree_columns: &[usize], node: &Open, per_split: usize) -> Option<Vec<usize>> {
+        let n = self.data.columns.len();
+        if per_split >= n && tree_columns.len() >= n {
+            return None;
+        }
+        let mut usable: Vec<usize> = tree_columns.iter().copied().filter(|&c| node.bins[c].is_some()).collect();
+        Some(draw_last(rng, &mut usable, per_split))
+    }
+
+    /// Fills the counts of every open node.
+    fn count(&self, fixed: &Fixed<'_>, index: &[u32], open: &mut [Open], parents: &mut [Vec<Option<Counts>>], family: &[Option<(usize, usize)>]) {
+        let width = self.data.columns.len();
+        let fine: usize = self.data.columns.iter().map(|c| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 0 }).sum();
+        // Counting by distinct value pays while a node has about as many rows as there are values.
+        let mut by_value: Vec<bool> = open.iter().map(|n| (n.end - n.start) * 2 >= fine).collect();
+        // The smaller of two siblings is counted by value when the larger is, so that one can be subtracted; and then
+        // in every column that either of them may split.
+        let mut also: Vec<Option<usize>> = vec![None; open.len()];
+        for n in 0..open.len() {
+            if let Some((_, smaller)) = family[n].filter(|_| by_value[n]) {
+                by_value[smaller] = true;
+                also[smaller] = Some(n);
+            }
+        }
+        let tasks: Vec<(usize, usize)> =
+            (0..open.len()).filter(|&n| !(family[n].is_some() && by_value[n])).flat_map(|n| (0..width).map(move |c| (n, c))).collect();
+        let built: Vec<((usize, usize), Option<Counts>)> = tasks
+            .into_par_iter()
+            .map(|(n, c)| {
+                let node = &open[n];
+                let bins = node.bins[c].or_else(|| also[n].and_then(|larger| open[larger].bins[c]));
+                let counts = bins.map(|bins| count_column(&self.data.columns[c], &bins, &index[node.start..node.end], fixed, by_value[n]));
+                ((n, c), counts)
+            })
+            .collect();
+        for n in open.iter_mut() {
+            n.counts = (0..width).map(|_| None).collect();
+        }
+        for ((n, c), counts) in built {
+            open[n].counts[c] = counts;
+        }
+        for n in 0..open.len() {
+            let Some((p, sibling)) = family[n] else { continue };
+            if !by_value[n] {
+                continue;
+            }
+            let mine: Vec<Option<Counts>> = (0..width)
+                .into_par_iter()
+                .map(|c| {
+                    let bins = open[n].bins[c]?;
+                    let coded = matches!(self.data.columns[c].values, Values::Coded { .. });
+                    match (&parents[p][c], &open[sibling].counts[c]) {
+                        (Some(parent), Some(other)) if coded && parent.cells.len() == other.cells.len() && parent.seen.0.is_nan() => {
+                            let cells = parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect();
+                            Some(Counts { cells, missing_square: parent.missing_square - other.missing_square, seen: (f64::NAN, f64::NAN) })
+                        }
+                        _ => Some(count_column(&self.data.columns[c], &bins, &index[open[n].start..open[n].end], fixed, true)),
+                    }
+                })
+                .collect();
+            open[n].counts = mine;
+        }
+    }
+
+    /// The best split of a node over its columns; the first of equals.
+    fn best(&self, node: &Open, fixed: &Fixed<'_>) -> Option<Choice> {
+        let mut best: Option<Choice> = None;
+        let all: Vec<usize>;
+        let columns = match &node.score_columns {
+            Some(c) => c,
+            None => {
+                all = (0..self.data.columns.len()).collect();
+                &all
+            }
+        };
+        for &c in columns {
+            let (Some(bins), Some(counts)) = (&node.bins[c], &node.counts[c]) else { continue };
+            let missing = counts.cells[counts.cells.len() - 1][0] != 0;
+            if bins.bins + usize::from(missing) <= 1 {
+                continue;
+            }
+            if let Some(choice) = self.best_in_column(node, c, bins, counts, fixed)
+                && best.as_ref().is_none_or(|b| choice.after < b.after)
+            {
+                best = Some(choice);
+            }
+        }
+        best
+    }
+
+    /// The best cut of one column.
+    fn best_in_column(&self, node: &Open, c: usize, bins: &Bins, counts: &Counts, fixed: &Fixed<'_>) -> Option<Choice> {
+        let column = &self.data.columns[c];
+        let n = bins.bins;
+        let mut cells = vec![[0i64; 2]; n];
+        let missing = fill_bins(column, bins, counts, &mut cells);
+        let order: Option<Vec<usize>> = (column.level == 2 && bins.step == 1.0).then(|| {
+            let mean = |b: usize| if cells[b][0] == 0 { -f64::MAX } else { cells[b][1] as f64 / cells[b][0] as f64 };
+            let mut o: Vec<usize> = (0..n).collect();
+            o.sort_by(|a, b| mean(*a).total_cmp(&mean(*b)));
+            o
+        });
+        let at = |b: usize| cells[order.as_ref().map_or(b, |o| o[b])];
+        let (ws, ys) = (1.0 / fixed.w_scale, 1.0 / fixed.y_scale);
+        let total = (0..n).fold([0i64; 2], |s, b| [s[0] + cells[b][0], s[1] + cells[b][1]]);
+        let (w_na, y_na, yy_na) = (missing[0] as f64 * ws, missing[1] as f64 * ys, counts.missing_square as f64 / fixed.yy_scale);
+        let w_all = total[0] as f64 * ws + w_na;
+        let min_rows = self.rules.min_rows;
+        if w_all < 2.0 * min_rows {
+            return None;
+        }
+        // Squared error of weights w with sum y and sum of squares yy; rounding must not make it negative.
+        let error = |yy: f64, y: f64, w: f64| (yy - y * y / w).max(0.0);
+        let everything = node.wyy;
+        let pure = 1e-12 * everything.max(0.0);
+        if error(everything, node.wy, node.w) <= pure {
+            return None;
+        }
+        let (w_in, y_in) = (total[0] as f64 * ws, total[1] as f64 * ys);
+        let mut before = error(everything - yy_na, y_in, w_in);
+        // (error, cut, where missing values go, weight left, weight right, sum left, sum right)
+        let mut best = (f64::MAX, 0usize, 0i8, 0.0, 0.0, 0.0, 0.0);
+        if w_na >= min_rows && w_na > 0.0 && w_in > 0.0 {
+            let after = before + error(yy_na, y_na, w_na);
+            before = error(everything, node.wy, node.w);
+            best = (after, 0, 2, w_in, w_na, y_in, y_na);
+        }
+        let middle = (n >> 1) as i64;
+        let mut low = [0i64; 2];
+        for b in 1..n {
+            let prev = at(b - 1);
+            low = [low[0] + prev[0], low[1] + prev[1]];
+            if at(b)[0] == 0 {
+                continue;
+            }
+            let (wl, yl) = (low[0] as f64 * ws, low[1] as f64 * ys);
+            if wl + w_na < min_rows || wl <= 0.0 && w_na <= 0.0 {
+                continue;
+            }
+            let (wh, yh) = ((total[0] - low[0]) as f64 * ws, (total[1] - low[1]) as f64 * ys);
+            if wh + w_na < min_rows {
+                break;
+            }
+            let mut consider = |wl: f64, yl: f64, wr: f64, yr: f64, side: i8| {
+                if wl < min_rows || wr < min_rows || wl <= 0.0 || wr <= 0.0 {
+                    return;
+                }
+                let after = (everything - yl * yl / wl - yr * yr / wr).max(0.0);
+                let nearer = (b as i64 - middle).abs() < (best.1 as i64 - middle).abs();
+                if after < best.0 || (after == best.0 && nearer) {
+                    best = (after, b, side, wl, wr, yl, yr);
+                }
+            };
+            if w_na == 0.0 {
+                consider(wl, yl, wh, yh, 0);
+            } else {
+                consider(wl + w_na, yl + y_na, wh, yh, -1);
+                consider(wl, yl, wh + w_na, yh + y_na, 1);
+            }
+        }
+        let (after, cut, side, left_w, right_w, left_y, right_y) = best;
+        if cut == 0 && side != 2 {
+            return None;
+        }
+        if after >= before * (1.0 - self.rules.min_split_improvement) || nearly_equal((left_y / left_w) as f32, (right_y / right_w) as f32) {
+            return None;
+        }
+        if left_w < min_rows || right_w < min_rows {
+            return None;
+        }
+        let where_ = if side == 2 {
+            Where::Missing
+        } else if let Some(order) = &order {
+            let mut bits = vec![false; n];
+            order[cut..].iter().for_each(|&b| bits[b] = true);
+            // Levels that no row here has go with the larger number of levels.
+            let (mut left, mut right) = (0, 0);
+            for b in (0..n).filter(|&b| cells[b][0] > 0) {
+                if bits[b] { right += 1 } else { left += 1 }
+            }
+            for b in (0..n).filter(|&b| cells[b][0] == 0) {
+                bits[b] = left < right;
+            }
+            if bits.iter().all(|b| *b) || !bits.iter().any(|b| *b) {
+                return None;
+            }
+            Where::Set { offset: bins.min as u32, bits }
+        } else {
+            let below = (0..cut).rev().find(|&b| cells[b][0] != 0).map_or(0, |b| b + 1);
+            let above = (cut..n).find(|&b| cells[b][0] != 0).unwrap_or(n);
+            let (mut lo, mut hi) = (bins.edge(below), bins.edge(above));
+            if column.level > 0 {
+                lo = if bins.step == 1.0 { lo - 1.0 } else { lo.floor() };
+                hi = if bins.step == 1.0 { hi } else { hi.ceil() };
+            }
+            Where::Less(((lo + hi) / 2.0) as f32)
+        };
+        let missing_left = match side {
+            -1 => true,
+            0 => left_w > right_w,
+            _ => false,
+        };
+        Some(Choice { column: c, at: where_, missing_left, before, after, left_w, right_w })
+    }
+
+    /// Orders the rows of a node: those going left first, each side in its old order. Returns each side's totals.
+    fn partition(&self, rows: &mut [u32], choice: &Choice, fixed: &Fixed<'_>) -> [Totals; 2] {
+        let column = &self.data.columns[choice.column];
+        let decide = |v: f64| -> bool {
+            match &choice.at {
+                Where::Missing => v.is_nan(),
+                _ if v.is_nan() => !choice.missing_left,
+                Where::Less(t) => v >= f64::from(*t),
+                Where::Set { offset, bits } => {
+                    if v < f64::from(*offset) { !choice.missing_left } else { bits.get(v as usize - *offset as usize).copied().unwrap_or(!choice.missing_left) }
+                }
+            }
+        };
+        // By distinct value the decision is a table.
+        let table: Option<Vec<bool>> = match &column.values {
+            Values::Coded { distinct, .. } => Some(distinct.iter().copied().chain([f64::NAN]).map(decide).collect()),
+            Values::Plain(_) => None,
+        };
+        const PIECE: usize = 1 << 16;
+        let parts: Vec<(Vec<u32>, Vec<u32>)> = rows
+            .par_chunks(PIECE)
+            .map(|piece| {
+                let (mut left, mut right) = (vec![0u32; piece.len()], vec![0u32; piece.len()]);
+                let (mut l, mut r) = (0, 0);
+                match (&column.values, &table) {
+                    (Values::Coded { codes, .. }, Some(table)) => {
+                        for &row in piece {
+                            let go = table[codes[row as usize] as usize];
+                            left[l] = row;
+                            right[r] = row;
+                            l += usize::from(!go);
+                            r += usize::from(go);
+                        }
+                    }
+                    _ => {
+                        for &row in piece {
+                            let go = decide(column.value(row as usize));
+                            left[l] = row;
+                            right[r] = row;
+                            l += usize::from(!go);
+                            r += usize::from(go);
+                        }
+                    }
+                }
+                left.truncate(l);
+                right.truncate(r);
+                (left, right)
+            })
+            .collect();
+        let mut at = 0;
+        for side in [0, 1] {
+            for p in &parts {
+                let from = if side == 0 { &p.0 } else { &p.1 };
+                rows[at..at + from.len()].copy_from_slice(from);
+                at += from.len();
+            }
+        }
+        let left = parts.iter().map(|p| p.0.len()).sum();
+        [Totals::of(&rows[..left], fixed), Totals::of(&rows[left..], fixed)]
+    }
+
+    /// Bins of a child's columns, or `None` when it cannot be split further.
+    fn child_bins(&self, node: &Open, choice: &Choice, way: usize, t: &Totals) -> Option<Vec<Option<Bins>>> {
+        let w = if way == 0 { choice.left_w } else { choice.right_w };
+        if w < self.rules.min_rows || (t.wyy - t.wy * t.wy / t.w) <= 1e-12 * t.wyy {
+            return None;
+        }
+        if matches!(choice.at, Where::Missing) && way == 1 {
+            return None;
+        }
+        let mut any = false;
+        let bins = node
+            .bins
+            .iter()
+            .enumerate()
+            .map(|(j, bins)| {
+                let bins = (*bins)?;
+                let column = &self.data.columns[j];
+                let next = (bins.bins >> 1).max(self.rules.nbins);
+                // Columns that were not drawn for this node keep their range, and a split by categories keeps all ranges.
+                let drawn = node.score_columns.as_ref().is_none_or(|s| s.contains(&j));
+                let kept = !drawn || matches!(choice.at, Where::Set { .. });
+                let (mut min, mut max_ex) = (bins.min, bins.max_ex);
+                if !kept {
+                    let (low, high) = seen(column, node.counts[j].as_ref().expect("counted"))?;
+                    if low == high {
+                        return None;
+                    }
+                    (min, max_ex) = (low, exclusive(high, column.level > 0));
+                }
+                if j == choice.column
+                    && let Where::Less(t) = choice.at
+                {
+                    let t = if column.level > 0 { f64::from(f64::from(t).ceil() as f32) } else { f64::from(t) };
+                    if way == 0 { max_ex = t } else { min = t }
+                }
+                if min > max_ex || nearly_equal_f64(min, max_ex) || (next as f64 / (max_ex - min)).is_infinite() || (column.level > 0 && min + 1.0 >= max_ex) {
+                    return None;
+                }
+                let made = Bins::new(next, &self.rules, column, min, max_ex)?;
+                any = true;
+                Some(made)
+            })
+            .collect();
+        any.then_some(bins)
+    }
+}
+
+fn nearly_equal_f64(a: f64, b: f64) -> bool {
+    let ulp = |v: f64| f64::from_bits(v.abs().to_bits() + 1) - v.abs();
+    (a - b).abs() <= ulp(a).min(ulp(b))
+}
+
+fn blank(weight: f64) -> Node {
+    Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight }
+}
+
+/// Draws `n` by a partial Fisher-Yates shuffle from the end; returns them in the order the reference scans them.
+fn draw_last(rng: &mut Rng, from: &mut [usize], n: usize) -> Vec<usize> {
+    let all = from.len();
+    let mut len = all;
+    for _ in 0..n {
+        if len == 0 {
+            break;
+        }
+        let i = rng.below(len as u32) as usize;
+        len -= 1;
+        from.swap(i, len);
+    }
+    from[len..all].to_vec()
+}
+
+struct Totals {
+    rows: usize,
+    w: f64,
+    wy: f64,
+    wyy: f64,
+}
+
+impl Totals {
+    fn of(rows: &[u32], fixed: &Fixed<'_>) -> Totals {
+        let s = rows
+            .par_chunks(1 << 16)
+            .map(|piece| {
+                let mut s = [0i64; 3];
+                for &r in piece {
+                    let r = r as usize;
+                    s[0] += fixed.weight(r);
+                    s[1] += fixed.wy[r];
+                    s[2] += fixed.wyy[r];
+                }
+                s
+            })
+            .reduce(|| [0; 3], |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+        Totals { rows: rows.len(), w: s[0] as f64 / fixed.w_scale, wy: s[1] as f64 / fixed.y_scale, wyy: s[2] as f64 / fixed.yy_scale }
+    }
+}
+
+/// Counts one column over the rows of a node.
+fn count_column(column: &TreeColumn, bins: &Bins, rows: &[u32], fixed: &Fixed<'_>, by_value: bool) -> Counts {
+    let mut missing_square = 0;
+    match &column.values {
+        Values::Coded { codes, distinct } if by_value => {
+            let mut cells = vec![[0i64; 2]; distinct.len() + 1];
+            match fixed.w {
+                None => {
+                    for &r in rows {
+                        let r = r as usize;
+                        let cell = &mut cells[codes[r] as usize];
+                        cell[0] += 1;
+                        cell[1] += fixed.wy[r];
+                    }
+                }
+                Some(w) => {
+                    for &r in rows {
+                        let r = r as usize;
+                        let cell = &mut cells[codes[r] as usize];
+                        cell[0] += w[r];
+                        cell[1] += fixed.wy[r];
+                    }
+                }
+            }
+            if column.has_missing {
+                let na = distinct.len() as u16;
+                missing_square = rows.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.wyy[*r as usize]).sum();
+            }
+            Counts { cells, missing_square, seen: (f64::NAN, f64::NAN) }
+        }
+        _ => {
+            let mut cells = vec![[0i64; 2]; bins.bins + 1];
+            let mut seen = (f64::INFINITY, f64::NEG_INFINITY);
+            for &r in rows {
+                let r = r as usize;
+                let v = column.value(r);
+                let b = if v.is_nan() {
+                    missing_square += fixed.wyy[r];
+                    bins.bins
+                } else {
+                    seen.0 = v.min(seen.0);
+                    seen.1 = v.max(seen.1);
+                    bins.of(v)
+                };
+                cells[b][0] += fixed.weight(r);
+                cells[b][1] += fixed.wy[r];
+            }
+            Counts { cells, missing_square, seen }
+        }
+    }
+}
+
+/// The bins' cells from a column's counts; returns the cell of missing values.
+fn fill_bins(column: &TreeColumn, bins: &Bins, counts: &Counts, cells: &mut [Cell]) -> Cell {
+    let last = counts.cells[counts.cells.len() - 1];
+    match &column.values {
+        Values::Coded { distinct, .. } if counts.seen.0.is_nan() => {
+            for (v, cell) in distinct.iter().zip(&counts.cells) {
+                if cell[0] != 0 {
+                    let b = bins.of(*v);
+                    cells[b][0] += cell[0];
+                    cells[b][1] += cell[1];
+                }
+            }
+        }
+        _ => cells.copy_from_slice(&counts.cells[..cells.len()]),
+    }
+    last
+}
+
+/// Smallest and largest value that the node's rows have in a column.
+fn seen(column: &TreeColumn, counts: &Counts) -> Option<(f64, f64)> {
+    if !counts.seen.0.is_nan() {
+        return (counts.seen.0 <= counts.seen.1).then_some(counts.seen);
+    }
+    let Values::Coded { distinct, .. } = &column.values else { return None };
+    let present = |i: &usize| counts.cells[*i][0] != 0;
+    let low = (0..distinct.len()).find(present)?;
+    let high = (0..distinct.len()).rev().find(present)?;
+    Some((distinct[low], distinct[high]))
+}

@@ -1,0 +1,15 @@
+//! The tree workshop: growing one tree on residuals with histograms, level by level.
+//!
+//! Split rule and histogram layout are the reference's UniformAdaptive: at each node and column, bins of equal width
+//! over the values its parent saw; squared error decides; categorical levels are ordered by their mean response.
+//!
+//! Two departures. Sums are kept in fixed point (64-bit integers), so they are exact and do not depend on the order of
+//! rows, threads or chunks; `docs/decisions/fixed-point-histograms.md` says what precision that keeps. And a column
+//! with few distinct values is counted by value, not by bin: the bins of any node follow from those counts, and the
+//! larger child's counts are the parent's minus the smaller child's.
+
+mod data;
+mod grow;
+
+pub use data::TreeData;
+pub use grow::{Grown, TreeGrower, TreeRules};

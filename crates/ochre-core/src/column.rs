@@ -1,0 +1,435 @@
+//! Columns: immutable Arrow arrays in the narrowest physical type, cut into chunks by row count alone.
+
+use crate::{Error, Ledger, Reservation, Result, Rollup};
+use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, Float64Array, NullArray, RecordBatch, StringArray, cast::AsArray, types::*};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field, Schema};
+use parking_lot::Mutex;
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+/// Rows of a full chunk. A constant, so that chunk boundaries depend on the number of rows and on nothing else.
+pub const CHUNK_ROWS: usize = 32_768;
+
+/// Lengths of the chunks of a column with `rows` rows.
+pub fn chunk_lengths(rows: usize) -> Vec<usize> {
+    let mut out = vec![CHUNK_ROWS; rows / CHUNK_ROWS];
+    if !rows.is_multiple_of(CHUNK_ROWS) {
+        out.push(rows % CHUNK_ROWS);
+    }
+    out
+}
+
+/// What a column means, apart from how it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Numbers; whether they are all whole is known from the rollups.
+    Real,
+    /// Milliseconds since 1970-01-01 UTC.
+    Time,
+    /// Codes into a domain that columns share.
+    Enum(Arc<Vec<String>>),
+    Text,
+    Uuid,
+    /// Every value is missing.
+    Missing,
+}
+
+/// One chunk's values. Missing values are nulls (and NaN in floats read from computations).
+pub type Data = ArrayRef;
+
+enum State {
+    Resident(Data, Reservation),
+    Spilled(PathBuf),
+}
+
+/// A run of rows of one column. Lives in memory or, when cold and memory is short, in an Arrow IPC file.
+pub struct Chunk {
+    len: usize,
+    bytes: u64,
+    state: Mutex<State>,
+    last_used: AtomicU64,
+    ledger: Arc<Ledger>,
+}
+
+impl Chunk {
+    pub fn new(data: Data, reservation: Reservation, ledger: &Arc<Ledger>) -> Arc<Chunk> {
+        let bytes = reservation.bytes();
+        let chunk = Arc::new(Chunk {
+            len: data.len(),
+            bytes,
+            state: Mutex::new(State::Resident(data, reservation)),
+            last_used: AtomicU64::new(ledger.clock.fetch_add(1, Relaxed)),
+            ledger: ledger.clone(),
+        });
+        ledger.watch(&chunk);
+        chunk
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Relaxed)
+    }
+
+    /// The values, read back from disk when they were spilled.
+    pub fn data(&self) -> Result<Data> {
+        self.last_used.store(self.ledger.clock.fetch_add(1, Relaxed), Relaxed);
+        if let State::Resident(data, _) = &*self.state.lock() {
+            return Ok(data.clone());
+        }
+        // Room is made before the chunk is locked: making room may lock other chunks.
+        let reservation = self.ledger.reserve("a chunk coming back from disk", self.bytes)?;
+        let mut state = self.state.lock();
+        let path = match &*state {
+            State::Resident(data, _) => return Ok(data.clone()),
+            State::Spilled(path) => path.clone(),
+        };
+        let fail = |e: &dyn std::fmt::Display| Error::io(path.display(), e);
+        let file = std::fs::File::open(&path).map_err(|e| fail(&e))?;
+        let mut reader = arrow_ipc::reader::FileReader::try_new(file, None).map_err(|e| fail(&e))?;
+        let batch = reader.next().ok_or_else(|| fail(&"the file holds no batch"))?.map_err(|e| fail(&e))?;
+        let data = batch.column(0).clone();
+        let _ = std::fs::remove_file(&path);
+        self.ledger.note_spilled(-(self.bytes as i64));
+        *state = State::Resident(data.clone(), reservation);
+        Ok(data)
+    }
+
+    /// Writes the values to disk and gives their memory back; returns the bytes freed.
+    pub(crate) fn spill(&self, ledger: &Ledger) -> Result<u64> {
+        let Some(mut state) = self.state.try_lock() else { return Ok(0) };
+        let State::Resident(data, _) = &*state else { return Ok(0) };
+        // Somebody is working on these values: writing them out would free nothing.
+        if Arc::strong_count(data) > 1 || self.bytes == 0 {
+            return Ok(0);
+        }
+        let path = ledger.spill_path()?;
+        let fail = |e: &dyn std::fmt::Display| Error::io(path.display(), e);
+        let schema = Arc::new(Schema::new(vec![Field::new("v", data.data_type().clone(), true)]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![data.clone()]).map_err(|e| fail(&e))?;
+        let file = std::fs::File::create(&path).map_err(|e| fail(&e))?;
+        let mut writer = arrow_ipc::writer::FileWriter::try_new(std::io::BufWriter::new(file), &schema).map_err(|e| fail(&e))?;
+        writer.write(&batch).map_err(|e| fail(&e))?;
+        writer.finish().map_err(|e| fail(&e))?;
+        *state = State::Spilled(path);
+        ledger.note_spilled(self.bytes as i64);
+        Ok(self.bytes)
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if let State::Spilled(path) = &*self.state.lock() {
+            let _ = std::fs::remove_file(path);
+            self.ledger.note_spilled(-(self.bytes as i64));
+        }
+    }
+}
+
+/// A column: a kind and its chunks. Cloning shares everything.
+#[derive(Clone)]
+pub struct Column {
+    pub kind: Kind,
+    chunks: Arc<Vec<Arc<Chunk>>>,
+    rows: usize,
+    rollup: Arc<OnceLock<Rollup>>,
+}
+
+impl Column {
+    pub fn from_chunks(kind: Kind, chunks: Vec<Arc<Chunk>>) -> Column {
+        let rows = chunks.iter().map(|c| c.len()).sum();
+        debug_assert_eq!(chunks.iter().map(|c| c.len()).collect::<Vec<_>>(), chunk_lengths(rows));
+        Column { kind, chunks: Arc::new(chunks), rows, rollup: Arc::default() }
+    }
+
+    /// A real column from values, NaN meaning missing.
+    pub fn from_f64(ledger: &Arc<Ledger>, values: &[f64]) -> Result<Column> {
+        Self::numeric(ledger, Kind::Real, values)
+    }
+
+    /// A column of any numeric kind (real, time, enum codes) from values, NaN meaning missing.
+    pub fn numeric(ledger: &Arc<Ledger>, kind: Kind, values: &[f64]) -> Result<Column> {
+        use rayon::prelude::*;
+        let chunks = values.par_chunks(CHUNK_ROWS).map(|c| store_data(ledger, pack_f64(c))).collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(kind, chunks))
+    }
+
+    pub fn from_texts<S: AsRef<str>>(ledger: &Arc<Ledger>, values: &[Option<S>]) -> Result<Column> {
+        let mut builder = ColumnBuilder::new(ledger, Kind::Text);
+        for chunk in values.chunks(CHUNK_ROWS) {
+            builder.push(Arc::new(chunk.iter().map(|v| v.as_ref().map(AsRef::as_ref)).collect::<StringArray>()))?;
+        }
+        Ok(builder.finish())
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+    pub fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
+    }
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().map(|c| c.bytes()).sum()
+    }
+    pub fn domain(&self) -> Option<&Arc<Vec<String>>> {
+        match &self.kind {
+            Kind::Enum(d) => Some(d),
+            _ => None,
+        }
+    }
+    pub fn is_enum(&self) -> bool {
+        matches!(self.kind, Kind::Enum(_))
+    }
+    /// Can its values be read as numbers?
+    pub fn is_number(&self) -> bool {
+        matches!(self.kind, Kind::Real | Kind::Time | Kind::Missing)
+    }
+
+    /// The same values under another meaning (a relabelled domain, a time as a number).
+    pub fn with_kind(&self, kind: Kind) -> Column {
+        Column { kind, chunks: self.chunks.clone(), rows: self.rows, rollup: Arc::default() }
+    }
+
+    /// Minimum, maximum, mean and the rest, computed once when first asked for.
+    pub fn rollup(&self) -> Result<&Rollup> {
+        if let Some(r) = self.rollup.get() {
+            return Ok(r);
+        }
+        let computed = Rollup::compute(self)?;
+        Ok(self.rollup.get_or_init(|| computed))
+    }
+
+    /// All values as numbers, NaN for missing.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        use rayon::prelude::*;
+        let mut out = vec![0.0; self.rows];
+        out.par_chunks_mut(CHUNK_ROWS).zip(self.chunks.par_iter()).try_for_each(|(slot, chunk)| {
+            slot.copy_from_slice(&f64s(&chunk.data()?));
+            Ok::<(), Error>(())
+        })?;
+        Ok(out)
+    }
+
+    /// All values as text; numbers as the clients print them, enum codes as their labels.
+    pub fn to_texts(&self) -> Result<Vec<Option<String>>> {
+        let mut out = Vec::with_capacity(self.rows);
+        for chunk in self.chunks.iter() {
+            let data = chunk.data()?;
+            match &self.kind {
+                Kind::Text => out.extend(data.as_string::<i32>().iter().map(|v| v.map(str::to_string))),
+                Kind::Uuid => {
+                    let a = data.as_any().downcast_ref::<FixedSizeBinaryArray>().expect("uuid storage");
+                    out.extend((0..a.len()).map(|i| a.is_valid(i).then(|| uuid_text(a.value(i)))));
+                }
+                Kind::Enum(domain) => {
+                    out.extend(f64s(&data).iter().map(|v| if v.is_nan() { None } else { domain.get(*v as usize).cloned() }));
+                }
+                Kind::Missing => out.extend(std::iter::repeat_n(None, data.len())),
+                _ => out.extend(f64s(&data).iter().map(|v| if v.is_nan() { None } else { Some(number_text(*v)) })),
+            }
+        }
+        Ok(out)
+    }
+
+    pub fn value(&self, row: usize) -> Result<f64> {
+        let data = self.chunks[row / CHUNK_ROWS].data()?;
+        Ok(f64s(&data.slice(row % CHUNK_ROWS, 1))[0])
+    }
+
+    /// The rows at `index`, in that order.
+    pub fn take(&self, ledger: &Arc<Ledger>, index: &[u64]) -> Result<Column> {
+        match &self.kind {
+            Kind::Text => {
+                let mut builder = ColumnBuilder::new(ledger, Kind::Text);
+                let arrays = self.chunks.iter().map(|c| c.data()).collect::<Result<Vec<_>>>()?;
+                let texts: Vec<&StringArray> = arrays.iter().map(|a| a.as_string::<i32>()).collect();
+                for part in index.chunks(CHUNK_ROWS) {
+                    let a: StringArray = part
+                        .iter()
+                        .map(|&r| {
+                            let (c, i) = (r as usize / CHUNK_ROWS, r as usize % CHUNK_ROWS);
+                            (r < self.rows as u64 && texts[c].is_valid(i)).then(|| texts[c].value(i))
+                        })
+                        .collect();
+                    builder.push(Arc::new(a))?;
+                }
+                Ok(builder.finish())
+            }
+            Kind::Uuid => {
+                let arrays = self.chunks.iter().map(|c| c.data()).collect::<Result<Vec<_>>>()?;
+                let mut builder = ColumnBuilder::new(ledger, Kind::Uuid);
+                for part in index.chunks(CHUNK_ROWS) {
+                    let values = part.iter().map(|&r| {
+                        let (c, i) = (r as usize / CHUNK_ROWS, r as usize % CHUNK_ROWS);
+                        let a = arrays.get(c)?.as_any().downcast_ref::<FixedSizeBinaryArray>().expect("uuid storage");
+                        (i < a.len() && a.is_valid(i)).then(|| a.value(i))
+                    });
+                    builder.push(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values, 16).expect("16 bytes")))?;
+                }
+                Ok(builder.finish())
+            }
+            kind => {
+                let values = self.to_f64()?;
+                let taken: Vec<f64> = index.iter().map(|&r| values.get(r as usize).copied().unwrap_or(f64::NAN)).collect();
+                Column::numeric(ledger, kind.clone(), &taken)
+            }
+        }
+    }
+}
+
+/// A number as the clients print it: whole numbers without a point.
+pub fn number_text(v: f64) -> String {
+    if v == v.trunc() && v.abs() < 1e15 { format!("{}", v as i64) } else { format!("{v}") }
+}
+
+pub fn uuid_text(bytes: &[u8]) -> String {
+    let h: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &h[0..8], &h[8..12], &h[12..16], &h[16..20], &h[20..32])
+}
+
+/// Values of a chunk as numbers, NaN for missing. Borrows when the storage is already so.
+pub fn f64s(data: &Data) -> Cow<'_, [f64]> {
+    fn widen<T: ArrowPrimitiveType>(data: &Data, to: impl Fn(T::Native) -> f64) -> Vec<f64> {
+        let a = data.as_primitive::<T>();
+        match a.nulls() {
+            None => a.values().iter().map(|v| to(*v)).collect(),
+            Some(n) => a.values().iter().zip(n.iter()).map(|(v, ok)| if ok { to(*v) } else { f64::NAN }).collect(),
+        }
+    }
+    match data.data_type() {
+        DataType::Float64 if data.null_count() == 0 => Cow::Borrowed(data.as_primitive::<Float64Type>().values()),
+        DataType::Float64 => Cow::Owned(widen::<Float64Type>(data, |v| v)),
+        DataType::Float32 => Cow::Owned(widen::<Float32Type>(data, f64::from)),
+        DataType::Int8 => Cow::Owned(widen::<Int8Type>(data, f64::from)),
+        DataType::Int16 => Cow::Owned(widen::<Int16Type>(data, f64::from)),
+        DataType::Int32 => Cow::Owned(widen::<Int32Type>(data, f64::from)),
+        DataType::Int64 => Cow::Owned(widen::<Int64Type>(data, |v| v as f64)),
+        DataType::UInt8 => Cow::Owned(widen::<UInt8Type>(data, f64::from)),
+        DataType::UInt16 => Cow::Owned(widen::<UInt16Type>(data, f64::from)),
+        DataType::UInt32 => Cow::Owned(widen::<UInt32Type>(data, f64::from)),
+        _ => Cow::Owned(vec![f64::NAN; data.len()]),
+    }
+}
+
+/// Numbers in the narrowest Arrow type that holds each of them exactly; NaN becomes null.
+pub fn pack_f64(values: &[f64]) -> Data {
+    let (mut low, mut high, mut whole, mut missing, mut single) = (f64::INFINITY, f64::NEG_INFINITY, true, 0usize, true);
+    for &v in values {
+        if v.is_nan() {
+            missing += 1;
+            continue;
+        }
+        low = low.min(v);
+        high = high.max(v);
+        whole &= v == v.trunc() && v.abs() < 9.0e15 && !(v == 0.0 && v.is_sign_negative());
+        single &= f64::from(v as f32) == v;
+    }
+    if missing == values.len() {
+        return Arc::new(NullArray::new(values.len()));
+    }
+    let nulls = (missing > 0).then(|| NullBuffer::from_iter(values.iter().map(|v| !v.is_nan())));
+    macro_rules! narrow {
+        ($t:ty, $n:ty) => {
+            Arc::new(arrow_array::PrimitiveArray::<$t>::new(values.iter().map(|v| *v as $n).collect::<Vec<$n>>().into(), nulls))
+        };
+    }
+    if whole && low.is_finite() && high.is_finite() {
+        let fits = |a: f64, b: f64| low >= a && high <= b;
+        return if fits(-128.0, 127.0) {
+            narrow!(Int8Type, i8)
+        } else if fits(-32768.0, 32767.0) {
+            narrow!(Int16Type, i16)
+        } else if fits(f64::from(i32::MIN), f64::from(i32::MAX)) {
+            narrow!(Int32Type, i32)
+        } else {
+            narrow!(Int64Type, i64)
+        };
+    }
+    if single {
+        return narrow!(Float32Type, f32);
+    }
+    Arc::new(Float64Array::new(values.to_vec().into(), nulls))
+}
+
+/// Bytes that an array holds on to.
+pub fn data_bytes(data: &Data) -> u64 {
+    data.get_buffer_memory_size() as u64
+}
+
+/// Reserves memory for `data` and makes a chunk of it.
+pub fn store_data(ledger: &Arc<Ledger>, data: Data) -> Result<Arc<Chunk>> {
+    let reservation = ledger.reserve("frame data", data_bytes(&data))?;
+    Ok(Chunk::new(data, reservation, ledger))
+}
+
+/// Builds a column from chunks of exactly the prescribed length, in order.
+pub struct ColumnBuilder {
+    ledger: Arc<Ledger>,
+    kind: Kind,
+    chunks: Vec<Arc<Chunk>>,
+}
+
+impl ColumnBuilder {
+    pub fn new(ledger: &Arc<Ledger>, kind: Kind) -> Self {
+        ColumnBuilder { ledger: ledger.clone(), kind, chunks: vec![] }
+    }
+    pub fn push(&mut self, data: Data) -> Result<()> {
+        assert!(data.len() <= CHUNK_ROWS && self.chunks.last().is_none_or(|c| c.len() == CHUNK_ROWS), "chunk boundaries are fixed");
+        self.chunks.push(store_data(&self.ledger, data)?);
+        Ok(())
+    }
+    pub fn finish(self) -> Column {
+        Column::from_chunks(self.kind, self.chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_packing_in_the_narrowest_type() {
+        for (values, expect) in [
+            (vec![1.0, -3.0, f64::NAN], DataType::Int8),
+            (vec![1000.0], DataType::Int16),
+            (vec![1e9], DataType::Int32),
+            (vec![1e12], DataType::Int64),
+            (vec![0.5, 0.25], DataType::Float32),
+            (vec![0.1, f64::INFINITY], DataType::Float64),
+            (vec![-0.0], DataType::Float32),
+            (vec![f64::NAN], DataType::Null),
+        ] {
+            let data = pack_f64(&values);
+            assert_eq!(*data.data_type(), expect, "{values:?}");
+            let back = f64s(&data);
+            assert!(values.iter().zip(back.iter()).all(|(a, b)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())));
+        }
+    }
+
+    #[test]
+    fn cold_chunks_go_to_disk_and_come_back() {
+        let dir = std::env::temp_dir().join(format!("ochre-spill-test-{}", std::process::id()));
+        let ledger = Ledger::new(3 * 8 * CHUNK_ROWS as u64 + 4096, &dir).unwrap();
+        let values: Vec<f64> = (0..6 * CHUNK_ROWS).map(|i| i as f64 + 0.1).collect();
+        let column = Column::from_f64(&ledger, &values).unwrap();
+        assert!(ledger.spilled() > 0, "six chunks do not fit a budget of three");
+        for (i, chunk) in column.chunks().iter().enumerate() {
+            let data = chunk.data().unwrap();
+            assert_eq!(f64s(&data)[7], values[i * CHUNK_ROWS + 7]);
+        }
+        let error = ledger.reserve("a test", 1 << 40).err().unwrap();
+        assert!(error.to_string().contains("1099511627776 bytes are needed"), "{error}");
+        drop(column);
+        assert_eq!((ledger.used(), ledger.spilled()), (0, 0));
+    }
+}

@@ -1,0 +1,55 @@
+//! The engine room: keys and typed values, frames of immutable columns, the memory ledger, jobs, and what a pass is.
+//!
+//! A running example: a parser reserves memory from the [`Ledger`], builds [`Column`]s chunk by chunk, puts a
+//! [`Frame`] into the [`Store`]; an algorithm's [`Job`] runs a [`MapReduce`] pass over it with a [`Runner`].
+//!
+//! This crate must not know REST, parsers, models or the network.
+
+mod column;
+mod error;
+mod frame;
+mod job;
+mod ledger;
+mod pass;
+mod rng;
+mod rollup;
+mod store;
+pub mod time;
+
+pub use column::{CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_text, pack_f64, store_data, uuid_text};
+pub use error::{Error, ErrorKind, Result};
+pub use frame::{Frame, unique_names};
+pub use job::{Job, JobStatus, Jobs};
+pub use ledger::{Ledger, Reservation};
+pub use pass::{MapReduce, Rows, Runner};
+pub use rng::Rng;
+pub use rollup::{PERCENTILES, Rollup, histogram, quantile};
+pub use store::{Held, Store, Stored};
+
+/// What every crate above works with: one node's store, jobs, threads and memory.
+pub struct Node {
+    pub store: Store,
+    pub jobs: Jobs,
+    pub runner: Runner,
+    pub ledger: std::sync::Arc<Ledger>,
+    pub started: std::time::Instant,
+}
+
+impl Node {
+    pub fn new(threads: usize, memory_max: u64, ice_root: &std::path::Path) -> Result<Node> {
+        let ledger = Ledger::new(memory_max, ice_root)?;
+        Ok(Node {
+            store: Store::default(),
+            jobs: Jobs::default(),
+            runner: Runner::new(threads)?,
+            ledger,
+            started: std::time::Instant::now(),
+        })
+    }
+
+    /// A small node for tests.
+    pub fn for_tests(threads: usize) -> Node {
+        let dir = std::env::temp_dir().join(format!("ochre-test-{}-{threads}", std::process::id()));
+        Node::new(threads, 1 << 32, &dir).expect("a test node starts")
+    }
+}

@@ -1,0 +1,203 @@
+//! Rollups of a column: computed once, lazily, merged in chunk order.
+
+use crate::{Column, Kind, Result, f64s};
+use arrow_array::{Array, cast::AsArray};
+use rayon::prelude::*;
+
+/// Probabilities at which summaries report percentiles.
+pub const PERCENTILES: [f64; 17] =
+    [0.001, 0.01, 0.1, 0.2, 0.25, 0.3, 1.0 / 3.0, 0.4, 0.5, 0.6, 2.0 / 3.0, 0.7, 0.75, 0.8, 0.9, 0.99, 0.999];
+
+/// Smallest and largest distinct values kept.
+const EXTREMES: usize = 5;
+const HISTOGRAM_BINS: usize = 1000;
+
+#[derive(Clone, Debug, Default)]
+pub struct Rollup {
+    pub rows: usize,
+    pub missing: usize,
+    pub zeros: usize,
+    pub positive_infinities: usize,
+    pub negative_infinities: usize,
+    pub min: f64,
+    pub max: f64,
+    /// Up to five smallest distinct values, ascending.
+    pub mins: Vec<f64>,
+    /// Up to five largest distinct values, descending.
+    pub maxs: Vec<f64>,
+    pub mean: f64,
+    /// Sample standard deviation.
+    pub sigma: f64,
+    /// Are all values whole numbers?
+    pub whole: bool,
+}
+
+/// Mean and sum of squared deviations of one chunk (Chan, Golub, LeVeque 1979 for the merge).
+#[derive(Clone)]
+struct Part {
+    n: f64,
+    mean: f64,
+    m2: f64,
+    roll: Rollup,
+}
+
+impl Rollup {
+    pub fn compute(column: &Column) -> Result<Rollup> {
+        let parts: Vec<Part> =
+            column.chunks().par_iter().map(|c| Ok(part(&column.kind, &c.data()?))).collect::<Result<Vec<_>>>()?;
+        let mut all = Part { n: 0.0, mean: 0.0, m2: 0.0, roll: Rollup { min: f64::NAN, max: f64::NAN, whole: true, ..Rollup::default() } };
+        for p in parts {
+            all = merge(all, p);
+        }
+        let mut r = all.roll;
+        let numeric = match &column.kind {
+            Kind::Real | Kind::Time => true,
+            Kind::Enum(d) => d.len() <= 2,
+            _ => false,
+        };
+        r.mean = if numeric && all.n > 0.0 { all.mean } else { f64::NAN };
+        r.sigma = match (numeric, all.n) {
+            (false, _) => f64::NAN,
+            (true, n) if n == 0.0 => f64::NAN,
+            (true, n) if n == 1.0 => 0.0,
+            (true, n) => (all.m2 / (n - 1.0)).sqrt(),
+        };
+        if matches!(column.kind, Kind::Missing) {
+            (r.mean, r.sigma) = (f64::NAN, f64::NAN);
+        }
+        Ok(r)
+    }
+
+    /// Is every present value the same?
+    pub fn is_constant(&self) -> bool {
+        self.missing == self.rows || self.min == self.max
+    }
+}
+
+fn part(kind: &Kind, data: &crate::Data) -> Part {
+    let mut r = Rollup { rows: data.len(), min: f64::NAN, max: f64::NAN, whole: true, ..Rollup::default() };
+    if matches!(kind, Kind::Text | Kind::Uuid) {
+        r.missing = data.null_count();
+        r.zeros = 0;
+        if let Kind::Text = kind {
+            let _ = data.as_string::<i32>();
+        }
+        r.whole = false;
+        return Part { n: 0.0, mean: 0.0, m2: 0.0, roll: r };
+    }
+    let values = f64s(data);
+    let (mut n, mut sum) = (0.0f64, 0.0f64);
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    for &v in values.iter() {
+        if v.is_nan() {
+            r.missing += 1;
+            continue;
+        }
+        if v.is_infinite() {
+            if v > 0.0 { r.positive_infinities += 1 } else { r.negative_infinities += 1 }
+        }
+        r.zeros += usize::from(v == 0.0);
+        r.whole &= v == v.trunc();
+        min = min.min(v);
+        max = max.max(v);
+        n += 1.0;
+        sum += v;
+    }
+    let mean = if n > 0.0 { sum / n } else { 0.0 };
+    let m2 = values.iter().filter(|v| !v.is_nan()).map(|v| (v - mean) * (v - mean)).sum();
+    if n > 0.0 {
+        (r.min, r.max) = (min, max);
+    }
+    r.mins = extremes(&values, |a, b| a < b);
+    r.maxs = extremes(&values, |a, b| a > b);
+    Part { n, mean, m2, roll: r }
+}
+
+/// The first few distinct values in the order given by `before`.
+fn extremes(values: &[f64], before: impl Fn(f64, f64) -> bool) -> Vec<f64> {
+    let mut out: Vec<f64> = Vec::with_capacity(EXTREMES + 1);
+    for &v in values {
+        if v.is_nan() || (out.len() == EXTREMES && !before(v, out[EXTREMES - 1])) || out.contains(&v) {
+            continue;
+        }
+        let at = out.iter().position(|&o| before(v, o)).unwrap_or(out.len());
+        out.insert(at, v);
+        out.truncate(EXTREMES);
+    }
+    out
+}
+
+fn merge(a: Part, b: Part) -> Part {
+    let n = a.n + b.n;
+    let (mut mean, mut m2) = (a.mean, a.m2 + b.m2);
+    if n > 0.0 {
+        let delta = b.mean - a.mean;
+        mean = (a.mean * a.n + b.mean * b.n) / n;
+        if a.n > 0.0 && b.n > 0.0 {
+            m2 += delta * delta * a.n * b.n / n;
+        }
+    }
+    let (x, y) = (a.roll, b.roll);
+    let both = |p: &[f64], q: &[f64]| p.iter().chain(q).copied().collect::<Vec<_>>();
+    let roll = Rollup {
+        rows: x.rows + y.rows,
+        missing: x.missing + y.missing,
+        zeros: x.zeros + y.zeros,
+        positive_infinities: x.positive_infinities + y.positive_infinities,
+        negative_infinities: x.negative_infinities + y.negative_infinities,
+        min: x.min.min(y.min),
+        max: x.max.max(y.max),
+        mins: extremes(&both(&x.mins, &y.mins), |p, q| p < q),
+        maxs: extremes(&both(&x.maxs, &y.maxs), |p, q| p > q),
+        mean: 0.0,
+        sigma: 0.0,
+        whole: x.whole && y.whole,
+    };
+    Part { n, mean, m2, roll }
+}
+
+/// A histogram of a numeric column: first edge, stride, counts.
+pub fn histogram(column: &Column) -> Result<(f64, f64, Vec<i64>)> {
+    let r = column.rollup()?;
+    if !r.min.is_finite() || !r.max.is_finite() || r.missing == r.rows {
+        return Ok((0.0, 0.0, vec![]));
+    }
+    let (base, stride, bins) = if let Kind::Enum(d) = &column.kind {
+        (0.0, 1.0, d.len())
+    } else if r.whole && r.max - r.min < HISTOGRAM_BINS as f64 {
+        (r.min, 1.0, (r.max - r.min) as usize + 1)
+    } else {
+        (r.min, (r.max - r.min) / HISTOGRAM_BINS as f64, HISTOGRAM_BINS)
+    };
+    let mut counts = vec![0i64; bins.max(1)];
+    for chunk in column.chunks() {
+        for &v in f64s(&chunk.data()?).iter().filter(|v| !v.is_nan()) {
+            let i = if stride > 0.0 { ((v - base) / stride) as usize } else { 0 };
+            let i = i.min(counts.len() - 1);
+            counts[i] += 1;
+        }
+    }
+    Ok((base, stride, counts))
+}
+
+/// Quantiles of values with weights (type 7 of Hyndman and Fan 1996 for unit weights: position p (n - 1)).
+///
+/// `values` must be sorted and free of NaN; `combine` decides between the two neighbours of a fractional position.
+pub fn quantile(sorted: &[f64], p: f64, combine: &str) -> f64 {
+    if sorted.is_empty() {
+        return f64::NAN;
+    }
+    let position = p * (sorted.len() - 1) as f64;
+    let low = position.floor() as usize;
+    let fraction = position - low as f64;
+    let (a, b) = (sorted[low], sorted[(low + 1).min(sorted.len() - 1)]);
+    if fraction == 0.0 {
+        return a;
+    }
+    match combine {
+        "low" => a,
+        "high" => b,
+        "average" => 0.5 * (a + b),
+        _ => a + fraction * (b - a),
+    }
+}

@@ -1,0 +1,217 @@
+//! The CSV tokenizer: fields of a line, quotes, and cutting a file into blocks at line ends.
+
+use std::borrow::Cow;
+
+/// How lines are cut into fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    pub separator: u8,
+    /// `"` or, when single quotes are asked for, `'`.
+    pub quote: u8,
+}
+
+/// Cuts `bytes` into blocks of about `size` bytes that end at line ends outside quotes.
+pub fn blocks(bytes: &[u8], size: usize, quote: u8) -> Vec<(usize, usize)> {
+    let mut cuts = vec![0];
+    let mut at = size;
+    let has_quotes = memchr::memchr(quote, bytes).is_some();
+    let mut counted = (0, 0usize);
+    while at < bytes.len() {
+        // A position lies inside quotes when an odd number of quotes stands before it.
+        let mut inside = false;
+        if has_quotes {
+            counted = (at, counted.1 + memchr::memchr_iter(quote, &bytes[counted.0..at]).count());
+            inside = counted.1 % 2 == 1;
+        }
+        let mut cut = bytes.len();
+        if has_quotes {
+            for i in memchr::memchr2_iter(quote, b'\n', &bytes[at..]) {
+                if bytes[at + i] == quote {
+                    inside = !inside;
+                } else if !inside {
+                    cut = at + i + 1;
+                    break;
+                }
+            }
+        } else if let Some(i) = memchr::memchr(b'\n', &bytes[at..]) {
+            cut = at + i + 1;
+        }
+        if cut >= bytes.len() {
+            break;
+        }
+        cuts.push(cut);
+        at = cut + size;
+    }
+    cuts.push(bytes.len());
+    cuts.windows(2).map(|w| (w[0], w[1])).filter(|(a, b)| a < b).collect()
+}
+
+/// One field of a line.
+pub struct Field<'a> {
+    pub text: Cow<'a, [u8]>,
+    pub quoted: bool,
+}
+
+/// Reads one field starting at `at`. Returns the field and the position of the separator or line end after it.
+#[inline(always)]
+pub fn field<'a>(bytes: &'a [u8], mut at: usize, d: Dialect) -> (Field<'a>, usize) {
+    while at < bytes.len() && bytes[at] == b' ' && d.separator != b' ' {
+        at += 1;
+    }
+    if at < bytes.len() && bytes[at] == d.quote {
+        return quoted_field(bytes, at, d);
+    }
+    let start = at;
+    while at < bytes.len() {
+        let b = bytes[at];
+        if b == d.separator || b == b'\n' {
+            break;
+        }
+        at += 1;
+    }
+    let mut end = at;
+    if end > start && bytes[end - 1] == b'\r' && (at == bytes.len() || bytes[at] == b'\n') {
+        end -= 1;
+    }
+    (Field { text: Cow::Borrowed(&bytes[start..end]), quoted: false }, at)
+}
+
+#[cold]
+#[inline(never)]
+fn quoted_field(bytes: &[u8], at: usize, d: Dialect) -> (Field<'_>, usize) {
+    let mut start = at + 1;
+    let mut owned: Option<Vec<u8>> = None;
+    loop {
+        let Some(i) = memchr::memchr(d.quote, &bytes[start..]) else {
+            // The quote is never closed: the rest is the field.
+            let mut v = owned.unwrap_or_default();
+            v.extend_from_slice(&bytes[start..]);
+            return (Field { text: Cow::Owned(v), quoted: true }, bytes.len());
+        };
+        let end = start + i;
+        if bytes.get(end + 1) == Some(&d.quote) {
+            owned.get_or_insert_default().extend_from_slice(&bytes[start..=end]);
+            start = end + 2;
+            continue;
+        }
+        let mut next = end + 1;
+        // What stands between the closing quote and the separator is dropped.
+        while next < bytes.len() && bytes[next] != d.separator && bytes[next] != b'\n' {
+            next += 1;
+        }
+        let text = match owned {
+            Some(mut v) => {
+                v.extend_from_slice(&bytes[start..end]);
+                Cow::Owned(v)
+            }
+            None => Cow::Borrowed(&bytes[start..end]),
+        };
+        return (Field { text, quoted: true }, next);
+    }
+}
+
+/// The fields of the line at `at`, and where the next line begins.
+pub fn line<'a>(bytes: &'a [u8], mut at: usize, d: Dialect) -> (Vec<Field<'a>>, usize) {
+    let mut out = vec![];
+    loop {
+        let (f, next) = field(bytes, at, d);
+        out.push(f);
+        if next >= bytes.len() {
+            return (out, bytes.len());
+        }
+        if bytes[next] == b'\n' {
+            return (out, next + 1);
+        }
+        at = next + 1;
+        // With a space as separator, runs of spaces separate once.
+        while d.separator == b' ' && at < bytes.len() && bytes[at] == b' ' {
+            at += 1;
+        }
+    }
+}
+
+/// A number, when `text` is one: sign, digits, one point, exponent. Correctly rounded.
+#[inline(always)]
+pub fn number(text: &[u8]) -> Option<f64> {
+    let (mut i, n) = (0, text.len());
+    if n == 0 {
+        return None;
+    }
+    let negative = text[0] == b'-';
+    i += usize::from(negative || text[0] == b'+');
+    let (mut mantissa, mut digits, mut scale) = (0u64, 0, 0usize);
+    while i < n && text[i].is_ascii_digit() {
+        mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(text[i] - b'0'));
+        digits += 1;
+        i += 1;
+    }
+    if i < n && text[i] == b'.' {
+        i += 1;
+        while i < n && text[i].is_ascii_digit() {
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(text[i] - b'0'));
+            digits += 1;
+            scale += 1;
+            i += 1;
+        }
+    }
+    // Fifteen digits and powers up to 22 are exact in a double, so one division rounds correctly (Clinger 1990).
+    if i == n && (1..=15).contains(&digits) {
+        let v = mantissa as f64 / POW10[scale];
+        return Some(if negative { -v } else { v });
+    }
+    slow_number(text, digits)
+}
+
+const POW10: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+#[cold]
+#[inline(never)]
+fn slow_number(text: &[u8], digits: usize) -> Option<f64> {
+    let trimmed = text.trim_ascii();
+    if trimmed.len() != text.len() {
+        return number(trimmed);
+    }
+    // Words such as inf and nan are text, not numbers.
+    if digits == 0 || !text.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E')) {
+        return None;
+    }
+    let text = text.strip_prefix(b"+").unwrap_or(text);
+    fast_float2::parse::<f64, _>(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const D: Dialect = Dialect { separator: b',', quote: b'"' };
+
+    fn texts(line_text: &str) -> Vec<String> {
+        line(line_text.as_bytes(), 0, D).0.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()
+    }
+
+    #[test]
+    fn fields_and_quotes() {
+        assert_eq!(texts("a,b,\n"), ["a", "b", ""]);
+        assert_eq!(texts("\"x, y\",\"li\"\"ne\nbreak\",  z \r\n"), ["x, y", "li\"ne\nbreak", "z "]);
+        assert_eq!(texts("\"open"), ["open"]);
+    }
+
+    #[test]
+    fn numbers() {
+        for t in ["1", "-0.5", "5.", ".25", "1e3", "1.5E-2", "123456789012345678901", "0.1", "+7", "9007199254740993", " 3 "] {
+            assert_eq!(number(t.as_bytes()), Some(t.trim().parse::<f64>().unwrap()), "{t}");
+        }
+        for t in ["", "-", ".", "1x", "inf", "nan", "0x1", "1_000", "1e", "--1"] {
+            assert_eq!(number(t.as_bytes()), None, "{t}");
+        }
+    }
+
+    #[test]
+    fn blocks_end_outside_quotes() {
+        let text = b"a,\"x\ny\nz\nw\"\nb,c\nd,e\n";
+        for size in 1..text.len() {
+            for (_, end) in blocks(text, size, b'"') {
+                assert!([12, 16, 20, text.len()].contains(&end) || end == text.len(), "cut at {end}");
+            }
+        }
+    }
+}

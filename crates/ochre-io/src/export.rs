@@ -1,0 +1,99 @@
+//! Writing a frame as CSV.
+
+use ochre_core::{CHUNK_ROWS, Frame, Kind, Result, f64s, uuid_text};
+use std::io::Write;
+
+/// Writes a frame as CSV, chunk by chunk: texts and labels quoted, times as milliseconds, missing as nothing.
+pub fn csv(frame: &Frame, separator: u8, header: bool, quote_header: bool, out: &mut dyn Write) -> Result<()> {
+    let fail = |e: std::io::Error| ochre_core::Error::io("the output", e);
+    let sep = [separator];
+    if header {
+        for (i, n) in frame.names().iter().enumerate() {
+            if i > 0 {
+                out.write_all(&sep).map_err(fail)?;
+            }
+            if quote_header { quoted(out, n).map_err(fail)? } else { out.write_all(n.as_bytes()).map_err(fail)? }
+        }
+        out.write_all(b"\n").map_err(fail)?;
+    }
+    let chunks = frame.rows().div_ceil(CHUNK_ROWS);
+    let mut buffer = Vec::new();
+    for k in 0..chunks {
+        let data = frame.columns().iter().map(|c| c.chunks()[k].data()).collect::<Result<Vec<_>>>()?;
+        let texts: Vec<Cells<'_>> = frame.columns().iter().zip(&data).map(|(c, d)| Cells::new(&c.kind, d)).collect();
+        let rows = data.first().map_or(0, |d| d.len());
+        for r in 0..rows {
+            for (i, cell) in texts.iter().enumerate() {
+                if i > 0 {
+                    buffer.push(separator);
+                }
+                cell.write(r, &mut buffer);
+            }
+            buffer.push(b'\n');
+        }
+        out.write_all(&buffer).map_err(fail)?;
+        buffer.clear();
+    }
+    Ok(())
+}
+
+fn quoted(out: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    out.write_all(b"\"")?;
+    out.write_all(text.replace('"', "\"\"").as_bytes())?;
+    out.write_all(b"\"")
+}
+
+enum Cells<'a> {
+    Numbers(std::borrow::Cow<'a, [f64]>),
+    Labels(std::borrow::Cow<'a, [f64]>, &'a [String]),
+    Texts(&'a arrow_array::StringArray),
+    Uuids(&'a arrow_array::FixedSizeBinaryArray),
+}
+
+impl<'a> Cells<'a> {
+    fn new(kind: &'a Kind, data: &'a ochre_core::Data) -> Self {
+        use arrow_array::cast::AsArray;
+        match kind {
+            Kind::Enum(d) => Cells::Labels(f64s(data), d),
+            Kind::Text => Cells::Texts(data.as_string()),
+            Kind::Uuid => Cells::Uuids(data.as_fixed_size_binary()),
+            _ => Cells::Numbers(f64s(data)),
+        }
+    }
+
+    fn write(&self, r: usize, out: &mut Vec<u8>) {
+        use arrow_array::Array;
+        match self {
+            Cells::Numbers(v) => {
+                if !v[r].is_nan() {
+                    let _ = if v[r].is_infinite() {
+                        write!(out, "{}", if v[r] > 0.0 { "Infinity" } else { "-Infinity" })
+                    } else if v[r] == v[r].trunc() && v[r].abs() < 1e15 {
+                        write!(out, "{}", v[r] as i64)
+                    } else if v[r].abs() >= 1e15 || v[r].abs() < 1e-5 {
+                        write!(out, "{:e}", v[r])
+                    } else {
+                        write!(out, "{}", v[r])
+                    };
+                }
+            }
+            Cells::Labels(v, d) => {
+                if !v[r].is_nan()
+                    && let Some(t) = d.get(v[r] as usize)
+                {
+                    let _ = quoted(out, t);
+                }
+            }
+            Cells::Texts(a) => {
+                if a.is_valid(r) {
+                    let _ = quoted(out, a.value(r));
+                }
+            }
+            Cells::Uuids(a) => {
+                if a.is_valid(r) {
+                    out.extend_from_slice(uuid_text(a.value(r)).as_bytes());
+                }
+            }
+        }
+    }
+}

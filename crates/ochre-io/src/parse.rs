@@ -1,0 +1,487 @@
+//! Parsing CSV bytes into a frame, in parallel over blocks of bytes.
+//!
+//! Cost: every byte is read twice (once to find quotes and line ends, once to parse) and every value is written twice
+//! (into block buffers, then into chunks in their narrowest type). Chunk boundaries follow the row count alone, so the
+//! frame does not depend on the number of threads or blocks.
+
+use crate::csv::{self, Dialect};
+use crate::setup::{self, ColumnType, ParseSetup};
+use crate::{RawFile, source, timetext};
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, NullArray, StringArray, UInt8Array, UInt16Array, UInt32Array};
+use arrow_buffer::NullBuffer;
+use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, chunk_lengths, pack_f64, store_data};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+const BLOCK_BYTES: usize = 1 << 20;
+/// A line longer than this is not data.
+const LINE_BYTES_MAX: usize = 64 << 20;
+const ENUM_LEVELS_MAX: usize = 10_000_000;
+const MISSING: u32 = u32::MAX;
+
+/// Values of one column in one block.
+enum Buffer<'a> {
+    Numbers(Vec<f64>),
+    Codes { codes: Vec<u32>, levels: Levels<'a> },
+    Texts { ends: Vec<u32>, bytes: Vec<u8>, valid: Vec<bool> },
+    Uuids(Vec<Option<[u8; 16]>>),
+    Skipped,
+}
+
+/// Distinct texts of a block. Texts of up to seven bytes are looked up by their value, longer ones by hash.
+#[derive(Default)]
+struct Levels<'a> {
+    texts: Vec<std::borrow::Cow<'a, [u8]>>,
+    short: FxHashMap<u64, u32>,
+    long: FxHashMap<Vec<u8>, u32>,
+    last: (u64, u32),
+}
+
+impl<'a> Levels<'a> {
+    #[inline(always)]
+    fn code(&mut self, text: std::borrow::Cow<'a, [u8]>) -> u32 {
+        let n = text.len();
+        if n <= 7 {
+            let mut word = [0u8; 8];
+            word[..n].copy_from_slice(&text);
+            word[7] = n as u8 + 1;
+            let key = u64::from_le_bytes(word);
+            if self.last.0 == key {
+                return self.last.1;
+            }
+            let code = *self.short.entry(key).or_insert_with(|| {
+                self.texts.push(text);
+                self.texts.len() as u32 - 1
+            });
+            self.last = (key, code);
+            return code;
+        }
+        if let Some(&code) = self.long.get(text.as_ref()) {
+            return code;
+        }
+        let code = self.texts.len() as u32;
+        self.long.insert(text.to_vec(), code);
+        self.texts.push(text);
+        code
+    }
+}
+
+struct Block<'a> {
+    rows: usize,
+    buffers: Vec<Buffer<'a>>,
+    extra_fields: usize,
+    remarks: usize,
+    bad_numbers: Vec<usize>,
+}
+
+/// Parses files one after the other into one frame.
+pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
+    let d = setup.dialect();
+    if setup.names.len() != setup.types.len() {
+        return Err(Error::invalid(format!("{} column names were given for {} column types", setup.names.len(), setup.types.len())));
+    }
+    let mut seen = std::collections::HashSet::new();
+    if let Some(n) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
+        return Err(Error::invalid(format!("Found duplicate column name {}", n.1)));
+    }
+    let mut all = vec![];
+    for (i, file) in files.iter().enumerate() {
+        let bytes = source::bytes(&file.path, &node.ledger, None)?;
+        let skip = header_bytes(&bytes, setup, i == 0);
+        check_width(&bytes[skip..], setup, &file.path.display().to_string())?;
+        all.push((file, bytes, skip));
+    }
+    let mut spans = vec![];
+    for (i, (file, bytes, skip)) in all.iter().enumerate() {
+        for (a, b) in csv::blocks(&bytes[*skip..], BLOCK_BYTES, d.quote) {
+            if b - a > LINE_BYTES_MAX {
+                return Err(Error::invalid(format!(
+                    "{}: the line beginning at byte {} is longer than {LINE_BYTES_MAX} bytes; is a quote ({}) left open, or is this not a text file?",
+                    file.path.display(), skip + a, d.quote as char
+                )));
+            }
+            spans.push((i, skip + a, skip + b));
+        }
+    }
+    let total: usize = spans.iter().map(|s| s.2 - s.1).sum();
+    let done = AtomicUsize::new(0);
+    let blocks: Vec<(Block<'_>, _)> = node.runner.install(|| {
+        spans
+            .par_iter()
+            .map(|&(file, a, b)| {
+                job.check()?;
+                let block = parse_block(&all[file].1[a..b], setup, d);
+                let held = node.ledger.reserve("parsed values", block.bytes())?;
+                job.set_progress(0.8 * done.fetch_add(b - a, Relaxed) as f64 / total.max(1) as f64);
+                Ok((block, held))
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let warn = |n: usize, what: &str| {
+        if n > 0 {
+            job.warn(format!("{n} {what}"));
+        }
+    };
+    warn(blocks.iter().map(|b| b.0.extra_fields).sum(), "fields beyond the last column were dropped");
+    warn(blocks.iter().map(|b| b.0.remarks).sum(), "lines beginning with '#' were taken as remarks and skipped");
+    for (c, name) in setup.names.iter().enumerate() {
+        warn(blocks.iter().map(|b| b.0.bad_numbers[c]).sum(), &format!("values of column '{name}' are not numbers and became missing"));
+    }
+    let (mut held, mut parts): (Vec<_>, Vec<_>) = (vec![], vec![]);
+    for (b, h) in blocks {
+        held.push(h);
+        parts.push(b);
+    }
+    let kept: Vec<usize> = (0..setup.names.len()).filter(|c| !setup.skipped.contains(c)).collect();
+    let mut columns = vec![];
+    for (i, &c) in kept.iter().enumerate() {
+        job.check()?;
+        columns.push(node.runner.install(|| build(node, &mut parts, c))?);
+        job.set_progress(0.8 + 0.2 * (i + 1) as f64 / kept.len() as f64);
+    }
+    drop(held);
+    Frame::new(kept.iter().map(|&c| setup.names[c].clone()).collect(), columns)
+}
+
+/// Length of the header and of what stands before it.
+fn header_bytes(bytes: &[u8], setup: &ParseSetup, first: bool) -> usize {
+    let start = bytes.len() - setup::without_bom(bytes).len();
+    if setup.header != 1 {
+        return start;
+    }
+    let mut at = start;
+    while at < bytes.len() {
+        let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |i| at + i + 1);
+        if setup::is_skipped(bytes[at..end].strip_suffix(b"\n").unwrap_or(&bytes[at..end])) {
+            at = end;
+            continue;
+        }
+        let (fields, next) = csv::line(bytes, at, setup.dialect());
+        // Later files may or may not repeat the header.
+        let same = fields.iter().zip(&setup.names).all(|(f, n)| f.text.trim_ascii() == n.as_bytes());
+        return if first || same { next } else { start };
+    }
+    at
+}
+
+fn check_width(bytes: &[u8], setup: &ParseSetup, name: &str) -> Result<()> {
+    let Some(at) = bytes.iter().position(|b| !matches!(b, b'\n' | b'\r')) else { return Ok(()) };
+    let end = bytes.len().min(at + LINE_BYTES_MAX);
+    if bytes[at] == b'#' {
+        return Ok(());
+    }
+    let width = csv::line(&bytes[..end], at, setup.dialect()).0.len();
+    if width > setup.names.len() + 1 || (width == 1 && setup.names.len() > 1 && bytes.len() > 200) {
+        return Err(Error::invalid(format!(
+            "{name} has {width} columns in its first line of data where the parse setup has {}; import files of one format at a time, or state the separator",
+            setup.names.len()
+        )));
+    }
+    Ok(())
+}
+
+fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a> {
+    let estimate = bytes.len() / (8 * setup.names.len()).max(1);
+    let mut buffers: Vec<Buffer<'a>> = setup
+        .types
+        .iter()
+        .enumerate()
+        .map(|(c, t)| match t {
+            _ if setup.skipped.contains(&c) => Buffer::Skipped,
+            ColumnType::Enum => Buffer::Codes { codes: Vec::with_capacity(estimate), levels: Levels::default() },
+            ColumnType::Text => Buffer::Texts { ends: vec![], bytes: vec![], valid: vec![] },
+            ColumnType::Uuid => Buffer::Uuids(vec![]),
+            _ => Buffer::Numbers(Vec::with_capacity(estimate)),
+        })
+        .collect();
+    let times: Vec<bool> = setup.types.iter().map(|t| *t == ColumnType::Time).collect();
+    let has_na: Vec<bool> = (0..setup.names.len()).map(|c| setup.na_strings.get(c).is_some_and(|n| !n.is_empty())).collect();
+    let width = buffers.len();
+    let (mut rows, mut extra_fields, mut remarks) = (0, 0, 0);
+    let mut bad_numbers = vec![0usize; width];
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\n' => {
+                at += 1;
+                continue;
+            }
+            b'\r' if bytes.get(at + 1).is_none_or(|b| *b == b'\n') => {
+                at += 1;
+                continue;
+            }
+            b'#' => {
+                at = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |i| at + i + 1);
+                remarks += 1;
+                continue;
+            }
+            _ => {}
+        }
+        let mut c = 0;
+        loop {
+            let (f, next) = csv::field(bytes, at, d);
+            if c < width {
+                let na = f.text.is_empty() || (has_na[c] && setup.na_strings[c].iter().any(|n| n.as_bytes() == f.text.as_ref()));
+                push(&mut buffers[c], f, na, times[c], &mut bad_numbers[c]);
+            } else if !f.text.is_empty() {
+                extra_fields += 1;
+            }
+            c += 1;
+            at = next;
+            if at >= bytes.len() {
+                break;
+            }
+            at += 1;
+            if bytes[next] == b'\n' {
+                break;
+            }
+            while d.separator == b' ' && at < bytes.len() && bytes[at] == b' ' {
+                at += 1;
+            }
+        }
+        for (b, bad) in buffers[c.min(width)..].iter_mut().zip(&mut bad_numbers[c.min(width)..]) {
+            push(b, csv::Field { text: (&[][..]).into(), quoted: false }, true, false, bad);
+        }
+        rows += 1;
+    }
+    Block { rows, buffers, extra_fields, remarks, bad_numbers }
+}
+
+#[inline(always)]
+fn push<'a>(buffer: &mut Buffer<'a>, f: csv::Field<'a>, na: bool, time: bool, bad: &mut usize) {
+    match buffer {
+        Buffer::Numbers(values) => {
+            let v = if na {
+                f64::NAN
+            } else if time {
+                timetext::parse(f.text.trim_ascii()).or_else(|| csv::number(&f.text)).unwrap_or(f64::NAN)
+            } else {
+                csv::number(&f.text).unwrap_or_else(|| {
+                    *bad += usize::from(!matches!(f.text.trim_ascii(), b"" | b"NA" | b"na" | b"N/A" | b"NaN" | b"nan"));
+                    f64::NAN
+                })
+            };
+            values.push(v);
+        }
+        Buffer::Codes { codes, levels } => codes.push(if na { MISSING } else { levels.code(f.text) }),
+        Buffer::Texts { ends, bytes, valid } => {
+            if !na {
+                match std::str::from_utf8(&f.text) {
+                    Ok(_) => bytes.extend_from_slice(&f.text),
+                    Err(_) => bytes.extend_from_slice(String::from_utf8_lossy(&f.text).as_bytes()),
+                }
+            }
+            ends.push(bytes.len() as u32);
+            valid.push(!na);
+        }
+        Buffer::Uuids(values) => values.push(if na { None } else { setup::uuid(f.text.trim_ascii()) }),
+        Buffer::Skipped => {}
+    }
+}
+
+impl Block<'_> {
+    fn bytes(&self) -> u64 {
+        self.buffers
+            .iter()
+            .map(|b| match b {
+                Buffer::Numbers(v) => v.capacity() * 8,
+                Buffer::Codes { codes, levels } => codes.capacity() * 4 + levels.texts.len() * 64,
+                Buffer::Texts { ends, bytes, valid } => ends.capacity() * 4 + bytes.capacity() + valid.capacity(),
+                Buffer::Uuids(v) => v.capacity() * 17,
+                Buffer::Skipped => 0,
+            })
+            .sum::<usize>() as u64
+    }
+}
+
+/// Joins one column's block buffers into chunks, and frees the buffers.
+fn build(node: &Node, blocks: &mut [Block<'_>], c: usize) -> Result<Column> {
+    let mut starts = vec![0usize];
+    for b in blocks.iter() {
+        starts.push(starts.last().expect("one") + b.rows);
+    }
+    let rows = *starts.last().expect("one");
+    let buffers: Vec<Buffer<'_>> = blocks.iter_mut().map(|b| std::mem::replace(&mut b.buffers[c], Buffer::Skipped)).collect();
+    let lengths = chunk_lengths(rows);
+    // The pieces of blocks that make up a chunk: (block, from row, to row).
+    let pieces = |chunk: usize| {
+        let (mut at, end) = (chunk * ochre_core::CHUNK_ROWS, chunk * ochre_core::CHUNK_ROWS + lengths[chunk]);
+        let mut b = starts.partition_point(|s| *s <= at) - 1;
+        let mut out = vec![];
+        while at < end {
+            let stop = end.min(starts[b + 1]);
+            if stop > at {
+                out.push((b, at - starts[b], stop - starts[b]));
+            }
+            at = stop;
+            b += 1;
+        }
+        out
+    };
+    let finish = |kind: Kind, make: &(dyn Fn(usize) -> ArrayRef + Sync)| -> Result<Column> {
+        let chunks = (0..lengths.len()).into_par_iter().map(|k| store_data(&node.ledger, make(k))).collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(kind, chunks))
+    };
+    match buffers.first() {
+        None | Some(Buffer::Skipped) => finish(Kind::Real, &|k| Arc::new(NullArray::new(lengths[k]))),
+        Some(Buffer::Numbers(_)) => {
+            let column = finish(Kind::Real, &|k| {
+                let mut values = Vec::with_capacity(lengths[k]);
+                for (b, from, to) in pieces(k) {
+                    if let Buffer::Numbers(v) = &buffers[b] {
+                        values.extend_from_slice(&v[from..to]);
+                    }
+                }
+                pack_f64(&values)
+            })?;
+            Ok(column)
+        }
+        Some(Buffer::Codes { .. }) => {
+            let (domain, maps) = merge_levels(&buffers)?;
+            let n = domain.len();
+            finish(Kind::Enum(Arc::new(domain)), &|k| {
+                let mut codes: Vec<u32> = Vec::with_capacity(lengths[k]);
+                let mut missing = false;
+                for (b, from, to) in pieces(k) {
+                    if let Buffer::Codes { codes: local, .. } = &buffers[b] {
+                        let map = &maps[b];
+                        codes.extend(local[from..to].iter().map(|&x| if x == MISSING { missing = true; MISSING } else { map[x as usize] }));
+                    }
+                }
+                pack_codes(&codes, n, missing)
+            })
+        }
+        Some(Buffer::Texts { .. }) => finish(Kind::Text, &|k| {
+            let mut out: Vec<Option<&str>> = Vec::with_capacity(lengths[k]);
+            for (b, from, to) in pieces(k) {
+                if let Buffer::Texts { ends, bytes, valid } = &buffers[b] {
+                    for r in from..to {
+                        let start = if r == 0 { 0 } else { ends[r - 1] as usize };
+                        let text = std::str::from_utf8(&bytes[start..ends[r] as usize]).expect("checked when it was pushed");
+                        out.push(valid[r].then_some(text));
+                    }
+                }
+            }
+            Arc::new(StringArray::from(out))
+        }),
+        Some(Buffer::Uuids(_)) => finish(Kind::Uuid, &|k| {
+            let mut out: Vec<Option<[u8; 16]>> = Vec::with_capacity(lengths[k]);
+            for (b, from, to) in pieces(k) {
+                if let Buffer::Uuids(v) = &buffers[b] {
+                    out.extend_from_slice(&v[from..to]);
+                }
+            }
+            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(out.iter().map(|v| v.as_ref()), 16).expect("16 bytes"))
+        }),
+    }
+}
+
+/// Enum codes in the narrowest unsigned type that holds the domain.
+pub fn pack_codes(codes: &[u32], levels: usize, missing: bool) -> ArrayRef {
+    let nulls = missing.then(|| NullBuffer::from_iter(codes.iter().map(|c| *c != MISSING)));
+    if levels <= usize::from(u8::MAX) {
+        Arc::new(UInt8Array::new(codes.iter().map(|c| *c as u8).collect::<Vec<_>>().into(), nulls))
+    } else if levels <= usize::from(u16::MAX) {
+        Arc::new(UInt16Array::new(codes.iter().map(|c| *c as u16).collect::<Vec<_>>().into(), nulls))
+    } else {
+        Arc::new(UInt32Array::new(codes.to_vec().into(), nulls))
+    }
+}
+
+/// The sorted domain of all blocks, and each block's codes in it.
+fn merge_levels(buffers: &[Buffer<'_>]) -> Result<(Vec<String>, Vec<Vec<u32>>)> {
+    let mut all: FxHashMap<&[u8], u32> = FxHashMap::default();
+    for b in buffers {
+        if let Buffer::Codes { levels, .. } = b {
+            for t in &levels.texts {
+                all.insert(t.as_ref(), 0);
+            }
+        }
+    }
+    if all.len() > ENUM_LEVELS_MAX {
+        return Err(Error::invalid(format!("a categorical column has {} levels, more than the limit of {ENUM_LEVELS_MAX}; parse it as String", all.len())));
+    }
+    let mut sorted: Vec<&[u8]> = all.keys().copied().collect();
+    sorted.par_sort_unstable();
+    for (i, t) in sorted.iter().enumerate() {
+        all.insert(t, i as u32);
+    }
+    let maps = buffers
+        .iter()
+        .map(|b| match b {
+            Buffer::Codes { levels, .. } => levels.texts.iter().map(|t| all[t.as_ref()]).collect(),
+            _ => vec![],
+        })
+        .collect();
+    Ok((sorted.iter().map(|t| String::from_utf8_lossy(t).into_owned()).collect(), maps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::{Wishes, guess};
+
+    fn parse_text(name: &str, text: &str, threads: usize) -> Result<(Node, Frame)> {
+        let node = Node::for_tests(threads);
+        let path = std::env::temp_dir().join(format!("ochre-parse-{}-{name}-{threads}.csv", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let mut raw = RawFile::open(&path)?;
+        raw.owned = true;
+        let files = vec![Arc::new(raw)];
+        let setup = guess(&files, &Wishes::default(), &node.ledger)?;
+        let frame = parse(&node, &Job::detached(), &files, &setup)?;
+        Ok((node, frame))
+    }
+
+    fn shape(name: &str, text: &str) -> (Vec<&'static str>, Vec<Vec<Option<String>>>) {
+        let (_node, f) = parse_text(name, text, 2).unwrap();
+        let types = (0..f.width()).map(|i| f.type_name(i).unwrap()).collect();
+        (types, f.columns().iter().map(|c| c.to_texts().unwrap()).collect())
+    }
+
+    /// Each case was put to the reference server, which answered the same types and values.
+    #[test]
+    fn files_are_read_as_the_reference_reads_them() {
+        let some = |v: &[&str]| v.iter().map(|t| (!t.is_empty()).then(|| t.to_string())).collect::<Vec<_>>();
+        let (t, v) = shape("na", "a,b,c\nx,1,NA\nNA,2,3\n,3,4\ny,NA,5\nna,4,N/A\n");
+        assert_eq!(t, ["string", "int", "int"]);
+        assert_eq!(v, [some(&["x", "NA", "", "y", "na"]), some(&["1", "2", "3", "", "4"]), some(&["", "3", "4", "5", ""])]);
+        let (t, v) = shape("ragged", "a,b,c\n1,2,3\n4,5\n6,7,8,9\n10,11,12\n");
+        assert_eq!((t, &v[2]), (vec!["int"; 3], &some(&["3", "", "8", "12"])));
+        let (t, _) = shape("time", "d,e,f\n2020-01-02,1/31/99,2020-01-02 03:04:05.678\n2021-12-31,12/1/2001,2021-01-01 23:59:59\n");
+        assert_eq!(t, ["time"; 3]);
+        let (t, v) = shape("cat01", "v\n0\n0\na\nb\na\nb\n0\n");
+        assert_eq!((t, &v[0]), (vec!["enum"], &some(&["", "", "a", "b", "a", "b", ""])));
+        let (t, v) = shape("mixed", "a\n1\n2\nx\n3\n4\n5\n6\n");
+        assert_eq!((t, &v[0]), (vec!["int"], &some(&["1", "2", "", "3", "4", "5", "6"])));
+        let (t, _) = shape("semi", "a;b;c\n1;2,5;x\n2;3,5;y\n");
+        assert_eq!(t, ["int", "string", "string"]);
+        let (t, v) = shape("trail", "a,b\n1,2\n3,4\n\n\n5,6");
+        assert_eq!((t, v[0].len()), (vec!["int"; 2], 3));
+        assert_eq!(parse_text("dup", "a,a,b\n1,2,3\n4,5,6\n", 1).err().unwrap().to_string(), "Found duplicate column name a");
+    }
+
+    #[test]
+    fn the_frame_does_not_depend_on_threads() {
+        let mut text = String::from("n,c,s\n");
+        for i in 0..120_000 {
+            text.push_str(&format!("{},\"k{}\",row {i}\n", i as f64 / 7.0, i * 31 % 977));
+        }
+        let (_a, one) = parse_text("threads", &text, 1).unwrap();
+        let (_b, four) = parse_text("threads", &text, 4).unwrap();
+        assert_eq!((one.rows(), one.width()), (120_000, 3));
+        for c in 0..3 {
+            assert_eq!(one.column(c).to_texts().unwrap(), four.column(c).to_texts().unwrap());
+        }
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused_by_name() {
+        let e = parse_text("noise", "\0\x01\x02\x03", 1).err().unwrap().to_string();
+        assert!(e.contains("is not text"), "{e}");
+        let e = parse_text("empty", "", 1).err().unwrap().to_string();
+        assert!(e.contains("holds no bytes"), "{e}");
+    }
+}

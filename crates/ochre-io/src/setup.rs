@@ -1,0 +1,339 @@
+//! What a file looks like: separator, header, column types, guessed from its first bytes.
+//!
+//! The rules are the reference's (separator candidates in order, header when line one is all text and line two is
+//! not, type by counting what the fields look like); each guess carries its reason.
+
+use crate::csv::{self, Dialect};
+use crate::{RawFile, source, timetext};
+use ochre_core::{Error, Ledger, Result};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    Numeric,
+    Enum,
+    Time,
+    Text,
+    Uuid,
+    Unknown,
+}
+
+impl ColumnType {
+    pub fn name(self) -> &'static str {
+        match self {
+            ColumnType::Numeric => "Numeric",
+            ColumnType::Enum => "Enum",
+            ColumnType::Time => "Time",
+            ColumnType::Text => "String",
+            ColumnType::Uuid => "UUID",
+            ColumnType::Unknown => "Unknown",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Result<ColumnType> {
+        Ok(match name.to_ascii_lowercase().as_str() {
+            "numeric" | "real" | "double" | "int" | "integer" | "float" | "long" | "bad" => ColumnType::Numeric,
+            "enum" | "factor" | "categorical" | "cat" => ColumnType::Enum,
+            "time" => ColumnType::Time,
+            "string" => ColumnType::Text,
+            "uuid" => ColumnType::Uuid,
+            "unknown" => ColumnType::Unknown,
+            _ => return Err(Error::invalid(format!("Provided column type {name} is unknown. Use one of: Unknown, UUID, String, Numeric, Enum, Time"))),
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ParseSetup {
+    pub separator: u8,
+    pub single_quotes: bool,
+    /// 1: the first line is a header; -1: it is data.
+    pub header: i32,
+    pub names: Vec<String>,
+    pub types: Vec<ColumnType>,
+    /// Why each type was chosen.
+    pub reasons: Vec<String>,
+    /// Texts that mean missing, by column.
+    pub na_strings: Vec<Vec<String>>,
+    pub skipped: Vec<usize>,
+    /// First lines, for the client to show.
+    pub preview: Vec<Vec<String>>,
+}
+
+impl ParseSetup {
+    pub fn dialect(&self) -> Dialect {
+        Dialect { separator: self.separator, quote: if self.single_quotes { b'\'' } else { b'"' } }
+    }
+}
+
+/// What the user already decided.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    pub separator: Option<u8>,
+    /// 0: guess.
+    pub header: i32,
+    pub single_quotes: bool,
+    pub names: Option<Vec<String>>,
+    pub na_strings: Vec<Vec<String>>,
+}
+
+const PREVIEW_BYTES: usize = 1 << 20;
+const PREVIEW_LINES: usize = 10;
+const CANDIDATES: [u8; 6] = [1, b',', b';', b'|', b'\t', b' '];
+
+/// Looks at the first bytes of the first file that has any.
+pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> Result<ParseSetup> {
+    for file in files {
+        let bytes = source::bytes(&file.path, ledger, Some(PREVIEW_BYTES))?;
+        if !bytes.is_empty() {
+            return guess_bytes(&bytes, wishes, &file.path.display().to_string());
+        }
+    }
+    let names: Vec<String> = files.iter().map(|f| f.path.display().to_string()).collect();
+    Err(Error::invalid(format!("Cannot parse: {} holds no bytes", names.join(", "))))
+}
+
+/// Bytes without a byte order mark.
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSetup> {
+    let bytes = without_bom(bytes);
+    let complete = bytes.len() <= PREVIEW_BYTES;
+    let mut head = &bytes[..bytes.len().min(PREVIEW_BYTES)];
+    if let Some(i) = head.iter().take(1 << 16).position(|b| *b == 0) {
+        return Err(Error::invalid(format!("Cannot determine file type: {name} is not text (byte {i} is zero)")));
+    }
+    for (magic, kind) in [(&b"PAR1"[..], "Parquet"), (b"ORC", "ORC"), (b"Obj\x01", "Avro"), (&[0xd0, 0xcf, 0x11, 0xe0], "XLS"), (b"@relation", "ARFF"), (b"@RELATION", "ARFF")] {
+        if head.starts_with(magic) {
+            return Err(Error::Unsupported(format!("{name} is an {kind} file; this version of ochre reads CSV, also in gzip and zip")));
+        }
+    }
+    // The last line may be cut short by the end of the preview.
+    if (!complete || bytes.len() > head.len())
+        && let Some(i) = memchr::memrchr(b'\n', head)
+    {
+        head = &head[..=i];
+    }
+    let quote = if wishes.single_quotes { b'\'' } else { b'"' };
+    let mut firsts = vec![];
+    let mut at = 0;
+    while firsts.len() < PREVIEW_LINES && at < head.len() {
+        let end = memchr::memchr(b'\n', &head[at..]).map_or(head.len(), |i| at + i);
+        let text = head[at..end].strip_suffix(b"\r").unwrap_or(&head[at..end]);
+        if !is_skipped(text) {
+            firsts.push(text);
+        }
+        at = end + 1;
+    }
+    if firsts.is_empty() {
+        return Err(Error::invalid(format!("Cannot parse: {name} has no lines with data")));
+    }
+    let separator = wishes.separator.filter(|s| *s != 0).unwrap_or_else(|| separator(&firsts, quote));
+    let d = Dialect { separator, quote };
+    let mut lines = Lines { bytes: head, at: 0, d };
+    let rows: Vec<Vec<csv::Field<'_>>> = std::iter::from_fn(|| lines.next()).collect();
+    let header = match wishes.header {
+        1 | -1 => wishes.header,
+        _ => header(&rows),
+    };
+    let width = wishes.names.as_ref().map_or_else(|| rows.iter().take(PREVIEW_LINES).map(Vec::len).max().unwrap_or(0), |n| n.len().max(rows[0].len()));
+    let mut names: Vec<String> = (1..=width).map(|i| format!("C{i}")).collect();
+    if header == 1 {
+        for (slot, f) in names.iter_mut().zip(&rows[0]) {
+            let t = String::from_utf8_lossy(&f.text).trim().to_string();
+            if !t.is_empty() {
+                *slot = t;
+            }
+        }
+    }
+    if let Some(given) = &wishes.names {
+        for (slot, g) in names.iter_mut().zip(given) {
+            slot.clone_from(g);
+        }
+    }
+    let mut na_strings = wishes.na_strings.clone();
+    na_strings.resize(width, vec![]);
+    let (mut types, mut reasons) = (vec![], vec![]);
+    let data = &rows[usize::from(header == 1)..];
+    for c in 0..width {
+        let mut counts = Counts::default();
+        for row in data {
+            counts.add(row.get(c), &na_strings[c]);
+        }
+        let (t, why, zero_is_na) = counts.decide();
+        if zero_is_na {
+            na_strings[c].push("0".into());
+        }
+        types.push(t);
+        reasons.push(why);
+    }
+    let preview = rows.iter().take(PREVIEW_LINES).map(|r| r.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()).collect();
+    Ok(ParseSetup { separator, single_quotes: wishes.single_quotes, header, names, types, reasons, na_strings, skipped: vec![], preview })
+}
+
+/// Is a line no data: empty, or a remark?
+pub fn is_skipped(line: &[u8]) -> bool {
+    line.is_empty() || line[0] == b'#' || line.iter().all(|b| *b == b'\r')
+}
+
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    d: Dialect,
+}
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Option<Vec<csv::Field<'a>>> {
+        loop {
+            if self.at >= self.bytes.len() {
+                return None;
+            }
+            let end = memchr::memchr(b'\n', &self.bytes[self.at..]).map_or(self.bytes.len(), |i| self.at + i);
+            if is_skipped(&self.bytes[self.at..end]) {
+                self.at = end + 1;
+                continue;
+            }
+            let (fields, next) = csv::line(self.bytes, self.at, self.d);
+            self.at = next;
+            return Some(fields);
+        }
+    }
+}
+
+fn separator(lines: &[&[u8]], quote: u8) -> u8 {
+    let count = |line: &[u8], s: u8| {
+        let mut inside = false;
+        line.iter().filter(|b| {
+            inside ^= **b == quote;
+            !inside && **b == s
+        }).count()
+    };
+    if lines.len() == 1 {
+        return [b',', b' '].into_iter().find(|s| count(lines[0], *s) > 0).unwrap_or(b',');
+    }
+    let tokens = |line: &[u8], s: u8| csv::line(line, 0, Dialect { separator: s, quote }).0.len();
+    let pair = |a: &[u8], b: &[u8]| {
+        let best = CANDIDATES.iter().map(|s| count(a, *s)).max().unwrap_or(0);
+        CANDIDATES.into_iter().find(|&s| {
+            let n = count(a, s);
+            n > 0 && n == count(b, s) && 2 * n >= best && tokens(a, s) == n + 1 && tokens(b, s) == n + 1
+        })
+    };
+    if let Some(s) = pair(lines[0], lines[1]) {
+        return s;
+    }
+    if lines.len() > 2
+        && let Some(s) = pair(lines[1], lines[2]).or_else(|| pair(lines[0], lines[2]))
+    {
+        return s;
+    }
+    let most = CANDIDATES.into_iter().max_by_key(|s| (count(lines[0], *s), 256 - usize::from(*s)));
+    most.filter(|s| count(lines[0], *s) > 0).unwrap_or(b',')
+}
+
+fn is_text(f: &csv::Field<'_>) -> bool {
+    let t = f.text.trim_ascii();
+    !t.is_empty() && csv::number(t).is_none() && timetext::parse(t).is_none() && uuid(t).is_none()
+}
+
+fn header(rows: &[Vec<csv::Field<'_>>]) -> i32 {
+    let all_text = |r: &[csv::Field<'_>]| r.iter().all(|f| is_text(f) || f.text.is_empty()) && r.iter().any(is_text);
+    let yes = match rows {
+        [only] => all_text(only) && only.first().is_some_and(|f| !f.text.is_empty()),
+        [first, second, ..] => all_text(first) && !second.iter().all(|f| is_text(f)),
+        [] => false,
+    };
+    if yes { 1 } else { -1 }
+}
+
+/// The sixteen bytes of a UUID in its usual spelling.
+pub fn uuid(t: &[u8]) -> Option<[u8; 16]> {
+    if t.len() != 36 || [8, 13, 18, 23].iter().any(|&i| t[i] != b'-') {
+        return None;
+    }
+    let mut out = [0u8; 16];
+    let mut nibbles = t.iter().filter(|b| **b != b'-');
+    for slot in &mut out {
+        let mut digit = || nibbles.next().and_then(|b| (*b as char).to_digit(16));
+        *slot = (digit()? * 16 + digit()?) as u8;
+    }
+    Some(out)
+}
+
+#[derive(Default)]
+struct Counts {
+    numbers: usize,
+    zeros: usize,
+    texts: usize,
+    times: usize,
+    uuids: usize,
+    empty: usize,
+    distinct: HashSet<Vec<u8>>,
+}
+
+impl Counts {
+    fn add(&mut self, field: Option<&csv::Field<'_>>, na: &[String]) {
+        let Some(f) = field else {
+            self.empty += 1;
+            return;
+        };
+        let t = f.text.trim_ascii();
+        if t.is_empty() || na.iter().any(|n| n.as_bytes() == t) {
+            self.empty += 1;
+        } else if let Some(v) = csv::number(t) {
+            if v == 0.0 { self.zeros += 1 } else { self.numbers += 1 }
+        } else if timetext::parse(t).is_some() {
+            self.times += 1;
+        } else if uuid(t).is_some() {
+            self.uuids += 1;
+        } else {
+            self.texts += 1;
+            if !self.distinct.contains(t) {
+                self.distinct.insert(t.to_vec());
+            }
+        }
+    }
+
+    /// The type, the reason, and whether "0" means missing in this column.
+    fn decide(&self) -> (ColumnType, String, bool) {
+        use ColumnType::*;
+        let (n, z, s, t, u) = (self.numbers, self.zeros, self.texts, self.times, self.uuids);
+        let distinct = self.distinct.len();
+        let few = distinct as f64 <= 0.95 * s as f64;
+        let counted = format!("{} numbers, {s} texts ({distinct} different), {t} times, {u} uuids, {} empty", n + z, self.empty);
+        let because = |kind, rule: &str| (kind, format!("{rule}: {counted}"), false);
+        if s + t + u + n + z == 0 {
+            return because(Numeric, "nothing but empty fields");
+        }
+        if n + z >= t && n + z >= u && n >= s {
+            return because(Numeric, "mostly numbers");
+        }
+        if distinct == 1 && t == 0 {
+            let word = self.distinct.iter().next().expect("one");
+            let na = matches!(word.as_slice(), b"NA" | b"na" | b"Na" | b"N/A");
+            return if na || s < n + z { because(Numeric, "numbers and one other word") } else { because(Enum, "one word") };
+        }
+        if distinct <= 1 && n + z > t + u {
+            return because(Numeric, "mostly numbers");
+        }
+        if t > u && t > n + z && (t > s || distinct <= 1) {
+            return because(Time, "mostly times");
+        }
+        if u > t && u > n + z && (u > s || distinct <= 1) {
+            return because(Uuid, "mostly uuids");
+        }
+        if s > n + z && s > t && s > u && !few {
+            return because(Text, "nearly every text is different");
+        }
+        if z > 0 && z + s >= n + z + s + t + u && few {
+            return (Enum, format!("texts and zeros, zero meaning missing: {counted}"), true);
+        }
+        if s >= n + z && few {
+            return because(Enum, "texts that repeat");
+        }
+        because(Numeric, "no other rule applied")
+    }
+}

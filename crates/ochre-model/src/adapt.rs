@@ -1,0 +1,104 @@
+//! Fitting a frame to a model: the model's predictors in its order, codes in the training domain, and what had to be
+//! changed on the way.
+
+use crate::Predictor;
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, chunk_lengths, f64s};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+/// One predictor's source in a frame.
+pub enum Source {
+    /// Not in the frame: all missing.
+    Absent,
+    Direct(Column),
+    /// Codes of the frame's domain to codes of the training domain, NaN for unseen levels.
+    Coded(Column, Vec<f64>),
+}
+
+pub struct Adapted {
+    pub sources: Vec<Source>,
+    pub rows: usize,
+    pub warnings: Vec<String>,
+}
+
+/// The source of one column.
+pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> Result<Source> {
+    let Some(column) = frame.by_name(&wanted.name) else {
+        warnings.push(format!("Test/Validation dataset is missing column '{}': substituting in a column of NaN", wanted.name));
+        return Ok(Source::Absent);
+    };
+    match (&wanted.domain, &column.kind) {
+        (None, Kind::Enum(_) | Kind::Text | Kind::Uuid) => Err(Error::invalid(format!(
+            "Test/Validation dataset has categorical column '{}' which is real-valued in the training data",
+            wanted.name
+        ))),
+        (None, _) => Ok(Source::Direct(column.clone())),
+        (Some(domain), Kind::Enum(own)) if own == domain => Ok(Source::Direct(column.clone())),
+        (Some(domain), Kind::Enum(own)) => {
+            let codes: FxHashMap<&str, usize> = domain.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
+            let unseen: Vec<&str> = own.iter().map(String::as_str).filter(|t| !codes.contains_key(t)).collect();
+            if !unseen.is_empty() {
+                let shown = unseen.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+                warnings.push(format!("Test/Validation dataset column '{}' has levels not trained on: [{shown}]", wanted.name));
+            }
+            let map = own.iter().map(|t| codes.get(t.as_str()).map_or(f64::NAN, |c| *c as f64)).collect();
+            Ok(Source::Coded(column.clone(), map))
+        }
+        (Some(_), Kind::Missing) => Ok(Source::Absent),
+        (Some(domain), kind @ (Kind::Text | Kind::Real | Kind::Time)) => {
+            if matches!(kind, Kind::Real | Kind::Time) && !column.rollup()?.whole {
+                return Err(Error::invalid(format!("Test/Validation dataset has a non-categorical column '{}' which is categorical in the training data", wanted.name)));
+            }
+            // Labels that look like numbers were parsed as numbers: match them by their text.
+            let texts = column.to_texts()?;
+            let codes: FxHashMap<&str, usize> = domain.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
+            let values: Vec<f64> = texts.iter().map(|t| t.as_deref().and_then(|t| codes.get(t)).map_or(f64::NAN, |c| *c as f64)).collect();
+            // Held for the length of one scoring; small next to the frame it came from.
+            let ledger = ochre_core::Ledger::new(u64::MAX, std::path::Path::new("/nonexistent"))?;
+            Ok(Source::Direct(Column::numeric(&ledger, Kind::Real, &values)?))
+        }
+        (Some(_), Kind::Uuid) => Err(Error::invalid(format!("column '{}' holds UUIDs where the model was trained on categories", wanted.name))),
+    }
+}
+
+pub fn adapt(frame: &Frame, predictors: &[Predictor]) -> Result<Adapted> {
+    let mut warnings = vec![];
+    let sources = predictors.iter().map(|p| source(frame, p, &mut warnings)).collect::<Result<Vec<_>>>()?;
+    if !predictors.is_empty() && sources.iter().all(|s| matches!(s, Source::Absent)) {
+        return Err(Error::invalid("Test/Validation dataset has no columns in common with the training set"));
+    }
+    Ok(Adapted { sources, rows: frame.rows(), warnings })
+}
+
+impl Source {
+    /// Values of one chunk.
+    pub fn chunk(&self, k: usize, len: usize) -> Result<Vec<f64>> {
+        Ok(match self {
+            Source::Absent => vec![f64::NAN; len],
+            Source::Direct(c) => f64s(&c.chunks()[k].data()?).into_owned(),
+            Source::Coded(c, map) => {
+                f64s(&c.chunks()[k].data()?).iter().map(|v| if v.is_nan() { f64::NAN } else { map[*v as usize] }).collect()
+            }
+        })
+    }
+
+    pub fn all(&self, rows: usize) -> Result<Vec<f64>> {
+        let parts = chunk_lengths(rows).into_iter().enumerate().map(|(k, n)| self.chunk(k, n)).collect::<Result<Vec<_>>>()?;
+        Ok(parts.concat())
+    }
+}
+
+/// Scores a whole frame: `width` numbers per row.
+pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]>) -> Result<Vec<f64>> {
+    let width = scorer.width();
+    let mut out = vec![0.0; data.rows * width];
+    out.par_chunks_mut(CHUNK_ROWS * width).enumerate().try_for_each(|(k, slot)| {
+        let n = slot.len() / width;
+        let columns = data.sources.iter().map(|s| s.chunk(k, n)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let start = k * CHUNK_ROWS;
+        scorer.score(&views, offset.map(|o| &o[start..start + n]), slot);
+        Ok::<(), Error>(())
+    })?;
+    Ok(out)
+}

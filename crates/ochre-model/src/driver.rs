@@ -1,0 +1,816 @@
+//! From a request to a stored model: decoding and checking parameters, preparing training data, running `fit` in a
+//! job, scoring, publishing. An algorithm supplies only what is its own.
+
+use crate::adapt::{self, Source};
+use crate::metrics::{self, Deviance, Metrics};
+use crate::params::CommonParams;
+use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
+use crate::{Model, Predictor};
+use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng, time::now_ms};
+use ochre_schema::{AnyKey, FieldDecl, FrameKey, Key, ModelKey, Note, Notes, Schema, Severity, Value, Wire};
+use ochre_score::Scorer;
+use parking_lot::RwLock;
+use rayon::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    Regression,
+    Binomial,
+    Multinomial,
+    Clustering,
+}
+
+impl Category {
+    pub fn name(self) -> &'static str {
+        match self {
+            Category::Regression => "Regression",
+            Category::Binomial => "Binomial",
+            Category::Multinomial => "Multinomial",
+            Category::Clustering => "Clustering",
+        }
+    }
+}
+
+/// Identity of an algorithm and the names of its schemas.
+pub struct AlgorithmInfo {
+    /// `gbm`, as in `/3/ModelBuilders/gbm`.
+    pub name: &'static str,
+    pub full_name: &'static str,
+    /// `GBM`: what job descriptions, error messages and schema names begin with.
+    pub stem: &'static str,
+    pub categories: &'static [Category],
+    pub supervised: bool,
+    pub builder_schema: &'static str,
+    pub builder_superclass: &'static str,
+    pub parameters_type: &'static str,
+    pub model_schema: &'static str,
+    pub model_superclass: &'static str,
+    pub model_type: &'static str,
+    pub output_type: &'static str,
+}
+
+/// What rules between parameters and data may look at.
+pub struct Shape<'a> {
+    pub rows: usize,
+    pub category: Option<Category>,
+    pub response: Option<&'a Column>,
+    pub weighted_rows: f64,
+    pub predictors: usize,
+}
+
+/// An algorithm: declarations, rules, and the fit.
+pub trait Algorithm: Send + Sync + 'static {
+    const INFO: AlgorithmInfo;
+    type Params: Schema + Clone + Send + Sync;
+    type Output: Schema;
+
+    fn common(params: &Self::Params) -> &CommonParams;
+    fn common_mut(params: &mut Self::Params) -> &mut CommonParams;
+    fn seed_mut(params: &mut Self::Params) -> &mut i64;
+    fn output_common(output: &mut Self::Output) -> &mut ModelOutput;
+    /// Does the request make a numeric response a class (`true`) or forbid it (`false`)?
+    fn wants_classes(_params: &Self::Params) -> Option<bool> {
+        None
+    }
+    /// Rules between fields, each noted on its field.
+    fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
+    fn fit(run: &mut Run<'_, Self::Params>) -> Result<Fitted<Self::Output>>;
+}
+
+/// Prepared training data.
+pub struct Training {
+    pub names: Vec<String>,
+    pub columns: Vec<Column>,
+    pub rows: usize,
+    pub response: Option<Predictor>,
+    /// Response values or class codes; meaningless where the weight is 0.
+    pub y: Vec<f64>,
+    /// Row weights; `None` when all are 1.
+    pub w: Option<Vec<f64>>,
+    pub offset: Option<Vec<f64>>,
+    pub category: Category,
+}
+
+impl Training {
+    pub fn classes(&self) -> usize {
+        self.response.as_ref().and_then(|r| r.domain.as_ref()).map_or(1, |d| d.len())
+    }
+    pub fn weight(&self, row: usize) -> f64 {
+        self.w.as_ref().map_or(1.0, |w| w[row])
+    }
+    pub fn total_weight(&self) -> f64 {
+        self.w.as_ref().map_or(self.rows as f64, |w| w.iter().sum())
+    }
+    pub fn predictors(&self) -> Vec<Predictor> {
+        self.names.iter().zip(&self.columns).map(|(n, c)| Predictor { name: n.clone(), domain: c.domain().cloned() }).collect()
+    }
+    pub fn frame(&self) -> Result<Frame> {
+        Frame::new(self.names.clone(), self.columns.clone())
+    }
+}
+
+/// A frame prepared for scoring against known answers.
+pub struct Validation {
+    pub data: adapt::Adapted,
+    pub y: Vec<f64>,
+    pub w: Option<Vec<f64>>,
+    pub offset: Option<Vec<f64>>,
+    pub key: String,
+    pub checksum: i64,
+}
+
+/// What a fit works with.
+pub struct Run<'a, P> {
+    pub params: P,
+    pub train: Training,
+    pub valid: Option<Validation>,
+    pub job: &'a Arc<Job>,
+    pub node: &'a Arc<Node>,
+    /// Frame named by a key-valued parameter of the algorithm.
+    pub started_ms: i64,
+}
+
+pub struct Fitted<O> {
+    pub output: O,
+    pub scorer: Scorer,
+    pub deviance: Deviance,
+    pub training: Metrics,
+    pub validation: Option<Metrics>,
+    /// Order in which the scorer wants its predictors, when it is not that of the training data.
+    pub order: Option<Vec<usize>>,
+}
+
+/// Why a request did not start a job.
+pub enum Refusal {
+    /// Parameters are wrong: the notes say which.
+    Notes { notes: Notes, key: String, schema: Box<Value> },
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(e: Error) -> Self {
+        Refusal::Failed(e)
+    }
+}
+
+pub struct Started {
+    pub job: Option<Arc<Job>>,
+    pub model: String,
+    /// The builder's reply.
+    pub schema: Value,
+    pub notes: Notes,
+}
+
+/// A row of the algorithm table.
+pub trait Builder: Send + Sync {
+    fn info(&self) -> &'static AlgorithmInfo;
+    fn fields(&self) -> Vec<FieldDecl>;
+    fn published(&self) -> Vec<PublishedSchema>;
+    /// The builder with default parameters, as `/3/ModelBuilders` lists it.
+    fn describe(&self) -> Value;
+    /// Decodes, checks and, unless only asked to validate, starts training.
+    fn start(&self, node: &Arc<Node>, form: &[(String, String)], validate_only: bool) -> std::result::Result<Started, Refusal>;
+}
+
+/// A schema with names known only at run time.
+pub struct PublishedSchema {
+    pub name: String,
+    pub superclass: String,
+    pub iced: String,
+    pub request: bool,
+    pub fields: Vec<FieldDecl>,
+}
+
+/// Makes a [`Builder`] of an [`Algorithm`].
+pub struct Row<A>(pub std::marker::PhantomData<A>);
+
+impl<A> Row<A> {
+    pub const fn new() -> Self {
+        Row(std::marker::PhantomData)
+    }
+}
+
+impl<A> Default for Row<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+static NEXT_MODEL: AtomicU64 = AtomicU64::new(1);
+
+/// The parameter list of a builder or model, as the API shows it.
+fn parameter_list<P: Schema>(actual: &P, input: &P) -> Vec<Value> {
+    let defaults = P::fields();
+    let (mut now, mut asked) = (ochre_schema::Map::new(), ochre_schema::Map::new());
+    actual.put(&mut now);
+    input.put(&mut asked);
+    defaults
+        .iter()
+        .filter(|f| !f.internal)
+        .map(|f| {
+            let column = |v: Option<&Value>| -> Value {
+                // A column is published as a specifier object.
+                match (f.type_name.as_str(), v) {
+                    ("VecSpecifier", Some(Value::String(name))) => serde_json::json!({
+                        "__meta": {"schema_version": 3, "schema_name": "ColSpecifierV3", "schema_type": "VecSpecifier"},
+                        "column_name": name, "is_member_of_frames": null,
+                    }),
+                    (_, v) => v.cloned().unwrap_or(Value::Null),
+                }
+            };
+            let texts = |v: &[&str]| v.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+            ModelParameterSchema {
+                name: Some(f.name.into()),
+                label: Some(f.name.into()),
+                help: Some(f.help.into()),
+                required: f.required,
+                r#type: Some(f.type_name.clone()),
+                default_value: f.default.clone(),
+                actual_value: column(now.get(f.name)),
+                input_value: column(asked.get(f.name)),
+                level: Some(f.level.into()),
+                values: Some(texts(f.values)),
+                is_member_of_frames: Some(texts(f.member_of)),
+                is_mutually_exclusive_with: Some(texts(f.exclusive_with)),
+                gridable: f.gridable,
+            }
+            .to_json()
+        })
+        .collect()
+}
+
+fn messages(notes: &Notes) -> Value {
+    let one = |n: &Note| {
+        serde_json::json!({
+            "__meta": {"schema_version": 3, "schema_name": "ValidationMessageV3", "schema_type": "ValidationMessage"},
+            "message_type": match n.severity { Severity::Error => "ERRR", Severity::Warn => "WARN", Severity::Info => "INFO" },
+            "field_name": n.field, "message": n.message,
+        })
+    };
+    Value::Array(notes.0.iter().map(one).collect())
+}
+
+fn renamed(mut v: Value, name: &str, type_name: &str) -> Value {
+    v["__meta"] = serde_json::json!({"schema_version": 3, "schema_name": name, "schema_type": type_name});
+    v
+}
+
+impl<A: Algorithm> Row<A> {
+    const INFO: AlgorithmInfo = A::INFO;
+
+    fn schema(params: &A::Params, input: &A::Params, notes: &Notes) -> Value {
+        let s = ModelBuilderSchema {
+            parameters: Value::Array(parameter_list(params, input)),
+            algo: Some(Self::INFO.name.into()),
+            algo_full_name: Some(Self::INFO.full_name.into()),
+            can_build: Some(Self::INFO.categories.iter().map(|c| c.name().to_string()).collect()),
+            supervised: Self::INFO.supervised,
+            visibility: Some("Stable".into()),
+            messages: messages(notes),
+            error_count: notes.errors().count() as i32,
+            ..ModelBuilderSchema::default()
+        };
+        renamed(s.to_json(), Self::INFO.builder_schema, Self::INFO.stem)
+    }
+}
+
+impl<A: Algorithm> Builder for Row<A> {
+    fn info(&self) -> &'static AlgorithmInfo {
+        const { &A::INFO }
+    }
+
+    fn fields(&self) -> Vec<FieldDecl> {
+        A::Params::fields()
+    }
+
+    fn describe(&self) -> Value {
+        Self::schema(&A::Params::default(), &A::Params::default(), &Notes::default())
+    }
+
+    fn published(&self) -> Vec<PublishedSchema> {
+        let info = &Self::INFO;
+        let typed = |mut fields: Vec<FieldDecl>| {
+            for f in &mut fields {
+                if f.name == "parameters" {
+                    f.type_name = info.parameters_type.into();
+                    f.schema_name = Some(format!("{}V3", info.parameters_type));
+                    let name = f.schema_name.clone();
+                    f.default = serde_json::json!({"__meta": {"schema_version": 3, "schema_name": name, "schema_type": info.parameters_type}});
+                } else if f.name == "output" {
+                    f.type_name = info.output_type.into();
+                    f.schema_name = Some(A::Output::META.name.into());
+                }
+            }
+            fields
+        };
+        let from = |fields: Vec<FieldDecl>, base: &'static str| {
+            fields.into_iter().map(|mut f| {
+                f.inherited_from = f.inherited_from.or(Some(base));
+                f
+            }).collect::<Vec<_>>()
+        };
+        vec![
+            PublishedSchema {
+                name: info.builder_schema.into(), superclass: info.builder_superclass.into(), iced: info.stem.into(), request: true,
+                fields: typed(from(ModelBuilderSchema::fields(), "ModelBuilderSchema")),
+            },
+            PublishedSchema {
+                name: A::Params::META.name.into(), superclass: A::Params::META.superclass.into(), iced: A::Params::META.iced.into(), request: false,
+                fields: A::Params::fields(),
+            },
+            PublishedSchema {
+                name: info.model_schema.into(), superclass: info.model_superclass.into(), iced: info.model_type.into(), request: false,
+                fields: typed(from(ModelSchema::fields(), "ModelSchemaV3")),
+            },
+            PublishedSchema {
+                name: A::Output::META.name.into(), superclass: A::Output::META.superclass.into(), iced: A::Output::META.iced.into(), request: false,
+                fields: A::Output::fields(),
+            },
+        ]
+    }
+
+    fn start(&self, node: &Arc<Node>, form: &[(String, String)], validate_only: bool) -> std::result::Result<Started, Refusal> {
+        let mut params = A::Params::default();
+        for (name, text) in form.iter().filter(|(n, _)| !n.starts_with('_')) {
+            match params.set(name, text) {
+                None => return Err(Error::invalid(format!("Unknown parameter: {name}")).into()),
+                Some(Err(e)) => {
+                    let schema = A::Params::META.name;
+                    return Err(Error::invalid(format!("Illegal argument for field: {name} of schema: {schema}: {e}")).into());
+                }
+                Some(Ok(())) => {}
+            }
+        }
+        let input = params.clone();
+        let mut notes = Notes::default();
+        params.check(&mut notes);
+        let common = A::common_mut(&mut params);
+        let key = common.model_id.clone().unwrap_or_else(|| {
+            ModelKey(format!("{}_model_ochre_{}_{}", Self::INFO.stem, now_ms(), NEXT_MODEL.fetch_add(1, Relaxed)))
+        });
+        common.model_id = Some(key.clone());
+        let Some(train_key) = common.training_frame.clone() else {
+            notes.error("training_frame", "Missing training frame");
+            return Err(Refusal::Notes { schema: Box::new(Self::schema(&params, &input, &notes)), notes, key: key.0 });
+        };
+        let frame = node.store.frame(train_key.text()).map_err(|e| missing_key(e, train_key.text()))?;
+        let valid_key = common.validation_frame.clone().filter(|k| !k.0.is_empty());
+        let valid = match &valid_key {
+            Some(k) => Some(node.store.frame(k.text()).map_err(|e| missing_key(e, k.text()))?),
+            None => None,
+        };
+        let seed = A::seed_mut(&mut params);
+        if *seed == -1 {
+            *seed = Rng::fresh_seed();
+        }
+        let prepared = prepare::<A>(node, &params, &frame, &mut notes)?;
+        if let Some(train) = &prepared {
+            let shape = Shape {
+                rows: train.rows,
+                category: Some(train.category),
+                response: A::common(&params).response_column.as_deref().and_then(|n| frame.by_name(n)),
+                weighted_rows: train.total_weight(),
+                predictors: train.columns.len(),
+            };
+            A::check(&params, &shape, &mut notes);
+        }
+        let schema = Self::schema(&params, &input, &notes);
+        if validate_only {
+            return Ok(Started { job: None, model: key.0, schema, notes });
+        }
+        let (false, Some(train)) = (notes.has_errors(), prepared) else {
+            return Err(Refusal::Notes { schema: Box::new(schema), notes, key: key.0 });
+        };
+        let valid = valid.zip(valid_key).map(|(f, k)| (f, k.0));
+        let warnings: Vec<String> = notes.0.iter().filter(|n| n.severity == Severity::Warn).map(|n| n.message.clone()).collect();
+        let (node2, key2) = (node.clone(), key.0.clone());
+        let max_runtime = A::common(&params).max_runtime_secs;
+        let job = node.jobs.start(Self::INFO.stem, AnyKey::Model(key.clone()), move |job| {
+            for w in warnings {
+                job.warn(w);
+            }
+            job.set_deadline(max_runtime);
+            let frames: Vec<&str> = std::iter::once(train_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
+            let _held = node2.store.hold(&frames, &job.key.0);
+            let node3 = node2.clone();
+            let model = node2.runner.install(|| train_model::<A>(&node3, job, key2.clone(), params, input, &frame, &train_key, train, valid))?;
+            job.check()?;
+            node2.store.put(&key2, model)?;
+            Ok(())
+        })?;
+        Ok(Started { job: Some(job), model: key.0, schema, notes })
+    }
+}
+
+/// A frame that a builder names and the store does not hold is answered as a wrong argument.
+fn missing_key(e: Error, key: &str) -> Error {
+    match e {
+        Error::KeyNotFound { .. } => Error::invalid(format!("Object with key='{key}' doesn't exist in DKV.")),
+        e => e,
+    }
+}
+
+/// Codes 0 and 1 of a numeric two-valued column, with its domain.
+fn as_classes(node: &Node, column: &Column) -> Result<Option<Column>> {
+    let r = column.rollup()?;
+    if !r.whole || r.mins.len() != 2 || r.rows == r.missing {
+        return Ok(None);
+    }
+    let (a, b) = (r.mins[0], r.mins[1]);
+    let codes: Vec<f64> = column.to_f64()?.into_iter().map(|v| if v.is_nan() { v } else { f64::from(v == b) }).collect();
+    let domain = Arc::new(vec![ochre_core::number_text(a), ochre_core::number_text(b)]);
+    Ok(Some(Column::numeric(&node.ledger, Kind::Enum(domain), &codes)?))
+}
+
+fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: &mut Notes) -> Result<Option<Training>> {
+    let common = A::common(params);
+    let rows = frame.rows();
+    let mut used: Vec<String> = vec![];
+    let mut named = |field: &str, name: &Option<String>, notes: &mut Notes| -> Option<Column> {
+        let name = name.as_deref().filter(|n| !n.is_empty())?;
+        used.push(name.to_string());
+        let found = frame.by_name(name).cloned();
+        if found.is_none() {
+            let what = field.trim_end_matches("_column");
+            let heading = format!("{}{}", what[..1].to_uppercase(), &what[1..]);
+            notes.error(&format!("_{field}"), format!("{heading} column '{name}' not found in the training frame"));
+        }
+        found
+    };
+    let weights = named("weights_column", &common.weights_column, notes);
+    let offset = named("offset_column", &common.offset_column, notes);
+    let mut response = None;
+    if A::INFO.supervised {
+        match named("response_column", &common.response_column, notes) {
+            Some(c) => response = Some((common.response_column.clone().unwrap_or_default(), c)),
+            None if common.response_column.as_deref().is_none_or(str::is_empty) => notes.error("_response_column", "Response column parameter not set."),
+            None => {}
+        }
+    }
+    for (field, c) in [("_weights_column", &weights), ("_offset_column", &offset)] {
+        if c.as_ref().is_some_and(|c| !c.is_number()) {
+            notes.error(field, "the column must be numeric");
+        }
+    }
+    let ignored = common.ignored_columns.clone().unwrap_or_default();
+    for name in ignored.iter().filter(|n| frame.find(n).is_none()) {
+        notes.error("_ignored_columns", format!("column '{name}' is not in the training frame"));
+    }
+    let (mut names, mut columns, mut dropped) = (vec![], vec![], vec![]);
+    for (name, column) in frame.names().iter().zip(frame.columns()) {
+        if used.contains(name) || ignored.contains(name) {
+            continue;
+        }
+        let unusable = matches!(column.kind, Kind::Text | Kind::Uuid) || column.rollup()?.missing == rows;
+        if unusable || (common.ignore_const_cols && column.rollup()?.is_constant()) {
+            dropped.push(name.clone());
+            continue;
+        }
+        names.push(name.clone());
+        columns.push(column.clone());
+    }
+    if !dropped.is_empty() {
+        notes.warn("_train", format!("Dropping bad and constant columns: [{}]", dropped.join(", ")));
+    }
+    if columns.is_empty() {
+        notes.error("_train", "There are no usable columns to generate model");
+    }
+    if rows == 0 {
+        notes.error("_train", "the training frame has no rows");
+    }
+    let mut category = Category::Clustering;
+    let (mut y, mut predictor) = (vec![], None);
+    if let Some((name, mut column)) = response {
+        if matches!(column.kind, Kind::Text | Kind::Uuid | Kind::Time) && A::INFO.supervised {
+            notes.error("_response_column", format!("the response '{name}' must be numeric or categorical"));
+            return Ok(None);
+        }
+        if A::wants_classes(params) == Some(true) && !column.is_enum()
+            && let Some(c) = as_classes(node, &column)?
+        {
+            column = c;
+        }
+        let r = column.rollup()?;
+        if r.missing == rows {
+            notes.error("_response_column", format!("Response cannot be constant: every value of '{name}' is missing"));
+            return Ok(None);
+        }
+        if common_checks_constant(params) && r.is_constant() {
+            notes.error("_response", "Response cannot be constant.");
+        }
+        category = match column.domain().map(|d| d.len()) {
+            None => Category::Regression,
+            Some(0..=2) => Category::Binomial,
+            Some(_) => Category::Multinomial,
+        };
+        y = column.to_f64()?;
+        predictor = Some(Predictor { name, domain: column.domain().cloned() });
+    } else if A::INFO.supervised {
+        return Ok(None);
+    }
+    if notes.has_errors() && columns.is_empty() {
+        return Ok(None);
+    }
+    let mut w = weights.filter(Column::is_number).map(|c| c.to_f64()).transpose()?;
+    if let Some(w) = &w
+        && let Some(bad) = w.iter().find(|v| **v < 0.0)
+    {
+        notes.error("_weights_column", format!("weights must be zero or positive, but one is {bad}"));
+    }
+    // A row without a response takes no part.
+    if y.iter().any(|v| v.is_nan()) || w.as_ref().is_some_and(|w| w.iter().any(|v| v.is_nan())) {
+        let w = w.get_or_insert_with(|| vec![1.0; rows]);
+        for (i, slot) in w.iter_mut().enumerate() {
+            if slot.is_nan() || y.get(i).is_some_and(|v| v.is_nan()) {
+                *slot = 0.0;
+            }
+        }
+        for v in y.iter_mut().filter(|v| v.is_nan()) {
+            *v = 0.0;
+        }
+    }
+    let offset = offset.filter(Column::is_number).map(|c| c.to_f64()).transpose()?;
+    if offset.as_ref().is_some_and(|o| o.iter().any(|v| v.is_nan())) {
+        notes.error("_offset_column", "the offset column has missing values; fill or drop them");
+    }
+    Ok(Some(Training { names, columns, rows, response: predictor, y, w, offset, category }))
+}
+
+/// `check_constant_response`, for the algorithms that offer it.
+fn common_checks_constant<P: Schema>(params: &P) -> bool {
+    let mut map = ochre_schema::Map::new();
+    params.put(&mut map);
+    map.get("check_constant_response").and_then(Value::as_bool).unwrap_or(true)
+}
+
+fn validation(frame: &Frame, key: &str, train: &Training, common: &CommonParams, job: &Job) -> Result<Validation> {
+    let data = adapt::adapt(frame, &train.predictors())?;
+    for w in &data.warnings {
+        job.warn(w.clone());
+    }
+    let (y, w) = answers(frame, train.response.as_ref(), common.weights_column.as_deref())?;
+    let offset = column_values(frame, common.offset_column.as_deref())?;
+    Ok(Validation { data, y, w, offset, key: key.into(), checksum: frame.checksum()? })
+}
+
+fn column_values(frame: &Frame, name: Option<&str>) -> Result<Option<Vec<f64>>> {
+    let Some(name) = name.filter(|n| !n.is_empty()) else { return Ok(None) };
+    let column = frame.by_name(name).ok_or_else(|| Error::invalid(format!("Test/Validation dataset is missing column '{name}', which the model needs")))?;
+    Ok(Some(column.to_f64()?))
+}
+
+/// Response (as codes of the training domain) and weights of a frame.
+fn answers(frame: &Frame, response: Option<&Predictor>, weights: Option<&str>) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
+    let Some(response) = response else { return Ok((vec![], None)) };
+    if frame.by_name(&response.name).is_none() {
+        return Err(Error::invalid(format!("Test/Validation dataset is missing response column '{}'", response.name)));
+    }
+    let y = match adapt::source(frame, response, &mut vec![])? {
+        Source::Absent => vec![f64::NAN; frame.rows()],
+        s => s.all(frame.rows())?,
+    };
+    let w = match weights.and_then(|n| frame.by_name(n)) {
+        Some(c) => Some(c.to_f64()?),
+        None => None,
+    };
+    Ok((y, w))
+}
+
+fn train_model<A: Algorithm>(
+    node: &Arc<Node>, job: &Arc<Job>, key: String, params: A::Params, input: A::Params, frame: &Frame, frame_key: &FrameKey,
+    train: Training, valid: Option<(Arc<Frame>, String)>,
+) -> Result<Model> {
+    let started_ms = now_ms();
+    let common = A::common(&params).clone();
+    let validation_frame = match &valid {
+        Some((f, k)) => Some(validation(f, k, &train, &common, job)?),
+        None => None,
+    };
+    let priors = class_shares(&train);
+    let mut run = Run { params, train, valid: validation_frame, job, node, started_ms };
+    let fitted = A::fit(&mut run)?;
+    let order = fitted.order.unwrap_or_else(|| (0..run.train.columns.len()).collect());
+    let all = run.train.predictors();
+    let predictors: Vec<Predictor> = order.iter().map(|&i| all[i].clone()).collect();
+    let (mut training, mut valid_metrics) = (fitted.training, fitted.validation);
+    let threshold = valid_metrics.as_ref().unwrap_or(&training).threshold();
+    let mut output = fitted.output;
+    let shown: Vec<&Predictor> = predictors.iter().chain(run.train.response.as_ref()).collect();
+    let out = A::output_common(&mut output);
+    out.names = Some(shown.iter().map(|p| p.name.clone()).collect());
+    out.column_types = Some(shown.iter().map(|p| if p.domain.is_some() { "Enum" } else { "Numeric" }.to_string()).collect());
+    out.domains = Some(shown.iter().map(|p| p.domain.as_ref().map(|d| d.to_vec())).collect());
+    out.model_category = Some(run.train.category.name().into());
+    out.start_time = started_ms;
+    out.end_time = now_ms();
+    out.run_time = out.end_time - started_ms;
+    out.default_threshold = threshold;
+    let mut help = ochre_schema::Map::new();
+    for f in A::Output::fields() {
+        help.insert(f.name.into(), Value::String(f.help.into()));
+    }
+    out.help = Value::Object(help);
+    let model = Model {
+        info: const { &A::INFO },
+        category: run.train.category,
+        training_frame: Some(frame_key.0.clone()),
+        predictors,
+        response: run.train.response.clone(),
+        weights_column: common.weights_column.clone(),
+        offset_column: common.offset_column.clone(),
+        priors,
+        threshold,
+        deviance: fitted.deviance,
+        gainslift_bins: common.gainslift_bins,
+        scorer: fitted.scorer,
+        parameters: parameter_list(&run.params, &input),
+        output: ochre_schema::object(&output),
+        timestamp_ms: now_ms(),
+        metrics: RwLock::new(vec![]),
+        key,
+    };
+    let sum = model.checksum();
+    training.frame = Some(frame_key.0.clone());
+    training.frame_checksum = frame.checksum()?;
+    for m in std::iter::once(&mut training).chain(valid_metrics.as_mut()) {
+        m.model = model.key.clone();
+        m.model_checksum = sum;
+    }
+    if let (Some(m), Some(v)) = (valid_metrics.as_mut(), &run.valid) {
+        m.frame = Some(v.key.clone());
+        m.frame_checksum = v.checksum;
+        m.description = Some("Validation metrics".into());
+    }
+    *model.metrics.write() = std::iter::once(training).chain(valid_metrics).map(Arc::new).collect();
+    let mut output = model.output.clone();
+    {
+        let metrics = model.metrics.read();
+        output["training_metrics"] = metrics[0].json(Value::Null);
+        output["validation_metrics"] = metrics.get(1).map_or(Value::Null, |m| m.json(Value::Null));
+    }
+    Ok(Model { output, ..model })
+}
+
+fn class_shares(train: &Training) -> Vec<f64> {
+    let k = train.classes();
+    let mut shares = vec![0.0; if train.response.is_some() { k } else { 0 }];
+    if k > 1 {
+        for (i, y) in train.y.iter().enumerate() {
+            shares[*y as usize] += train.weight(i);
+        }
+        let total: f64 = shares.iter().sum();
+        shares.iter_mut().for_each(|s| *s /= total);
+    }
+    shares
+}
+
+/// Metrics of predictions against known answers, by category.
+pub fn measure(
+    category: Category, preds: &[f64], y: &[f64], w: Option<&[f64]>, domain: &[String], deviance: Deviance, gainslift_bins: i32,
+) -> Metrics {
+    match category {
+        Category::Regression | Category::Clustering => metrics::regression(preds, y, w, deviance),
+        Category::Binomial => {
+            let p1: Vec<f64> = preds.par_chunks(2).map(|p| p[1]).collect();
+            metrics::binomial(&p1, y, w, domain, gainslift_bins)
+        }
+        Category::Multinomial => metrics::multinomial(preds, y, w, domain),
+    }
+}
+
+impl Model {
+    /// The model as `/3/Models` shows it.
+    pub fn json(&self) -> Value {
+        let s = ModelSchema {
+            parameters: Value::Array(self.parameters.clone()),
+            output: self.output.clone(),
+            model_id: Some(ModelKey(self.key.clone())),
+            algo: Some(self.info.name.into()),
+            algo_full_name: Some(self.info.full_name.into()),
+            response_column_name: self.response.as_ref().map(|r| r.name.clone()),
+            data_frame: self.training_frame.clone().map(FrameKey),
+            timestamp: self.timestamp_ms,
+            checksum: self.checksum(),
+            ..ModelSchema::default()
+        };
+        renamed(s.to_json(), self.info.model_schema, self.info.model_type)
+    }
+
+    /// Predictions for a frame: label and class probabilities, a number, or a cluster.
+    pub fn predict(&self, node: &Node, frame: &Frame, warn: &mut dyn FnMut(String)) -> Result<Frame> {
+        let data = adapt::adapt(frame, &self.predictors)?;
+        for w in &data.warnings {
+            warn(w.clone());
+        }
+        let offset = column_values(frame, self.offset_column.as_deref())?;
+        let _room = node.ledger.reserve("predictions", (data.rows * self.scorer.width() * 16) as u64)?;
+        node.runner.install(|| {
+            let preds = adapt::score(&self.scorer, &data, offset.as_deref())?;
+            let classes = self.classes();
+            if classes.is_empty() {
+                return Frame::new(vec!["predict".into()], vec![Column::from_f64(&node.ledger, &preds)?]);
+            }
+            let k = classes.len();
+            let width = self.scorer.width();
+            let labels: Vec<f64> = preds
+                .par_chunks(width)
+                .map(|p| if width == 2 { f64::from(p[1] >= self.threshold) } else { metrics::argmax(p) as f64 })
+                .collect();
+            let domain = self.response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
+            let mut names = vec!["predict".to_string()];
+            let mut columns = vec![Column::numeric(&node.ledger, Kind::Enum(domain), &labels)?];
+            for c in 0..k.min(width) {
+                let p: Vec<f64> = preds.par_chunks(width).map(|p| p[c]).collect();
+                // Labels that are numbers get a letter, or they would not be column names.
+                let name = &classes[c];
+                names.push(if name.parse::<f64>().is_ok() { format!("p{name}") } else { name.clone() });
+                columns.push(Column::from_f64(&node.ledger, &p)?);
+            }
+            Frame::new(names, columns)
+        })
+    }
+
+    /// Metrics on a frame that has the response (clusterings need none).
+    pub fn evaluate(&self, node: &Node, frame_key: &str, frame: &Frame) -> Result<Metrics> {
+        let data = adapt::adapt(frame, &self.predictors)?;
+        let offset = column_values(frame, self.offset_column.as_deref())?;
+        let (y, w) = answers(frame, self.response.as_ref(), self.weights_column.as_deref())?;
+        let mut m = node.runner.install(|| {
+            if let Scorer::KMeans(km) = &self.scorer {
+                return cluster_metrics(km, &data);
+            }
+            let preds = adapt::score(&self.scorer, &data, offset.as_deref())?;
+            let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, self.gainslift_bins);
+            if let Scorer::Glm(_) = self.scorer {
+                let fitted = self.metrics.read().first().and_then(|m| m.glm);
+                m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));
+            }
+            Ok(m)
+        })?;
+        m.model = self.key.clone();
+        m.model_checksum = self.checksum();
+        m.frame = Some(frame_key.into());
+        m.frame_checksum = frame.checksum()?;
+        Ok(m)
+    }
+}
+
+/// Deviances of a generalized linear model on another frame.
+fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Model, fitted: metrics::GlmExtras) -> metrics::GlmExtras {
+    let weight = |i: usize| w.map_or(1.0, |w| w[i]);
+    let rows: Vec<usize> = (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0).collect();
+    let total: f64 = rows.iter().map(|&i| weight(i)).sum();
+    let (residual, null) = match &m.kind {
+        metrics::Kind::Binomial(b) => {
+            let p = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
+            let ll: f64 = rows.iter().map(|&i| weight(i) * if y[i] == 1.0 { p.ln() } else { (1.0 - p).ln() }).sum();
+            (2.0 * b.logloss * total, -2.0 * ll)
+        }
+        metrics::Kind::Multinomial(c) => {
+            let ll: f64 = rows.iter().map(|&i| weight(i) * model.priors[y[i] as usize].max(1e-300).ln()).sum();
+            (2.0 * c.logloss * total, -2.0 * ll)
+        }
+        metrics::Kind::Regression { mean_residual_deviance, .. } => {
+            let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
+            (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
+        }
+        metrics::Kind::Clustering(_) => (f64::NAN, f64::NAN),
+    };
+    let used = fitted.null_dof - fitted.residual_dof;
+    metrics::GlmExtras { residual_deviance: residual, null_deviance: null, aic: f64::NAN, null_dof: m.nobs - 1, residual_dof: m.nobs - 1 - used }
+}
+
+/// Within-cluster sums on the standardized scale.
+pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) -> Result<Metrics> {
+    let k = km.centers.len();
+    let d = km.fills.len();
+    let parts: Vec<(Vec<f64>, Vec<f64>, f64)> = ochre_core::chunk_lengths(data.rows)
+        .into_par_iter()
+        .enumerate()
+        .map(|(i, n)| {
+            let columns = data.sources.iter().map(|s| s.chunk(i, n)).collect::<Result<Vec<_>>>()?;
+            let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+            let (mut sizes, mut within, mut total) = (vec![0.0; k], vec![0.0; k], 0.0);
+            let mut point = vec![0.0; d];
+            // The grand centre: the fills themselves, standardized.
+            let grand: Vec<f64> = (0..d).map(|j| if j < km.categorical { km.fills[j] } else { (km.fills[j] - km.means[j]) * km.mults[j] }).collect();
+            for r in 0..n {
+                km.point(&views, r, &mut point);
+                let (c, dist) = km.nearest(&point);
+                sizes[c] += 1.0;
+                within[c] += dist;
+                total += km.distance(&grand, &point);
+            }
+            Ok((sizes, within, total))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let (mut sizes, mut within, mut total) = (vec![0.0; k], vec![0.0; k], 0.0);
+    for p in parts {
+        sizes.iter_mut().zip(&p.0).for_each(|(a, b)| *a += b);
+        within.iter_mut().zip(&p.1).for_each(|(a, b)| *a += b);
+        total += p.2;
+    }
+    Ok(metrics::clustering(metrics::Clustering { tot_withinss: within.iter().sum(), totss: total, sizes, withinss: within }, data.rows as i64))
+}

@@ -1,0 +1,18 @@
+//! What training is: the [`Algorithm`] trait, parameter groups, the driver that turns a request into a stored model,
+//! adapting frames to models, and metrics.
+//!
+//! A running example: a [`Builder`] of the table decodes the form into declared parameters, checks them against the
+//! frame, starts a job; the job runs the algorithm's `fit`, scores the frames, and puts a [`Model`] into the store.
+//!
+//! This crate must not know any algorithm, nor REST.
+
+pub mod adapt;
+pub mod driver;
+pub mod metrics;
+mod model;
+pub mod params;
+pub mod wire;
+
+pub use driver::{Algorithm, AlgorithmInfo, Builder, Category, Fitted, PublishedSchema, Refusal, Row, Run, Shape, Started, Training, Validation};
+pub use metrics::{Deviance, Metrics, ScoringHistory};
+pub use model::{Model, Predictor};

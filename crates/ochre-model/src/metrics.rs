@@ -1,0 +1,965 @@
+//! How good predictions are: regression, two classes, many classes, clusters.
+//!
+//! Everything is computed from predictions, actuals and weights, chunk by chunk in a fixed order. The threshold
+//! sketch follows the reference: at most 400 bins, exact below that, adjacent bins with the least added squared
+//! error merged.
+
+use crate::wire::*;
+use ochre_core::{CHUNK_ROWS, quantile, time};
+use ochre_schema::{Cell, FrameKey, ModelKey, Table, Value, Wire};
+use rayon::prelude::*;
+
+const BINS: usize = 400;
+/// Probabilities are kept this far from 0 when their logarithm is taken.
+const LOG_FLOOR: f64 = 1e-15;
+
+/// Deviance of one prediction, by distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Deviance {
+    Gaussian,
+    Poisson,
+    Gamma,
+    Tweedie(f64),
+    Laplace,
+    Quantile(f64),
+    Huber(f64),
+}
+
+impl Deviance {
+    /// Unit deviance of observing `y` where `mu` was predicted.
+    pub fn of(self, y: f64, mu: f64) -> f64 {
+        match self {
+            Deviance::Gaussian => (y - mu) * (y - mu),
+            Deviance::Poisson => 2.0 * (if y == 0.0 { 0.0 } else { y * (y / mu).ln() } - (y - mu)),
+            Deviance::Gamma => -2.0 * ((if y == 0.0 { 1.0 } else { y } / mu).ln() - (y - mu) / mu),
+            Deviance::Tweedie(p) => {
+                2.0 * (y.powf(2.0 - p) / ((1.0 - p) * (2.0 - p)) - y * mu.powf(1.0 - p) / (1.0 - p) + mu.powf(2.0 - p) / (2.0 - p))
+            }
+            Deviance::Laplace => (y - mu).abs(),
+            Deviance::Quantile(a) => if y > mu { a * (y - mu) } else { (1.0 - a) * (mu - y) },
+            Deviance::Huber(delta) => {
+                let d = (y - mu).abs();
+                if d <= delta { d * d } else { 2.0 * d * delta - delta * delta }
+            }
+        }
+    }
+}
+
+/// One row of the threshold sketch, highest threshold first, with counts accumulated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thresholds {
+    pub thresholds: Vec<f64>,
+    pub tps: Vec<f64>,
+    pub fps: Vec<f64>,
+    pub positives: f64,
+    pub negatives: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Binomial {
+    pub logloss: f64,
+    pub auc: f64,
+    pub pr_auc: f64,
+    pub mean_per_class_error: f64,
+    pub domain: Vec<String>,
+    pub curve: Thresholds,
+    /// Index of the threshold with the highest F1, when there is one.
+    pub best: Option<usize>,
+    pub gains_lift: Option<Table>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Multinomial {
+    pub logloss: f64,
+    pub mean_per_class_error: f64,
+    pub domain: Vec<String>,
+    /// Weights by actual (row) and predicted (column) class.
+    pub confusion: Vec<Vec<f64>>,
+    /// Share of rows whose class is among the k most probable.
+    pub hit_ratios: Vec<f64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Clustering {
+    pub tot_withinss: f64,
+    pub totss: f64,
+    pub sizes: Vec<f64>,
+    pub withinss: Vec<f64>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Regression { mae: f64, rmsle: f64, mean_residual_deviance: f64 },
+    Binomial(Binomial),
+    Multinomial(Multinomial),
+    Clustering(Clustering),
+}
+
+/// What generalized linear models add.
+#[derive(Clone, Copy, Debug)]
+pub struct GlmExtras {
+    pub residual_deviance: f64,
+    pub null_deviance: f64,
+    pub aic: f64,
+    pub null_dof: i64,
+    pub residual_dof: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub model: String,
+    pub model_checksum: i64,
+    pub frame: Option<String>,
+    pub frame_checksum: i64,
+    pub description: Option<String>,
+    pub time_ms: i64,
+    pub mse: f64,
+    pub r2: f64,
+    pub nobs: i64,
+    pub kind: Kind,
+    pub glm: Option<GlmExtras>,
+}
+
+/// Sums that every supervised metric needs.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    n: i64,
+    w: f64,
+    wy: f64,
+    wyy: f64,
+    sse: f64,
+    abs: f64,
+    log2: f64,
+    extra: f64,
+}
+
+fn add(a: Sums, b: Sums) -> Sums {
+    Sums {
+        n: a.n + b.n,
+        w: a.w + b.w,
+        wy: a.wy + b.wy,
+        wyy: a.wyy + b.wyy,
+        sse: a.sse + b.sse,
+        abs: a.abs + b.abs,
+        log2: a.log2 + b.log2,
+        extra: a.extra + b.extra,
+    }
+}
+
+/// Runs `part` over chunks of rows in parallel and merges the results in order.
+fn by_chunk<T: Send>(rows: usize, part: impl Fn(std::ops::Range<usize>) -> T + Sync, merge: impl Fn(T, T) -> T) -> Option<T> {
+    let parts: Vec<T> =
+        (0..rows.div_ceil(CHUNK_ROWS)).into_par_iter().map(|k| part(k * CHUNK_ROWS..rows.min((k + 1) * CHUNK_ROWS))).collect();
+    parts.into_iter().reduce(merge)
+}
+
+fn weight(weights: Option<&[f64]>, row: usize) -> f64 {
+    weights.map_or(1.0, |w| if w[row].is_nan() { 0.0 } else { w[row] })
+}
+
+fn r2(s: &Sums) -> f64 {
+    let variance = s.wyy / s.w - (s.wy / s.w) * (s.wy / s.w);
+    if variance > 0.0 { 1.0 - s.sse / s.w / variance } else { f64::NAN }
+}
+
+fn blank(kind: Kind, s: &Sums) -> Metrics {
+    Metrics {
+        model: String::new(),
+        model_checksum: 0,
+        frame: None,
+        frame_checksum: 0,
+        description: None,
+        time_ms: time::now_ms(),
+        mse: s.sse / s.w,
+        r2: r2(s),
+        nobs: s.n,
+        kind,
+        glm: None,
+    }
+}
+
+/// Regression metrics; rows with a missing actual, prediction or weight 0 are passed over.
+pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Metrics {
+    let s = by_chunk(
+        actual.len(),
+        |rows| {
+            let mut s = Sums::default();
+            for i in rows {
+                let (p, y, w) = (predicted[i], actual[i], weight(weights, i));
+                if p.is_nan() || y.is_nan() || w == 0.0 {
+                    continue;
+                }
+                let e = y - p;
+                let log = (y + 1.0).ln() - (p + 1.0).ln();
+                s = add(s, Sums { n: 1, w, wy: w * y, wyy: w * y * y, sse: w * e * e, abs: w * e.abs(), log2: w * log * log, extra: w * deviance.of(y, p) });
+            }
+            s
+        },
+        add,
+    )
+    .unwrap_or_default();
+    let kind = Kind::Regression { mae: s.abs / s.w, rmsle: (s.log2 / s.w).sqrt(), mean_residual_deviance: s.extra / s.w };
+    blank(kind, &s)
+}
+
+/// Metrics of two classes. `p1` is the probability of the second class, `actual` its code.
+pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], gainslift_bins: i32) -> Metrics {
+    let (s, sketch) = by_chunk(
+        actual.len(),
+        |rows| {
+            let (mut s, mut sketch) = (Sums::default(), Sketch::default());
+            for i in rows {
+                let (p, y, w) = (p1[i], actual[i], weight(weights, i));
+                if p.is_nan() || y.is_nan() || w == 0.0 {
+                    continue;
+                }
+                let of_actual = if y == 1.0 { p } else { 1.0 - p };
+                let e = 1.0 - of_actual;
+                s = add(s, Sums { n: 1, w, wy: w * y, wyy: w * y * y, sse: w * e * e, extra: -w * of_actual.max(LOG_FLOOR).ln(), ..Sums::default() });
+                sketch.push(p, y == 1.0, w);
+            }
+            (s, sketch)
+        },
+        |mut a, b| {
+            a.1.merge(&b.1);
+            (add(a.0, b.0), a.1)
+        },
+    )
+    .unwrap_or_default();
+    let curve = sketch.curve();
+    let best = curve.argmax(criterion("f1"));
+    let mean_per_class_error = best.map_or(f64::NAN, |i| {
+        let (tp, fp, fn_, tn) = curve.counts(i);
+        0.5 * (fp / (fp + tn) + fn_ / (fn_ + tp))
+    });
+    let gains_lift = if gainslift_bins == 0 { None } else { gains_lift(p1, actual, weights, gainslift_bins) };
+    let kind = Kind::Binomial(Binomial {
+        logloss: s.extra / s.w,
+        auc: curve.auc(),
+        pr_auc: curve.pr_auc(),
+        mean_per_class_error,
+        domain: domain.to_vec(),
+        curve,
+        best,
+        gains_lift,
+    });
+    blank(kind, &s)
+}
+
+/// Metrics of many classes. `probabilities` holds one per class and row.
+pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String]) -> Metrics {
+    let k = domain.len();
+    let top = k.min(10);
+    let (s, confusion, hits) = by_chunk(
+        actual.len(),
+        |rows| {
+            let (mut s, mut confusion, mut hits) = (Sums::default(), vec![vec![0.0; k]; k], vec![0.0; top]);
+            for i in rows {
+                let (p, y, w) = (&probabilities[i * k..(i + 1) * k], actual[i], weight(weights, i));
+                if y.is_nan() || p[0].is_nan() || w == 0.0 {
+                    continue;
+                }
+                let of_actual = p[y as usize];
+                let e = 1.0 - of_actual;
+                s = add(s, Sums { n: 1, w, wy: w * y, wyy: w * y * y, sse: w * e * e, extra: -w * of_actual.max(LOG_FLOOR).ln(), ..Sums::default() });
+                confusion[y as usize][argmax(p)] += w;
+                let rank = p.iter().enumerate().filter(|(c, v)| **v > of_actual || (**v == of_actual && *c < y as usize)).count();
+                for h in hits.iter_mut().skip(rank) {
+                    *h += w;
+                }
+            }
+            (s, confusion, hits)
+        },
+        |mut a, b| {
+            for (x, y) in a.1.iter_mut().flatten().zip(b.1.iter().flatten()) {
+                *x += y;
+            }
+            for (x, y) in a.2.iter_mut().zip(&b.2) {
+                *x += y;
+            }
+            (add(a.0, b.0), a.1, a.2)
+        },
+    )
+    .unwrap_or((Sums::default(), vec![vec![0.0; k]; k], vec![0.0; top]));
+    let errors: Vec<f64> = confusion
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.iter().sum::<f64>() > 0.0)
+        .map(|(i, row)| 1.0 - row[i] / row.iter().sum::<f64>())
+        .collect();
+    let kind = Kind::Multinomial(Multinomial {
+        logloss: s.extra / s.w,
+        mean_per_class_error: errors.iter().sum::<f64>() / errors.len() as f64,
+        domain: domain.to_vec(),
+        confusion,
+        hit_ratios: hits.iter().map(|h| h / s.w).collect(),
+    });
+    blank(kind, &s)
+}
+
+pub fn clustering(c: Clustering, nobs: i64) -> Metrics {
+    let mut m = blank(Kind::Clustering(c), &Sums { n: nobs, ..Sums::default() });
+    (m.mse, m.r2) = (f64::NAN, f64::NAN);
+    m
+}
+
+/// Index of the largest; the first of equals.
+pub fn argmax(p: &[f64]) -> usize {
+    let mut best = 0;
+    for (i, v) in p.iter().enumerate() {
+        if *v > p[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// The threshold sketch of one stream of (probability, class, weight).
+#[derive(Clone, Default)]
+struct Sketch {
+    /// Ascending thresholds.
+    at: Vec<f64>,
+    error: Vec<f64>,
+    tps: Vec<f64>,
+    fps: Vec<f64>,
+    /// The pair that merging would cost least, when it is known.
+    cheapest: Option<usize>,
+}
+
+impl Sketch {
+    fn weight(&self, i: usize) -> f64 {
+        self.tps[i] + self.fps[i]
+    }
+
+    /// Squared error added by joining two centres (in single precision, as the reference compares them).
+    fn added(a: f64, wa: f64, b: f64, wb: f64) -> f64 {
+        let d = f64::from(a as f32) - f64::from(b as f32);
+        let d = f64::from(d as f32);
+        if d == 0.0 { 0.0 } else { d * d * wa * wb / (wa + wb) }
+    }
+
+    fn pair_cost(&self, i: usize) -> f64 {
+        Self::added(self.at[i + 1], self.weight(i + 1), self.at[i], self.weight(i))
+    }
+
+    fn center(a: f64, wa: f64, b: f64, wb: f64) -> f64 {
+        let c = (b * wb + a * wa) / (wb + wa);
+        if c.is_finite() { c } else { 0.5 * (a + b) }
+    }
+
+    fn push(&mut self, p: f64, positive: bool, w: f64) {
+        let i = match self.at.binary_search_by(|t| t.total_cmp(&p)) {
+            Ok(i) => {
+                if positive { self.tps[i] += w } else { self.fps[i] += w }
+                self.cheapest = None;
+                return;
+            }
+            Err(i) => i,
+        };
+        let n = self.at.len();
+        if n == BINS && i > 0 && i < n && self.at[i - 1] != self.at[i] {
+            // Full: join the newcomer with a neighbour when that is cheaper than any merge of two bins.
+            let s = self.find_cheapest();
+            let merge = self.error[s] + self.error[s + 1] + self.pair_cost(s);
+            let left = self.error[i - 1] + Self::added(p, w, self.at[i - 1], self.weight(i - 1));
+            let right = self.error[i] + Self::added(self.at[i], self.weight(i), p, w);
+            if left < merge || right < merge {
+                let i = if left <= right { i - 1 } else { i };
+                if s + 1 == i || s == i {
+                    self.cheapest = None;
+                }
+                let k = self.weight(i);
+                if positive { self.tps[i] += w } else { self.fps[i] += w }
+                self.error[i] += Self::added(p, w, self.at[i], k);
+                self.at[i] = Self::center(self.at[i], k, p, w);
+                return;
+            }
+        }
+        match self.cheapest {
+            _ if i == 0 || i == n => self.cheapest = None,
+            Some(c) if i == c => self.cheapest = None,
+            Some(c) if i < c => self.cheapest = Some(c + 1),
+            _ => {}
+        }
+        self.at.insert(i, p);
+        self.error.insert(i, 0.0);
+        self.tps.insert(i, if positive { w } else { 0.0 });
+        self.fps.insert(i, if positive { 0.0 } else { w });
+        if self.at.len() > BINS {
+            self.merge_cheapest();
+        }
+    }
+
+    fn find_cheapest(&mut self) -> usize {
+        if let Some(c) = self.cheapest {
+            return c;
+        }
+        let (mut best, mut least) = (None, f64::MAX);
+        for i in 0..self.at.len().saturating_sub(1) {
+            let added = self.pair_cost(i);
+            if added == 0.0 {
+                best = Some(i);
+                break;
+            }
+            let cost = self.error[i] + self.error[i + 1] + added;
+            if cost < least {
+                (best, least) = (Some(i), cost);
+            }
+        }
+        let best = best.unwrap_or_else(|| {
+            // Every cost overflowed: the closest pair.
+            (0..self.at.len().saturating_sub(1)).min_by(|a, b| (self.at[a + 1] - self.at[*a]).total_cmp(&(self.at[b + 1] - self.at[*b]))).unwrap_or(0)
+        });
+        self.cheapest = Some(best);
+        best
+    }
+
+    fn merge_cheapest(&mut self) {
+        let s = self.find_cheapest();
+        let (a, b) = (self.weight(s), self.weight(s + 1));
+        self.error[s] += self.error[s + 1] + self.pair_cost(s);
+        self.at[s] = Self::center(self.at[s], a, self.at[s + 1], b);
+        self.tps[s] += self.tps[s + 1];
+        self.fps[s] += self.fps[s + 1];
+        for v in [&mut self.at, &mut self.error, &mut self.tps, &mut self.fps] {
+            v.remove(s + 1);
+        }
+        self.cheapest = None;
+    }
+
+    fn merge(&mut self, other: &Sketch) {
+        let mut all = Sketch::default();
+        let (mut i, mut j) = (0, 0);
+        while i < self.at.len() || j < other.at.len() {
+            // Of equals the other's comes first, as in a merge from the top that prefers its own.
+            let mine = j >= other.at.len() || (i < self.at.len() && self.at[i] < other.at[j]);
+            let (from, k) = if mine { (&*self, i) } else { (other, j) };
+            all.at.push(from.at[k]);
+            all.error.push(from.error[k]);
+            all.tps.push(from.tps[k]);
+            all.fps.push(from.fps[k]);
+            if mine { i += 1 } else { j += 1 }
+        }
+        loop {
+            if all.at.len() <= BINS {
+                match (0..all.at.len().saturating_sub(1)).find(|&i| all.pair_cost(i) == 0.0) {
+                    Some(i) => all.cheapest = Some(i),
+                    None => break,
+                }
+            }
+            all.merge_cheapest();
+        }
+        all.cheapest = None;
+        *self = all;
+    }
+
+    fn curve(&self) -> Thresholds {
+        let sum = |v: &[f64]| {
+            v.iter().rev().scan(0.0, |s, x| {
+                *s += x;
+                Some(*s)
+            }).collect::<Vec<f64>>()
+        };
+        let (tps, fps) = (sum(&self.tps), sum(&self.fps));
+        Thresholds {
+            thresholds: self.at.iter().rev().copied().collect(),
+            positives: tps.last().copied().unwrap_or(0.0),
+            negatives: fps.last().copied().unwrap_or(0.0),
+            tps,
+            fps,
+        }
+    }
+}
+
+/// A criterion as a function of true and false positives, false and true negatives.
+type Criterion = fn(f64, f64, f64, f64) -> f64;
+
+fn f_beta(beta2: f64, tp: f64, fp: f64, fn_: f64) -> f64 {
+    let (precision, recall) = (tp / (tp + fp), tp / (tp + fn_));
+    (1.0 + beta2) * (precision * recall) / (beta2 * precision + recall)
+}
+
+/// Every criterion, in the order of the tables; those marked true are counts.
+const CRITERIA: [(&str, bool, Criterion); 18] = [
+    ("f1", false, |tp, fp, fn_, _| f_beta(1.0, tp, fp, fn_)),
+    ("f2", false, |tp, fp, fn_, _| f_beta(4.0, tp, fp, fn_)),
+    ("f0point5", false, |tp, fp, fn_, _| f_beta(0.25, tp, fp, fn_)),
+    ("accuracy", false, |tp, fp, fn_, tn| (tn + tp) / (tp + fn_ + tn + fp)),
+    ("precision", false, |tp, fp, _, _| tp / (tp + fp)),
+    ("recall", false, |tp, _, fn_, _| tp / (tp + fn_)),
+    ("specificity", false, |_, fp, _, tn| tn / (tn + fp)),
+    ("absolute_mcc", false, |tp, fp, fn_, tn| {
+        let m = tp * tn - fp * fn_;
+        if m == 0.0 { 0.0 } else { (m / ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt()).abs().min(1.0) }
+    }),
+    ("min_per_class_accuracy", false, |tp, fp, fn_, tn| (tp / (tp + fn_)).min(tn / (tn + fp))),
+    ("mean_per_class_accuracy", false, |tp, fp, fn_, tn| 0.5 * (tp / (tp + fn_) + tn / (tn + fp))),
+    ("tns", true, |_, _, _, tn| tn),
+    ("fns", true, |_, _, fn_, _| fn_),
+    ("fps", true, |_, fp, _, _| fp),
+    ("tps", true, |tp, _, _, _| tp),
+    ("tnr", false, |_, fp, _, tn| tn / (fp + tn)),
+    ("fnr", false, |tp, _, fn_, _| fn_ / (fn_ + tp)),
+    ("fpr", false, |_, fp, _, tn| fp / (fp + tn)),
+    ("tpr", false, |tp, _, fn_, _| tp / (tp + fn_)),
+];
+
+fn criterion(name: &str) -> Criterion {
+    CRITERIA.iter().find(|c| c.0 == name).expect("a known criterion").2
+}
+
+impl Thresholds {
+    /// tp, fp, fn, tn at a threshold.
+    pub fn counts(&self, i: usize) -> (f64, f64, f64, f64) {
+        (self.tps[i], self.fps[i], self.positives - self.tps[i], self.negatives - self.fps[i])
+    }
+
+    fn argmax(&self, f: Criterion) -> Option<usize> {
+        let (mut best, mut top) = (None, -f64::MAX);
+        for i in 0..self.tps.len() {
+            let (tp, fp, fn_, tn) = self.counts(i);
+            let v = f(tp, fp, fn_, tn);
+            if v > top {
+                (best, top) = (Some(i), v);
+            }
+        }
+        best
+    }
+
+    /// Area under the receiver operating characteristic, by trapezoids.
+    pub fn auc(&self) -> f64 {
+        if self.tps.is_empty() {
+            return f64::NAN;
+        }
+        if self.negatives == 0.0 {
+            return 1.0;
+        }
+        if self.positives == 0.0 {
+            return 0.0;
+        }
+        let (mut area, mut tp, mut fp) = (0.0, 0.0, 0.0);
+        for i in 0..self.tps.len() {
+            area += (self.fps[i] - fp) * (self.tps[i] + tp) / 2.0;
+            (tp, fp) = (self.tps[i], self.fps[i]);
+        }
+        area / self.positives / self.negatives
+    }
+
+    /// Area under precision and recall with the interpolation of Davis and Goadrich (2006), integrated exactly.
+    pub fn pr_auc(&self) -> f64 {
+        if self.tps.is_empty() {
+            return f64::NAN;
+        }
+        if self.negatives == 0.0 {
+            return 1.0;
+        }
+        if self.positives == 0.0 {
+            return 0.0;
+        }
+        let p = self.positives;
+        let (mut area, mut tp0, mut fp0) = (0.0, 0.0, 0.0);
+        for i in 0..self.tps.len() {
+            let (tp, fp) = (self.tps[i], self.fps[i]);
+            // Between two points false positives rise linearly with true positives: precision is r / (a r + b).
+            let (a, b) = if tp == tp0 {
+                (1.0, 0.0)
+            } else {
+                let h = (fp - fp0) / (tp - tp0);
+                (1.0 + h, (fp0 - h * tp0) / p)
+            };
+            let (r, r0) = (tp / p, tp0 / p);
+            area += if b == 0.0 { (r - r0) / a } else { (r - r0 - b / a * ((a * r + b).ln() - (a * r0 + b).ln())) / a };
+            (tp0, fp0) = (tp, fp);
+        }
+        area
+    }
+
+    fn tables(&self) -> (Table, Table) {
+        let n = self.tps.len();
+        let cell = |name: &str, count: bool, v: f64| -> Cell {
+            let _ = name;
+            if count && v == v.trunc() { Cell::Long(v as i64) } else { Cell::Double(v) }
+        };
+        let mut all = Table::new("Metrics for Thresholds", "Binomial metrics as a function of classification thresholds").named(
+            "threshold", "Threshold", "double", "%f", self.thresholds.iter().map(|t| Cell::Double(*t)).collect());
+        let (mut names, mut at, mut values, mut index) = (vec![], vec![], vec![], vec![]);
+        for (name, count, f) in CRITERIA {
+            let column = (0..n).map(|i| {
+                let (tp, fp, fn_, tn) = self.counts(i);
+                cell(name, count, f(tp, fp, fn_, tn))
+            });
+            let type_name = if count { "long" } else { "double" };
+            all = all.named(name, name, type_name, if count { "%d" } else { "%f" }, column.collect());
+            let best = self.argmax(f);
+            names.push(Cell::Text(format!("max {name}")));
+            at.push(Cell::Double(best.map_or(f64::NAN, |i| self.thresholds[i])));
+            let value = best.map_or(f64::NAN, |i| {
+                let (tp, fp, fn_, tn) = self.counts(i);
+                f(tp, fp, fn_, tn)
+            });
+            values.push(Cell::Double(value));
+            index.push(Cell::Long(best.map_or(-1, |i| i as i64)));
+        }
+        all = all.named("idx", "idx", "int", "%d", (0..n).map(Cell::from).collect());
+        let best = Table::new("Maximum Metrics", "Maximum metrics at their respective thresholds")
+            .named("metric", "Metric", "string", "%s", names)
+            .named("threshold", "Threshold", "double", "%f", at)
+            .named("value", "Value", "double", "%f", values)
+            .named("idx", "idx", "long", "%d", index);
+        (all, best)
+    }
+}
+
+/// Gains and lift by groups of falling probability.
+fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Option<Table> {
+    let mut sorted: Vec<f64> = (0..p1.len()).filter(|&i| !p1[i].is_nan() && !actual[i].is_nan() && weight(weights, i) > 0.0).map(|i| p1[i]).collect();
+    if sorted.is_empty() {
+        return None;
+    }
+    sorted.par_sort_unstable_by(f64::total_cmp);
+    let probs: Vec<f64> = if bins > 0 {
+        (0..bins).map(|i| f64::from(bins - i - 1) / f64::from(bins)).collect()
+    } else {
+        vec![0.99, 0.98, 0.97, 0.96, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
+    };
+    let mut cuts: Vec<f64> = probs.iter().map(|p| quantile(&sorted, *p, "interpolate")).collect();
+    cuts.sort_by(|a, b| b.total_cmp(a));
+    cuts.dedup();
+    let g = cuts.len();
+    let (mut events, mut counts, mut scores) = (vec![0.0; g], vec![0.0; g], vec![0.0; g]);
+    for i in 0..p1.len() {
+        let (p, y, w) = (p1[i], actual[i], weight(weights, i));
+        if p.is_nan() || y.is_nan() || w == 0.0 {
+            continue;
+        }
+        let t = cuts.partition_point(|c| *c > p);
+        if t < g {
+            // Counts are whole, as the reference's are, so a fractional weight is cut.
+            counts[t] += w.trunc();
+            scores[t] += w * p;
+            events[t] += if y == 1.0 { w.trunc() } else { 0.0 };
+        }
+    }
+    let (n, e) = (counts.iter().sum::<f64>(), events.iter().sum::<f64>());
+    let rate = e / n;
+    if !rate.is_finite() || rate == 0.0 {
+        return None;
+    }
+    let mean_score = scores.iter().sum::<f64>() / n;
+    let percent = |v: f64| format!("{:5.2} %", 100.0 * v);
+    let mut columns: Vec<Vec<Cell>> = vec![vec![]; 14];
+    let (mut sum_e, mut sum_n, mut sum_s) = (0.0, 0.0, 0.0);
+    for i in 0..g {
+        let response = if counts[i] == 0.0 { 0.0 } else { events[i] / counts[i] };
+        let score = if counts[i] == 0.0 { 0.0 } else { scores[i] / counts[i] };
+        sum_e += events[i];
+        sum_n += counts[i];
+        sum_s += counts[i] * score;
+        let (lift, cumulative) = (response / rate, sum_e / sum_n / rate);
+        let others = n - e;
+        let ks = sum_e / e - if others == 0.0 { 0.0 } else { (sum_n - sum_e) / others };
+        let row = [
+            f64::NAN, sum_n / n, cuts[i], lift, cumulative, response, score, sum_e / sum_n, sum_s / sum_n, events[i] / e, sum_e / e,
+            100.0 * (lift - 1.0), 100.0 * (cumulative - 1.0), ks,
+        ];
+        for (c, v) in columns.iter_mut().zip(row) {
+            c.push(Cell::Double(v));
+        }
+        columns[0][i] = Cell::Long(i as i64 + 1);
+    }
+    let headings = [
+        "Group", "Cumulative Data Fraction", "Lower Threshold", "Lift", "Cumulative Lift", "Response Rate", "Score",
+        "Cumulative Response Rate", "Cumulative Score", "Capture Rate", "Cumulative Capture Rate", "Gain", "Cumulative Gain",
+        "Kolmogorov Smirnov",
+    ];
+    let mut table = Table::new("Gains/Lift Table", &format!("Avg response rate: {}, avg score: {}", percent(rate), percent(mean_score)));
+    for (i, (heading, cells)) in headings.into_iter().zip(columns).enumerate() {
+        let (type_name, format) = if i == 0 { ("int", "%d") } else { ("double", if i == 1 { "%.8f" } else { "%5f" }) };
+        table = table.column(heading, type_name, format, cells);
+    }
+    Some(table)
+}
+
+/// A confusion matrix as the clients print it.
+pub fn confusion_table(domain: &[String], matrix: &[Vec<f64>]) -> Table {
+    let k = domain.len();
+    let whole = matrix.iter().flatten().all(|v| *v == v.trunc());
+    let cell = |v: f64| if whole { Cell::Long(v as i64) } else { Cell::Double(v) };
+    let mut table = Table::new("Confusion Matrix", "Row labels: Actual class; Column labels: Predicted class");
+    for c in 0..k {
+        let mut cells: Vec<Cell> = matrix.iter().map(|row| cell(row[c])).collect();
+        cells.push(cell(matrix.iter().map(|row| row[c]).sum()));
+        table = table.named(&domain[c], &domain[c], if whole { "long" } else { "double" }, if whole { "%d" } else { "%.2f" }, cells);
+    }
+    let (mut errors, mut rates) = (vec![], vec![]);
+    let (mut wrong, mut all) = (0.0, 0.0);
+    let show = |v: f64| {
+        let text = format!("{}", v.round() as i64);
+        let mut out = String::new();
+        for (i, ch) in text.chars().enumerate() {
+            if i > 0 && (text.len() - i).is_multiple_of(3) {
+                out.push(',');
+            }
+            out.push(ch);
+        }
+        out
+    };
+    for (i, row) in matrix.iter().enumerate() {
+        let total: f64 = row.iter().sum();
+        let bad = total - row[i];
+        wrong += bad;
+        all += total;
+        errors.push(Cell::Double(if total > 0.0 { bad / total } else { f64::NAN }));
+        rates.push(format!("{} / {}", show(bad), show(total)));
+    }
+    errors.push(Cell::Double(if all > 0.0 { wrong / all } else { f64::NAN }));
+    rates.push(format!("{} / {}", show(wrong), show(all)));
+    let width = rates.iter().map(String::len).max().unwrap_or(0);
+    table.named("Error", "Error", "double", "%.4f", errors).named("Rate", "Rate", "string", &format!("= {width}s").replace("= ", "= %"), rates.into_iter().map(Cell::from).collect())
+}
+
+impl Metrics {
+    pub fn rmse(&self) -> f64 {
+        self.mse.sqrt()
+    }
+
+    /// A metric by the name that early stopping and histories use.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        Some(match (name, &self.kind) {
+            ("mse", _) => self.mse,
+            ("rmse", _) => self.rmse(),
+            ("r2", _) => self.r2,
+            ("mae", Kind::Regression { mae, .. }) => *mae,
+            ("rmsle", Kind::Regression { rmsle, .. }) => *rmsle,
+            ("deviance", Kind::Regression { mean_residual_deviance, .. }) => *mean_residual_deviance,
+            ("logloss" | "deviance", Kind::Binomial(b)) => b.logloss,
+            ("auc", Kind::Binomial(b)) => b.auc,
+            ("pr_auc" | "aucpr", Kind::Binomial(b)) => b.pr_auc,
+            ("mean_per_class_error", Kind::Binomial(b)) => b.mean_per_class_error,
+            ("classification_error" | "misclassification", Kind::Binomial(b)) => {
+                let (_, fp, fn_, _) = b.curve.counts(b.best?);
+                (fp + fn_) / (b.curve.positives + b.curve.negatives)
+            }
+            ("lift" | "lift_top_group", Kind::Binomial(b)) => match b.gains_lift.as_ref()?.get("cumulative_lift", 0)? {
+                Cell::Double(v) => *v,
+                _ => return None,
+            },
+            ("logloss" | "deviance", Kind::Multinomial(m)) => m.logloss,
+            ("mean_per_class_error", Kind::Multinomial(m)) => m.mean_per_class_error,
+            ("classification_error" | "misclassification", Kind::Multinomial(m)) => 1.0 - m.hit_ratios[0].min(1.0),
+            ("auc" | "pr_auc" | "aucpr", Kind::Multinomial(_)) => f64::NAN,
+            ("tot_withinss", Kind::Clustering(c)) => c.tot_withinss,
+            _ => return None,
+        })
+    }
+
+    /// The probability from which on a row counts as the second class.
+    pub fn threshold(&self) -> f64 {
+        match &self.kind {
+            Kind::Binomial(b) => b.best.map_or(0.5, |i| b.curve.thresholds[i]),
+            _ => 0.5,
+        }
+    }
+
+    pub fn category(&self) -> &'static str {
+        match self.kind {
+            Kind::Regression { .. } => "Regression",
+            Kind::Binomial(_) => "Binomial",
+            Kind::Multinomial(_) => "Multinomial",
+            Kind::Clustering(_) => "Clustering",
+        }
+    }
+
+    pub fn json(&self, predictions: Value) -> Value {
+        let base = MetricsBase {
+            model: Some(ModelKey(self.model.clone())),
+            model_checksum: self.model_checksum,
+            frame: self.frame.clone().map(FrameKey),
+            frame_checksum: self.frame_checksum,
+            description: self.description.clone(),
+            model_category: Some(self.category().into()),
+            scoring_time: self.time_ms,
+            predictions,
+            mse: self.mse,
+            rmse: self.rmse(),
+            nobs: self.nobs,
+            ..MetricsBase::default()
+        };
+        let confusion = |t: Table| ConfusionMatrix { table: Some(t) }.to_json();
+        match &self.kind {
+            Kind::Regression { mae, rmsle, mean_residual_deviance } => {
+                let m = RegressionMetrics { r2: self.r2, mae: *mae, rmsle: *rmsle, mean_residual_deviance: *mean_residual_deviance, loglikelihood: f64::NAN, aic: f64::NAN, base };
+                match self.glm {
+                    None => m.to_json(),
+                    Some(g) => GlmRegressionMetrics {
+                        residual_deviance: g.residual_deviance, null_deviance: g.null_deviance, aic: g.aic, loglikelihood: f64::NAN,
+                        null_degrees_of_freedom: g.null_dof, residual_degrees_of_freedom: g.residual_dof, base: m,
+                    }.to_json(),
+                }
+            }
+            Kind::Binomial(b) => {
+                let (all, best) = b.curve.tables();
+                let cm = b.best.map(|i| {
+                    let (tp, fp, fn_, tn) = b.curve.counts(i);
+                    confusion_table(&b.domain, &[vec![tn, fp], vec![fn_, tp]])
+                });
+                let m = BinomialMetrics {
+                    r2: self.r2, logloss: b.logloss, loglikelihood: f64::NAN, aic: f64::NAN, auc: b.auc, pr_auc: b.pr_auc, gini: 2.0 * b.auc - 1.0,
+                    mean_per_class_error: b.mean_per_class_error, domain: Some(b.domain.clone()), cm: cm.map_or(Value::Null, confusion),
+                    thresholds_and_metric_scores: Some(all), max_criteria_and_metric_scores: Some(best), gains_lift_table: b.gains_lift.clone(), base,
+                };
+                match self.glm {
+                    None => m.to_json(),
+                    Some(g) => GlmBinomialMetrics {
+                        residual_deviance: g.residual_deviance, null_deviance: g.null_deviance, aic: g.aic, loglikelihood: f64::NAN,
+                        null_degrees_of_freedom: g.null_dof, residual_degrees_of_freedom: g.residual_dof, base: m,
+                    }.to_json(),
+                }
+            }
+            Kind::Multinomial(c) => {
+                let k = c.hit_ratios.len();
+                let hits = Table::new(&format!("Top-{k} Hit Ratios"), "")
+                    .named("k", "K", "string", "%s", (1..=k).map(|i| Cell::Text(i.to_string())).collect())
+                    .named("hit_ratio", "Hit Ratio", "float", "%f", c.hit_ratios.iter().map(|h| Cell::Double(*h)).collect());
+                let m = MultinomialMetrics {
+                    r2: self.r2, hit_ratio_table: Some(hits), cm: confusion(confusion_table(&c.domain, &c.confusion)), logloss: c.logloss,
+                    loglikelihood: f64::NAN, aic: f64::NAN, mean_per_class_error: c.mean_per_class_error, auc: f64::NAN, pr_auc: f64::NAN,
+                    multinomial_auc_table: None, multinomial_aucpr_table: None, base,
+                };
+                match self.glm {
+                    None => m.to_json(),
+                    Some(g) => GlmMultinomialMetrics {
+                        residual_deviance: g.residual_deviance, null_deviance: g.null_deviance, aic: g.aic, loglikelihood: f64::NAN,
+                        null_degrees_of_freedom: g.null_dof, residual_degrees_of_freedom: g.residual_dof, base: m,
+                    }.to_json(),
+                }
+            }
+            Kind::Clustering(c) => {
+                let k = c.sizes.len();
+                let stats = Table::new("Centroid Statistics", "")
+                    .row_labels(vec!["".into(); k])
+                    .column("Centroid", "long", "%d", (1..=k).map(Cell::from).collect())
+                    .column("Size", "double", "%.5f", c.sizes.iter().map(|v| Cell::Double(*v)).collect())
+                    .column("Within Cluster Sum of Squares", "double", "%.5f", c.withinss.iter().map(|v| Cell::Double(*v)).collect());
+                ClusteringMetrics { tot_withinss: c.tot_withinss, totss: c.totss, betweenss: c.totss - c.tot_withinss, centroid_stats: Some(stats), base }.to_json()
+            }
+        }
+    }
+
+    /// The main figures for a terminal.
+    pub fn text(&self) -> String {
+        let names = ["mse", "rmse", "r2", "mae", "rmsle", "deviance", "logloss", "auc", "pr_auc", "mean_per_class_error", "classification_error", "tot_withinss"];
+        let mut out = String::new();
+        for n in names {
+            if let Some(v) = self.get(n).filter(|v| !v.is_nan()) {
+                out.push_str(&format!("  {n:<22} {v:.12}\n"));
+            }
+        }
+        out
+    }
+}
+
+/// Training events and the metrics at each, for histories and early stopping.
+#[derive(Default)]
+pub struct ScoringHistory {
+    pub events: Vec<Event>,
+}
+
+pub struct Event {
+    pub at_ms: i64,
+    pub step: usize,
+    pub training: Metrics,
+    pub validation: Option<Metrics>,
+}
+
+impl ScoringHistory {
+    /// The history as a table; `step` heads the column of steps, `names` the metrics.
+    pub fn table(&self, started_ms: i64, step: &str, names: &[(&str, &str)]) -> Table {
+        let mut t = Table::new("Scoring History", "")
+            .row_labels(vec!["".into(); self.events.len()])
+            .column("Timestamp", "string", "%s", self.events.iter().map(|e| Cell::Text(time::stamp(e.at_ms))).collect())
+            .column("Duration", "string", "%s", self.events.iter().map(|e| Cell::Text(time::duration_text(e.at_ms - started_ms))).collect())
+            .column(step, "long", "%d", self.events.iter().map(|e| Cell::from(e.step)).collect());
+        let mut side = |prefix: &str, pick: &dyn Fn(&Event) -> Option<&Metrics>| {
+            for (name, heading) in names {
+                let cells = self.events.iter().map(|e| Cell::Double(pick(e).and_then(|m| m.get(name)).unwrap_or(f64::NAN))).collect();
+                let heading = format!("{prefix} {heading}");
+                t = std::mem::take(&mut t).column(&heading, "double", "%.5f", cells);
+            }
+        };
+        side("Training", &|e| Some(&e.training));
+        if self.events.iter().any(|e| e.validation.is_some()) {
+            side("Validation", &|e| e.validation.as_ref());
+        }
+        t
+    }
+
+    /// Has the moving average of the metric stopped improving (windows of `rounds` events)?
+    pub fn stopped(&self, rounds: usize, metric: &str, tolerance: f64) -> bool {
+        if rounds == 0 || self.events.len() < 2 * rounds + 1 {
+            return false;
+        }
+        let values: Vec<f64> = self.events.iter().filter_map(|e| e.validation.as_ref().unwrap_or(&e.training).get(metric)).collect();
+        // The first event is the model before its first step.
+        let values = &values[1..];
+        if values.len() < 2 * rounds {
+            return false;
+        }
+        let averages: Vec<f64> =
+            (0..=rounds).map(|i| values[values.len() - 2 * rounds + i..][..rounds].iter().sum::<f64>() / rounds as f64).collect();
+        let (before, after) = (averages[0], &averages[1..]);
+        if averages.iter().any(|v| v.is_nan()) || averages.iter().any(|v| v.signum() != before.signum()) {
+            return false;
+        }
+        if matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2") {
+            let best = after.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            before == 0.0 || best / before <= 1.0 + tolerance
+        } else {
+            let best = after.iter().copied().fold(f64::INFINITY, f64::min);
+            before == 0.0 || best / before >= 1.0 - tolerance
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn perfect_and_useless_classifiers() {
+        let domain = ["n".to_string(), "y".to_string()];
+        let y = [0.0, 0.0, 1.0, 1.0];
+        let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, -1);
+        assert_eq!((m.get("auc"), m.get("pr_auc")), (Some(1.0), Some(1.0)));
+        assert_eq!(m.threshold(), 0.8);
+        let m = binomial(&[0.5; 4], &y, None, &domain, -1);
+        assert_eq!(m.get("auc"), Some(0.5));
+        assert!((m.get("logloss").unwrap() - 2f64.ln()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn weight_two_is_a_row_twice() {
+        let domain = ["n".to_string(), "y".to_string()];
+        let a = binomial(&[0.1, 0.6, 0.7], &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, -1);
+        let b = binomial(&[0.1, 0.6, 0.6], &[0.0, 1.0, 1.0], None, &domain, -1);
+        for name in ["auc", "logloss", "mse", "r2"] {
+            assert_eq!(a.get(name), b.get(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_sketch_stays_close_to_the_exact_area() {
+        let n = 100_000;
+        let mut rng = ochre_core::Rng::new(7);
+        let p: Vec<f64> = (0..n).map(|_| rng.next_f64()).collect();
+        let y: Vec<f64> = p.iter().map(|p| f64::from(rng.next_f64() < *p)).collect();
+        let m = binomial(&p, &y, None, &["n".into(), "y".into()], 0);
+        // Mann-Whitney on the ranks.
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+        let pos: f64 = y.iter().sum();
+        let ranks: f64 = order.iter().enumerate().filter(|(_, i)| y[**i] == 1.0).map(|(r, _)| r as f64 + 1.0).sum();
+        let exact = (ranks - pos * (pos + 1.0) / 2.0) / (pos * (n as f64 - pos));
+        assert!((m.get("auc").unwrap() - exact).abs() < 1e-4, "{} {exact}", m.get("auc").unwrap());
+    }
+}

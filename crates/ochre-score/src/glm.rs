@@ -1,0 +1,85 @@
+//! Generalized linear models: the linear predictor over expanded columns, and the inverse link.
+
+use crate::trees::softmax;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum LinkFunction {
+    Identity,
+    Logit,
+    Log,
+    Inverse,
+    /// Multinomial: one linear predictor per class.
+    Softmax,
+}
+
+impl LinkFunction {
+    pub fn inverse(self, eta: f64) -> f64 {
+        match self {
+            LinkFunction::Identity | LinkFunction::Softmax => eta,
+            LinkFunction::Logit => 1.0 / (1.0 + (-eta).exp()),
+            LinkFunction::Log => eta.exp(),
+            LinkFunction::Inverse => {
+                let x = if eta < 0.0 { eta.min(-1e-5) } else { eta.max(1e-5) };
+                1.0 / x
+            }
+        }
+    }
+}
+
+/// Predictors come categorical first, then numeric.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct GlmScorer {
+    pub link: LinkFunction,
+    /// Classes of a classification; 1 for a regression.
+    pub classes: usize,
+    /// Per categorical predictor: number of levels, and the level that stands for missing and unseen values.
+    pub levels: Vec<(usize, usize)>,
+    /// Whether the first level of each categorical predictor has a coefficient.
+    pub all_levels: bool,
+    /// Value that stands for missing, per numeric predictor.
+    pub means: Vec<f64>,
+    /// Coefficients on the original scale, intercept last; one set, or one per class.
+    pub beta: Vec<Vec<f64>>,
+}
+
+impl GlmScorer {
+    pub fn width(&self) -> usize {
+        self.classes.max(1)
+    }
+
+    fn eta(&self, beta: &[f64], columns: &[&[f64]], row: usize) -> f64 {
+        let skip = usize::from(!self.all_levels);
+        let (mut eta, mut at) = (beta[beta.len() - 1], 0);
+        for (c, (levels, missing)) in self.levels.iter().enumerate() {
+            let v = columns[c][row];
+            let code = if v.is_nan() || v as usize >= *levels { *missing } else { v as usize };
+            if code >= skip {
+                eta += beta[at + code - skip];
+            }
+            at += levels - skip;
+        }
+        for (i, mean) in self.means.iter().enumerate() {
+            let v = columns[self.levels.len() + i][row];
+            eta += beta[at + i] * if v.is_nan() { *mean } else { v };
+        }
+        eta
+    }
+
+    pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        let width = self.width();
+        let mut f = vec![0.0; self.beta.len()];
+        for (row, slot) in out.chunks_mut(width).enumerate() {
+            for (e, beta) in f.iter_mut().zip(&self.beta) {
+                *e = self.eta(beta, columns, row) + offset.map_or(0.0, |o| o[row]);
+            }
+            match (self.link, width) {
+                (LinkFunction::Softmax, _) => softmax(&f, slot),
+                (link, 2) => {
+                    slot[1] = link.inverse(f[0]);
+                    slot[0] = 1.0 - slot[1];
+                }
+                (link, _) => slot[0] = link.inverse(f[0]),
+            }
+        }
+    }
+}

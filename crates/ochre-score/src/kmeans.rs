@@ -1,0 +1,52 @@
+//! K-means: the nearest centre.
+
+/// Predictors come categorical first, then numeric.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct KMeansScorer {
+    pub categorical: usize,
+    /// Mode (categorical) or mean (numeric) of each predictor, in place of missing values.
+    pub fills: Vec<f64>,
+    /// Mean and 1/sigma of each predictor when standardized; mean 0 and 1 otherwise.
+    pub means: Vec<f64>,
+    pub mults: Vec<f64>,
+    /// Centres on the standardized scale; categorical coordinates are codes.
+    pub centers: Vec<Vec<f64>>,
+}
+
+impl KMeansScorer {
+    /// One row on the standardized scale, missing values filled.
+    pub fn point(&self, columns: &[&[f64]], row: usize, out: &mut [f64]) {
+        for (j, slot) in out.iter_mut().enumerate() {
+            let v = columns[j][row];
+            let v = if v.is_nan() { self.fills[j] } else { v };
+            *slot = if j < self.categorical { v } else { (v - self.means[j]) * self.mults[j] };
+        }
+    }
+
+    /// Squared distance: 0 or 1 for a categorical coordinate.
+    pub fn distance(&self, center: &[f64], point: &[f64]) -> f64 {
+        let (cat, num) = (&point[..self.categorical], &point[self.categorical..]);
+        let mismatches = cat.iter().zip(center).filter(|(a, b)| a != b).count() as f64;
+        mismatches + num.iter().zip(&center[self.categorical..]).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()
+    }
+
+    /// The nearest centre and its squared distance; the first of equals.
+    pub fn nearest(&self, point: &[f64]) -> (usize, f64) {
+        let mut best = (0, f64::INFINITY);
+        for (k, c) in self.centers.iter().enumerate() {
+            let d = self.distance(c, point);
+            if d < best.1 {
+                best = (k, d);
+            }
+        }
+        best
+    }
+
+    pub fn score(&self, columns: &[&[f64]], out: &mut [f64]) {
+        let mut point = vec![0.0; columns.len()];
+        for (row, slot) in out.iter_mut().enumerate() {
+            self.point(columns, row, &mut point);
+            *slot = self.nearest(&point).0 as f64;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Trained models as plain data: score rows, write to a file, read back.
+//!
+//! Scoring is written once, here; the server and the command line call it. A model file holds data only, so reading
+//! one runs nothing.
+//!
+//! This crate must know no cluster, no frames and no REST.
+
+mod file;
+mod glm;
+mod kmeans;
+mod trees;
+
+pub use file::{Column, ModelFile};
+pub use glm::{GlmScorer, LinkFunction};
+pub use kmeans::KMeansScorer;
+pub use trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
+
+/// A trained model of any kind.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Scorer {
+    Trees(TreeEnsemble),
+    Glm(GlmScorer),
+    KMeans(KMeansScorer),
+}
+
+impl Scorer {
+    /// Numbers per row: one for a regression or a cluster, one per class for a classification.
+    pub fn width(&self) -> usize {
+        match self {
+            Scorer::Trees(m) => m.width(),
+            Scorer::Glm(m) => m.width(),
+            Scorer::KMeans(_) => 1,
+        }
+    }
+
+    /// Scores rows. `columns` are the model's predictors in its order, categorical values as codes of the training
+    /// domain, NaN for missing or unseen; `out` holds `width` numbers per row.
+    pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        match self {
+            Scorer::Trees(m) => m.score(columns, offset, out),
+            Scorer::Glm(m) => m.score(columns, offset, out),
+            Scorer::KMeans(m) => m.score(columns, out),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Tree ensembles: flat arrays of nodes, scored a block of rows at a time.
+
+/// Where a row goes at an inner node.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Split {
+    Leaf,
+    /// Left when the value is less.
+    Less(f32),
+    /// Right when the bit of the code is set; codes outside the set count as missing.
+    Set { offset: u32, bits: Vec<bool> },
+    /// Present values left, missing right.
+    Missing,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Node {
+    pub split: Split,
+    pub column: u32,
+    pub missing_left: bool,
+    pub left: u32,
+    pub right: u32,
+    /// What a leaf adds to the score.
+    pub value: f32,
+    /// Weight of the training rows that came here.
+    pub weight: f64,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Tree {
+    /// The root is first.
+    pub nodes: Vec<Node>,
+}
+
+impl Tree {
+    #[inline]
+    pub fn leaf(&self, columns: &[&[f64]], row: usize) -> &Node {
+        let mut node = &self.nodes[0];
+        loop {
+            let right = match &node.split {
+                Split::Leaf => return node,
+                Split::Less(threshold) => {
+                    let v = columns[node.column as usize][row];
+                    if v.is_nan() { !node.missing_left } else { v >= f64::from(*threshold) }
+                }
+                Split::Set { offset, bits } => {
+                    let v = columns[node.column as usize][row];
+                    let bit = if v.is_nan() || v < f64::from(*offset) { None } else { bits.get(v as usize - *offset as usize) };
+                    bit.copied().unwrap_or(!node.missing_left)
+                }
+                Split::Missing => columns[node.column as usize][row].is_nan(),
+            };
+            node = &self.nodes[if right { node.right } else { node.left } as usize];
+        }
+    }
+
+    pub fn leaves(&self) -> usize {
+        self.nodes.iter().filter(|n| n.split == Split::Leaf).count()
+    }
+
+    pub fn depth(&self) -> usize {
+        fn below(t: &Tree, i: u32) -> usize {
+            let n = &t.nodes[i as usize];
+            if n.split == Split::Leaf { 0 } else { 1 + below(t, n.left).max(below(t, n.right)) }
+        }
+        if self.nodes.is_empty() { 0 } else { below(self, 0) }
+    }
+}
+
+/// How the sum of leaves becomes a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum TreeLink {
+    Identity,
+    Log,
+    Logit,
+    Softmax,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct TreeEnsemble {
+    pub link: TreeLink,
+    pub init: f64,
+    /// Classes of a classification; 1 for a regression.
+    pub classes: usize,
+    /// Per iteration, one tree (regression, two classes) or one per class.
+    pub trees: Vec<Vec<Tree>>,
+}
+
+/// Rows scored together, so that a tree and its block stay in the cache.
+const BLOCK: usize = 512;
+
+impl TreeEnsemble {
+    pub fn width(&self) -> usize {
+        self.classes.max(1)
+    }
+
+    pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        let width = self.width();
+        let rows = out.len() / width;
+        let sums = if self.link == TreeLink::Softmax { self.classes } else { 1 };
+        let mut f = vec![0.0; BLOCK * sums];
+        for start in (0..rows).step_by(BLOCK) {
+            let n = BLOCK.min(rows - start);
+            for (i, slot) in f[..n * sums].chunks_mut(sums).enumerate() {
+                slot.fill(self.init + offset.map_or(0.0, |o| o[start + i]));
+            }
+            for group in &self.trees {
+                for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+                    for i in 0..n {
+                        f[i * sums + k] += f64::from(tree.leaf(columns, start + i).value);
+                    }
+                }
+            }
+            for i in 0..n {
+                self.finish(&f[i * sums..(i + 1) * sums], &mut out[(start + i) * width..(start + i + 1) * width]);
+            }
+        }
+    }
+
+    /// Applies the link to one row's sums.
+    #[inline]
+    pub fn finish(&self, f: &[f64], out: &mut [f64]) {
+        match self.link {
+            TreeLink::Identity => out[0] = f[0],
+            TreeLink::Log => out[0] = f[0].exp(),
+            TreeLink::Logit => {
+                out[1] = 1.0 / (1.0 + (-f[0]).exp());
+                out[0] = 1.0 - out[1];
+            }
+            TreeLink::Softmax => softmax(f, out),
+        }
+    }
+}
+
+/// Class probabilities from scores, shifted by the largest so that nothing overflows.
+pub fn softmax(f: &[f64], out: &mut [f64]) {
+    let top = f.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for (o, v) in out.iter_mut().zip(f) {
+        *o = (v - top).exp();
+        sum += *o;
+    }
+    for o in out.iter_mut() {
+        *o /= sum;
+    }
+}
