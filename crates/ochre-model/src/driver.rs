@@ -183,6 +183,15 @@ pub struct PublishedSchema {
     pub fields: Vec<FieldDecl>,
 }
 
+impl PublishedSchema {
+    /// All fields, with those that every message or request carries.
+    pub fn all_fields(&self) -> Vec<FieldDecl> {
+        let mut fields = self.fields.clone();
+        fields.extend(ochre_schema::common_fields(&self.name, &self.iced, self.request));
+        fields
+    }
+}
+
 /// Makes a [`Builder`] of an [`Algorithm`].
 pub struct Row<A>(pub std::marker::PhantomData<A>);
 

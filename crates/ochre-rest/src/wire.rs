@@ -1321,7 +1321,7 @@ pub struct DownloadData {
 /// Job Key.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "JobKeyV3", superclass = "KeyV3", iced = "Key<Job>")]
-pub struct JobKey {
+pub struct JobKeySchema {
     /// Name.
     #[api(inout, inherits = "KeyV3")]
     pub name: Option<String>,
@@ -1336,7 +1336,7 @@ pub struct JobKey {
 /// Frame Key.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "FrameKeyV3", superclass = "KeyV3", iced = "Key<Frame>")]
-pub struct FrameKey {
+pub struct FrameKeySchema {
     /// Name.
     #[api(inout, inherits = "KeyV3")]
     pub name: Option<String>,
@@ -1351,7 +1351,7 @@ pub struct FrameKey {
 /// Model Key.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ModelKeyV3", superclass = "KeyV3", iced = "Key<Model>")]
-pub struct ModelKey {
+pub struct ModelKeySchema {
     /// Name.
     #[api(inout, inherits = "KeyV3")]
     pub name: Option<String>,
@@ -1366,7 +1366,7 @@ pub struct ModelKey {
 /// Key.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "KeyV3", iced = "Key<Keyed>")]
-pub struct Key {
+pub struct KeySchema {
     /// Name.
     #[api(inout)]
     pub name: Option<String>,
@@ -1381,7 +1381,7 @@ pub struct Key {
 /// Two Dim Table.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "TwoDimTableV3", iced = "TwoDimTable")]
-pub struct TwoDimTable {
+pub struct TableSchema {
     /// Name.
     #[api(output)]
     pub name: Option<String>,

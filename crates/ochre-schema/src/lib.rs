@@ -117,35 +117,34 @@ pub const fn published<S: Schema>() -> Published {
     }
 }
 
-impl Published {
-    /// All fields, with the two that every schema or request carries.
-    pub fn all_fields(&self) -> Vec<FieldDecl> {
-        let mut fields = (self.fields)();
-        let plain = |name, type_name: &str, default, direction, from| FieldDecl {
-            name,
-            type_name: type_name.into(),
-            schema_name: None,
-            choice_name: None,
-            default,
-            help: "Part of every message.",
-            level: "critical",
-            direction,
-            required: false,
-            gridable: false,
-            internal: true,
-            json: true,
-            supported: true,
-            inherited_from: Some(from),
-            range: None,
-            values: &[],
-            member_of: &[],
-            exclusive_with: &[],
-        };
-        if self.request {
-            fields.push(plain("_exclude_fields", "string", Value::String(String::new()), "INPUT", "RequestSchemaV3"));
-        }
-        let meta = serde_json::json!({"schema_version": self.version, "schema_name": self.name, "schema_type": self.iced});
-        fields.push(plain("__meta", "Schema.Meta", meta, "OUTPUT", "SchemaV3"));
-        fields
+/// The fields that every message (`__meta`) or request (`_exclude_fields`) carries.
+pub fn common_fields(name: &str, iced: &str, request: bool) -> Vec<FieldDecl> {
+    let plain = |name, type_name: &str, default, direction, from| FieldDecl {
+        name,
+        type_name: type_name.into(),
+        schema_name: None,
+        choice_name: None,
+        default,
+        help: "Part of every message.",
+        level: "critical",
+        direction,
+        required: false,
+        gridable: false,
+        internal: true,
+        json: true,
+        supported: true,
+        inherited_from: Some(from),
+        range: None,
+        values: &[],
+        member_of: &[],
+        exclusive_with: &[],
+    };
+    let version: i32 = name.rsplit('V').next().and_then(|v| v.parse().ok()).unwrap_or(-1);
+    let meta = serde_json::json!({"schema_version": version, "schema_name": name, "schema_type": iced});
+    let mut fields = vec![];
+    if request {
+        fields.push(plain("_exclude_fields", "string", Value::String(String::new()), "INPUT", "RequestSchemaV3"));
     }
+    fields.push(plain("__meta", "Schema.Meta", meta, "OUTPUT", "SchemaV3"));
+    fields
 }

@@ -1,0 +1,253 @@
+//! Value by value: functions of one number, operators on two.
+
+use crate::{Apply, Env, Prim, Value};
+use ochre_core::{Column, Error, Frame, Kind, Result};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+const fn unary_row(name: &'static str, f: fn(f64) -> f64, help: &'static str) -> Prim {
+    Prim { name, args: &["x"], apply: Apply::Unary(f), help }
+}
+
+const fn binary_row(name: &'static str, f: fn(f64, f64) -> f64, help: &'static str) -> Prim {
+    Prim { name, args: &["left", "right"], apply: Apply::Binary(f), help }
+}
+
+const fn logical_row(name: &'static str, f: fn(f64, f64) -> f64, help: &'static str) -> Prim {
+    Prim { name, args: &["left", "right"], apply: Apply::Logical(f), help }
+}
+
+pub const UNARY: &[Prim] = &[
+    unary_row("abs", f64::abs, "Absolute value."),
+    unary_row("acos", f64::acos, "Arc cosine."),
+    unary_row("acosh", f64::acosh, "Inverse hyperbolic cosine."),
+    unary_row("asin", f64::asin, "Arc sine."),
+    unary_row("asinh", f64::asinh, "Inverse hyperbolic sine."),
+    unary_row("atan", f64::atan, "Arc tangent."),
+    unary_row("atanh", f64::atanh, "Inverse hyperbolic tangent."),
+    unary_row("ceiling", f64::ceil, "The next whole number above."),
+    unary_row("cos", f64::cos, "Cosine."),
+    unary_row("cosh", f64::cosh, "Hyperbolic cosine."),
+    unary_row("cospi", |v| (v * std::f64::consts::PI).cos(), "Cosine of pi times a value."),
+    unary_row("exp", f64::exp, "Exponential."),
+    unary_row("expm1", f64::exp_m1, "Exponential minus 1."),
+    unary_row("floor", f64::floor, "The next whole number below."),
+    unary_row("log", f64::ln, "Natural logarithm."),
+    unary_row("log10", f64::log10, "Logarithm to base 10."),
+    unary_row("log1p", f64::ln_1p, "Natural logarithm of 1 plus a value."),
+    unary_row("log2", f64::log2, "Logarithm to base 2."),
+    unary_row("none", |v| v, "The value itself."),
+    unary_row("not", |v| if v.is_nan() { v } else { f64::from(v == 0.0) }, "1 for 0, 0 for anything else."),
+    unary_row("!!", |v| if v.is_nan() { v } else { f64::from(v == 0.0) }, "1 for 0, 0 for anything else."),
+    unary_row("sgn", |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, "Sign."),
+    unary_row("sign", |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, "Sign."),
+    unary_row("sin", f64::sin, "Sine."),
+    unary_row("sinh", f64::sinh, "Hyperbolic sine."),
+    unary_row("sinpi", |v| (v * std::f64::consts::PI).sin(), "Sine of pi times a value."),
+    unary_row("sqrt", f64::sqrt, "Square root."),
+    unary_row("tan", f64::tan, "Tangent."),
+    unary_row("tanh", f64::tanh, "Hyperbolic tangent."),
+    unary_row("tanpi", |v| (v * std::f64::consts::PI).tan(), "Tangent of pi times a value."),
+    unary_row("trunc", f64::trunc, "The whole part."),
+];
+
+fn and(a: f64, b: f64) -> f64 {
+    if a == 0.0 || b == 0.0 { 0.0 } else if a.is_nan() || b.is_nan() { f64::NAN } else { 1.0 }
+}
+
+fn or(a: f64, b: f64) -> f64 {
+    let yes = |v: f64| v != 0.0 && !v.is_nan();
+    if yes(a) || yes(b) { 1.0 } else if a.is_nan() || b.is_nan() { f64::NAN } else { 0.0 }
+}
+
+pub const BINARY: &[Prim] = &[
+    binary_row("+", |a, b| a + b, "Sum."),
+    binary_row("-", |a, b| a - b, "Difference."),
+    binary_row("*", |a, b| a * b, "Product."),
+    binary_row("/", |a, b| a / b, "Quotient."),
+    binary_row("^", f64::powf, "Power."),
+    binary_row("**", f64::powf, "Power."),
+    binary_row("%", |a, b| a % b, "Remainder, with the sign of the left side."),
+    binary_row("mod", |a, b| a % b, "Remainder, with the sign of the left side."),
+    binary_row("%%", |a, b| a % b, "Remainder, with the sign of the left side."),
+    binary_row("intDiv", |a, b| (a / b).trunc(), "Quotient without its fraction."),
+    binary_row("%/%", |a, b| (a / b).trunc(), "Quotient without its fraction."),
+    binary_row("<", |a, b| f64::from(a < b), "Is the left side less?"),
+    binary_row("<=", |a, b| f64::from(a <= b), "Is the left side less or equal?"),
+    binary_row(">", |a, b| f64::from(a > b), "Is the left side greater?"),
+    binary_row(">=", |a, b| f64::from(a >= b), "Is the left side greater or equal?"),
+    binary_row("==", |a, b| f64::from(a == b), "Are both sides equal?"),
+    binary_row("!=", |a, b| f64::from(a != b), "Do the sides differ?"),
+    binary_row("round", round, "Rounded to some digits after the point, halves to even."),
+    binary_row("signif", signif, "Rounded to some significant digits."),
+    logical_row("&", and, "Are both true? A missing side leaves it open unless the other is false."),
+    logical_row("&&", and, "Are both true? A missing side leaves it open unless the other is false."),
+    logical_row("|", or, "Is one true? A missing side leaves it open unless the other is true."),
+    logical_row("||", or, "Is one true? A missing side leaves it open unless the other is true."),
+];
+
+fn round(v: f64, digits: f64) -> f64 {
+    let scale = 10f64.powf(digits.trunc());
+    let r = (v * scale).round_ties_even() / scale;
+    if r.is_finite() { r } else { v }
+}
+
+fn signif(v: f64, digits: f64) -> f64 {
+    if v == 0.0 || !v.is_finite() {
+        return v;
+    }
+    let exponent = v.abs().log10().floor();
+    round(v, digits.max(1.0) - 1.0 - exponent)
+}
+
+fn numeric(name: &str, column: &Column) -> Result<()> {
+    match column.kind {
+        Kind::Text => Err(Error::invalid(format!("Operator {name} not allowed on string column"))),
+        Kind::Uuid => Err(Error::invalid(format!("Operator {name} not allowed on UUID column"))),
+        _ => Ok(()),
+    }
+}
+
+pub fn unary(env: &mut Env<'_>, name: &'static str, f: fn(f64) -> f64, v: Value) -> Result<Value> {
+    match v {
+        Value::Num(x) => Ok(Value::Num(f(x))),
+        Value::Nums(v) => Ok(Value::Nums(v.into_iter().map(f).collect())),
+        Value::Frame(frame) => {
+            let mut columns = vec![];
+            for c in frame.columns() {
+                numeric(name, c)?;
+                // Categories have no arithmetic: all missing.
+                let values: Vec<f64> = if c.is_enum() { vec![f64::NAN; c.rows()] } else { c.to_f64()?.into_par_iter().map(f).collect() };
+                columns.push(Column::from_f64(&env.node.ledger, &values)?);
+            }
+            let names = frame.names().iter().map(|n| if name == "not" { n.clone() } else { format!("{name}({n})") }).collect();
+            Value::new_frame(names, columns)
+        }
+        other => Err(Error::invalid(format!("{name} takes a number or a frame, not {}", other.kind()))),
+    }
+}
+
+/// One side of an operator, per column.
+enum Side {
+    Scalar(f64),
+    Label(String),
+    Column(Column),
+}
+
+fn equality(name: &str) -> bool {
+    matches!(name, "==" | "!=")
+}
+
+pub fn binary(env: &mut Env<'_>, name: &'static str, f: fn(f64, f64) -> f64, logical: bool, a: Value, b: Value) -> Result<Value> {
+    let apply = |x: f64, y: f64| if !logical && (x.is_nan() || y.is_nan()) { f64::NAN } else { f(x, y) };
+    let row = |v: Value| match v {
+        // A row of numbers acts on a frame column by column.
+        Value::Nums(v) if v.len() == 1 => Value::Num(v[0]),
+        v => v,
+    };
+    match (row(a), row(b)) {
+        (Value::Num(x), Value::Num(y)) => Ok(Value::Num(apply(x, y))),
+        (Value::Str(x), Value::Str(y)) if equality(name) => Ok(Value::Num(f64::from((x == y) == (name == "==")))),
+        (Value::Nums(x), Value::Nums(y)) if x.len() == y.len() => Ok(Value::Nums(x.into_iter().zip(y).map(|(x, y)| apply(x, y)).collect())),
+        (Value::Nums(x), Value::Num(y)) => Ok(Value::Nums(x.into_iter().map(|x| apply(x, y)).collect())),
+        (Value::Num(x), Value::Nums(y)) => Ok(Value::Nums(y.into_iter().map(|y| apply(x, y)).collect())),
+        (Value::Frame(l), Value::Frame(r)) => frames(env, name, &apply, &l, &r),
+        (Value::Frame(l), other) => scalar(env, name, &apply, &l, other, false),
+        (other, Value::Frame(r)) => scalar(env, name, &apply, &r, other, true),
+        (a, b) => Err(Error::invalid(format!("{name} cannot be applied to {} and {}", a.kind(), b.kind()))),
+    }
+}
+
+fn scalar(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync), frame: &Arc<Frame>, other: Value, flipped: bool) -> Result<Value> {
+    let mut columns = vec![];
+    for (i, c) in frame.columns().iter().enumerate() {
+        let side = match &other {
+            Value::Num(v) => Side::Scalar(*v),
+            Value::Str(s) => Side::Label(s.clone()),
+            Value::Nums(v) if v.len() == frame.width() => Side::Scalar(v[i]),
+            other => return Err(Error::invalid(format!("{name} cannot be applied to a Frame and {}", other.kind()))),
+        };
+        columns.push(if flipped { pair(env, name, apply, side, Side::Column(c.clone()), c.rows())? } else { pair(env, name, apply, Side::Column(c.clone()), side, c.rows())? });
+    }
+    Value::new_frame(frame.names().to_vec(), columns)
+}
+
+fn frames(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync), l: &Arc<Frame>, r: &Arc<Frame>) -> Result<Value> {
+    // A frame of one row acts as a row, a frame of one column as that column for each.
+    if l.rows() != r.rows() {
+        if r.rows() == 1 && r.width() == l.width() {
+            let row = r.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()?;
+            return scalar(env, name, apply, l, Value::Nums(row), false);
+        }
+        if l.rows() == 1 && l.width() == r.width() {
+            let row = l.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()?;
+            return scalar(env, name, apply, r, Value::Nums(row), true);
+        }
+        return Err(Error::invalid(format!("Frames must have same number of rows, found {} and {}", l.rows(), r.rows())));
+    }
+    let (lw, rw) = (l.width(), r.width());
+    if lw != rw && lw != 1 && rw != 1 {
+        return Err(Error::invalid(format!("Frames must have same columns, found {lw} columns and {rw} columns.")));
+    }
+    let mut columns = vec![];
+    for i in 0..lw.max(rw) {
+        let (a, b) = (l.column(if lw == 1 { 0 } else { i }), r.column(if rw == 1 { 0 } else { i }));
+        columns.push(pair(env, name, apply, Side::Column(a.clone()), Side::Column(b.clone()), l.rows())?);
+    }
+    Value::new_frame(if lw >= rw { l } else { r }.names().to_vec(), columns)
+}
+
+fn pair(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync), a: Side, b: Side, rows: usize) -> Result<Column> {
+    let texts = |s: &Side| matches!(s, Side::Label(_)) || matches!(s, Side::Column(c) if matches!(c.kind, Kind::Text | Kind::Uuid));
+    let categories = |s: &Side| matches!(s, Side::Column(c) if c.is_enum());
+    if equality(name) && (texts(&a) || texts(&b) || (categories(&a) && categories(&b))) {
+        return compare_texts(env, name == "==", &a, &b, rows);
+    }
+    if texts(&a) || texts(&b) {
+        return Err(Error::invalid(format!("Operator {name} is not defined for texts")));
+    }
+    // Arithmetic on categories is missing throughout; logic reads their codes.
+    if (categories(&a) || categories(&b)) && !matches!(name, "&" | "&&" | "|" | "||") {
+        return Column::from_f64(&env.node.ledger, &vec![f64::NAN; rows]);
+    }
+    let values = |s: Side| -> Result<Vec<f64>> {
+        match s {
+            Side::Scalar(v) => Ok(vec![v]),
+            Side::Column(c) => c.to_f64(),
+            Side::Label(_) => unreachable!("texts were handled"),
+        }
+    };
+    let (x, y) = (values(a)?, values(b)?);
+    let out: Vec<f64> = match (x.len() == 1 && rows != 1, y.len() == 1 && rows != 1) {
+        (true, false) => y.into_par_iter().map(|y| apply(x[0], y)).collect(),
+        (false, true) => x.into_par_iter().map(|x| apply(x, y[0])).collect(),
+        _ => x.into_par_iter().zip(y).map(|(x, y)| apply(x, y)).collect(),
+    };
+    Column::from_f64(&env.node.ledger, &out)
+}
+
+fn compare_texts(env: &mut Env<'_>, equal: bool, a: &Side, b: &Side, rows: usize) -> Result<Column> {
+    if let (Side::Column(c), Side::Label(label)) | (Side::Label(label), Side::Column(c)) = (a, b)
+        && let Some(domain) = c.domain()
+    {
+        let code = domain.iter().position(|d| d == label).map_or(-1.0, |i| i as f64);
+        let out: Vec<f64> = c.to_f64()?.into_par_iter().map(|v| if v.is_nan() { v } else { f64::from((v == code) == equal) }).collect();
+        return Column::from_f64(&env.node.ledger, &out);
+    }
+    let texts = |s: &Side| -> Result<Vec<Option<String>>> {
+        match s {
+            Side::Label(l) => Ok(vec![Some(l.clone()); rows]),
+            Side::Scalar(v) => Ok(vec![(!v.is_nan()).then(|| ochre_core::number_text(*v)); rows]),
+            Side::Column(c) => c.to_texts(),
+        }
+    };
+    let out: Vec<f64> = texts(a)?
+        .into_iter()
+        .zip(texts(b)?)
+        .map(|(x, y)| match (x, y) {
+            (Some(x), Some(y)) => f64::from((x == y) == equal),
+            _ => f64::NAN,
+        })
+        .collect();
+    Column::from_f64(&env.node.ledger, &out)
+}

@@ -1,0 +1,334 @@
+//! From columns to numbers: sums, means, quantiles, and questions about a frame.
+
+use crate::value::columns;
+use crate::{Env, Prim, Value, call};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, quantile};
+use rayon::prelude::*;
+
+pub const REDUCERS: &[Prim] = &[
+    call("mean", &["frame", "na_rm", "axis?"], |e, a| axis(e, a, "mean", |s, n| s / n), "Mean of each column, or of each row (axis 1)."),
+    call("sumaxis", &["frame", "na_rm", "axis?"], |e, a| axis(e, a, "sum", |s, _| s), "Sum of each column, or of each row (axis 1)."),
+    call("sum", &["frame"], |_, a| total(a, true, 0.0, |x, y| x + y), "Sum of all values, missing ones left out."),
+    call("sumNA", &["frame"], |_, a| total(a, false, 0.0, |x, y| x + y), "Sum of all values; missing when one is."),
+    call("min", &["frame"], |_, a| total(a, true, f64::INFINITY, f64::min), "Smallest value."),
+    call("minNA", &["frame"], |_, a| total(a, false, f64::INFINITY, f64::min), "Smallest value; missing when one is."),
+    call("max", &["frame"], |_, a| total(a, true, f64::NEG_INFINITY, f64::max), "Largest value."),
+    call("maxNA", &["frame"], |_, a| total(a, false, f64::NEG_INFINITY, f64::max), "Largest value; missing when one is."),
+    call("prod", &["frame"], |_, a| total(a, true, 1.0, |x, y| x * y), "Product of all values, missing ones left out."),
+    call("all", &["frame"], |_, a| truth(a, true), "1 when no value is 0."),
+    call("any", &["frame"], |_, a| truth(a, false), "1 when a value is not 0."),
+    call("any.na", &["frame"], any_na, "1 when a value is missing."),
+    call("any.factor", &["frame"], |_, a| Ok(Value::Num(f64::from(a[0].clone().frame()?.columns().iter().any(Column::is_enum)))), "1 when a column is categorical."),
+    call("naCnt", &["frame"], na_count, "Missing values of each column."),
+    call("sd", &["frame", "na_rm?"], |_, a| moments(a, f64::sqrt), "Sample standard deviation of each column."),
+    call("median", &["frame", "na_rm?"], median, "Median of each column."),
+    call("var", &["x", "y", "use", "symmetric"], |e, a| covariance(e, a, false), "Variance of a column, or the covariance matrix."),
+    call("cor", &["x", "y", "use", "method"], |e, a| covariance(e, a, true), "Correlation of columns (Pearson)."),
+    call("quantile", &["frame", "probs", "method", "weights"], quantiles, "Quantiles of each numeric column (type 7)."),
+    call("nrow", &["frame"], |_, a| Ok(Value::Num(a[0].clone().frame()?.rows() as f64)), "Number of rows."),
+    call("ncol", &["frame"], |_, a| Ok(Value::Num(a[0].clone().frame()?.width() as f64)), "Number of columns."),
+    call("nlevels", &["frame"], nlevels, "Number of categories of a column."),
+    call("is.factor", &["frame"], |_, a| each(a, |c| c.is_enum()), "1 for each categorical column."),
+    call("is.numeric", &["frame"], |_, a| each(a, |c| matches!(c.kind, Kind::Real | Kind::Missing)), "1 for each numeric column."),
+    call("is.character", &["frame"], |_, a| each(a, |c| matches!(c.kind, Kind::Text)), "1 for each column of texts."),
+    call("columnsByType", &["frame", "type"], columns_by_type, "Numbers of the columns of a type."),
+    call("mode", &["frame"], |_, a| mode(a), "Code of the most frequent category."),
+    call("cumsum", &["frame", "axis?"], |e, a| cumulative(e, a, 0.0, |x, y| x + y), "Running sum."),
+    call("cumprod", &["frame", "axis?"], |e, a| cumulative(e, a, 1.0, |x, y| x * y), "Running product."),
+    call("cummin", &["frame", "axis?"], |e, a| cumulative(e, a, f64::INFINITY, f64::min), "Running minimum."),
+    call("cummax", &["frame", "axis?"], |e, a| cumulative(e, a, f64::NEG_INFINITY, f64::max), "Running maximum."),
+];
+
+fn readable(c: &Column) -> bool {
+    c.is_number()
+}
+
+fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) -> f64) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let skip = args[1].truth()?;
+    if args.get(2).map_or(Ok(0.0), Value::num)? == 1.0 {
+        let columns = frame.columns().iter().filter(|c| readable(c)).map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+        let rows: Vec<f64> = (0..frame.rows())
+            .into_par_iter()
+            .map(|r| {
+                let (mut s, mut n) = (0.0, 0.0);
+                for c in &columns {
+                    if !(skip && c[r].is_nan()) {
+                        s += c[r];
+                        n += 1.0;
+                    }
+                }
+                if n == 0.0 { f64::NAN } else { finish(s, n) }
+            })
+            .collect();
+        return Value::one(name, Column::from_f64(&env.node.ledger, &rows)?);
+    }
+    let mut out = vec![];
+    for c in frame.columns() {
+        let v = if !readable(c) {
+            f64::NAN
+        } else {
+            let r = c.rollup()?;
+            let n = (r.rows - r.missing) as f64;
+            if (r.missing > 0 && !skip) || n == 0.0 { f64::NAN } else { finish(sum(c)?, n) }
+        };
+        out.push(Column::from_f64(&env.node.ledger, &[v])?);
+    }
+    Value::new_frame(frame.names().to_vec(), out)
+}
+
+/// The sum of a column's present values, chunk by chunk.
+fn sum(c: &Column) -> Result<f64> {
+    let parts = c.chunks().par_iter().map(|k| Ok(ochre_core::f64s(&k.data()?).iter().filter(|v| !v.is_nan()).sum::<f64>())).collect::<Result<Vec<_>>>()?;
+    Ok(parts.iter().sum())
+}
+
+fn total(args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Result<Value> {
+    let frame = match &args[0] {
+        Value::Num(v) => return Ok(Value::Num(*v)),
+        Value::Nums(v) => return Ok(Value::Num(v.iter().copied().fold(start, f))),
+        v => v.clone().frame()?,
+    };
+    let mut out = start;
+    for c in frame.columns() {
+        if !readable(c) && !c.is_enum() {
+            return Err(Error::invalid("this reduction is not defined for columns of texts"));
+        }
+        if c.rollup()?.missing > 0 && !skip {
+            return Ok(Value::Num(f64::NAN));
+        }
+        let values = c.to_f64()?;
+        let parts: Vec<f64> = values.par_chunks(CHUNK_ROWS).map(|k| k.iter().copied().filter(|v| !v.is_nan()).fold(start, f)).collect();
+        out = parts.into_iter().fold(out, f);
+    }
+    Ok(Value::Num(out))
+}
+
+fn truth(args: Vec<Value>, all: bool) -> Result<Value> {
+    let frame = match &args[0] {
+        Value::Num(v) => return Ok(Value::Num(f64::from(*v != 0.0))),
+        v => v.clone().frame()?,
+    };
+    for c in frame.columns() {
+        let values = c.to_f64()?;
+        let found = if all { values.par_iter().any(|v| *v == 0.0) } else { values.par_iter().any(|v| *v != 0.0 && !v.is_nan()) };
+        if found {
+            return Ok(Value::Num(f64::from(!all)));
+        }
+    }
+    Ok(Value::Num(f64::from(all)))
+}
+
+fn any_na(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    for c in args[0].clone().frame()?.columns() {
+        if c.rollup()?.missing > 0 {
+            return Ok(Value::Num(1.0));
+        }
+    }
+    Ok(Value::Num(0.0))
+}
+
+fn na_count(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    args[0].clone().frame()?.columns().iter().map(|c| Ok(c.rollup()?.missing as f64)).collect::<Result<Vec<_>>>().map(Value::Nums)
+}
+
+fn moments(args: Vec<Value>, f: fn(f64) -> f64) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let skip = args.get(1).map_or(Ok(true), Value::truth)?;
+    let one = |c: &Column| -> Result<f64> {
+        let r = c.rollup()?;
+        if !readable(c) || (r.missing > 0 && !skip) {
+            return Ok(f64::NAN);
+        }
+        Ok(f(r.sigma * r.sigma))
+    };
+    frame.columns().iter().map(one).collect::<Result<Vec<_>>>().map(Value::Nums)
+}
+
+fn sorted(c: &Column) -> Result<Vec<f64>> {
+    let mut v = c.to_f64()?;
+    v.retain(|x| !x.is_nan());
+    v.par_sort_unstable_by(f64::total_cmp);
+    Ok(v)
+}
+
+fn median(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let skip = args.get(1).map_or(Ok(true), Value::truth)?;
+    let one = |c: &Column| -> Result<f64> {
+        if !readable(c) || (c.rollup()?.missing > 0 && !skip) {
+            return Ok(f64::NAN);
+        }
+        Ok(quantile(&sorted(c)?, 0.5, "interpolate"))
+    };
+    frame.columns().iter().map(one).collect::<Result<Vec<_>>>().map(Value::Nums)
+}
+
+/// Quantiles of values with weights: positions on the cumulated weights, between 0 and their sum minus 1.
+fn weighted_quantile(pairs: &[(f64, f64)], p: f64, method: &str) -> f64 {
+    let total: f64 = pairs.iter().map(|x| x.1).sum();
+    if pairs.is_empty() || total <= 0.0 {
+        return f64::NAN;
+    }
+    let position = p * (total - 1.0);
+    let at = |rank: f64| {
+        let mut cumulated = 0.0;
+        for (v, w) in pairs {
+            cumulated += w;
+            if cumulated > rank + 1e-12 {
+                return *v;
+            }
+        }
+        pairs[pairs.len() - 1].0
+    };
+    let low = position.floor().max(0.0);
+    quantile(&[at(low), at(low + 1.0)], position - low, method)
+}
+
+fn quantiles(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let probs = args[1].nums()?;
+    let method = args[2].text()?.to_lowercase();
+    if let Some(p) = probs.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+        return Err(Error::invalid(format!("a probability must lie between 0 and 1, but one is {p}")));
+    }
+    let weights = match &args[3] {
+        Value::Str(n) if !n.is_empty() && n != "_" => {
+            let i = columns(&frame, &args[3], false)?[0];
+            Some((i, frame.column(i).to_f64()?, n.clone()))
+        }
+        _ => None,
+    };
+    let mut names = vec!["Probs".to_string()];
+    let mut out = vec![Column::from_f64(&env.node.ledger, &probs)?];
+    for (i, (n, c)) in frame.names().iter().zip(frame.columns()).enumerate() {
+        if !readable(c) || weights.as_ref().is_some_and(|w| w.0 == i) {
+            continue;
+        }
+        let values: Vec<f64> = match &weights {
+            None => {
+                let s = sorted(c)?;
+                probs.iter().map(|p| quantile(&s, *p, &method)).collect()
+            }
+            Some((_, w, _)) => {
+                let mut pairs: Vec<(f64, f64)> = c.to_f64()?.into_iter().zip(w.iter().copied()).filter(|(v, w)| !v.is_nan() && *w > 0.0).collect();
+                pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+                probs.iter().map(|p| weighted_quantile(&pairs, *p, &method)).collect()
+            }
+        };
+        names.push(format!("{n}Quantiles"));
+        out.push(Column::from_f64(&env.node.ledger, &values)?);
+    }
+    Value::new_frame(names, out)
+}
+
+fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<Value> {
+    let x = args[0].clone().frame()?;
+    let y = match &args[1] {
+        Value::Nothing => x.clone(),
+        v => v.clone().frame()?,
+    };
+    if x.rows() != y.rows() {
+        return Err(Error::invalid(format!("frames must have the same number of rows, found {} and {}", x.rows(), y.rows())));
+    }
+    let how = args[2].text()?.to_string();
+    if correlation && !args[3].text()?.eq_ignore_ascii_case("pearson") {
+        return Err(Error::Unsupported(format!("correlation method {} is not supported by this version of ochre; use Pearson", args[3].text()?)));
+    }
+    let read = |f: &Frame| f.columns().iter().map(|c| if c.is_number() || c.is_enum() { c.to_f64() } else { Err(Error::invalid("only numeric columns have a covariance")) }).collect::<Result<Vec<_>>>();
+    let (mut a, mut b) = (read(&x)?, read(&y)?);
+    if how == "complete.obs" || how == "na.or.complete" {
+        let keep: Vec<bool> = (0..x.rows()).map(|r| a.iter().chain(&b).all(|c| !c[r].is_nan())).collect();
+        for c in a.iter_mut().chain(b.iter_mut()) {
+            let mut k = keep.iter();
+            c.retain(|_| *k.next().expect("as many"));
+        }
+    } else if how == "all.obs" && a.iter().chain(&b).flatten().any(|v| v.is_nan()) {
+        return Err(Error::invalid("Mode is 'all.obs' but NAs are present"));
+    }
+    let one = |p: &[f64], q: &[f64]| {
+        let pairwise = how == "pairwise.complete.obs";
+        let both: Vec<(f64, f64)> = p.iter().copied().zip(q.iter().copied()).filter(|(u, v)| !pairwise || !(u.is_nan() || v.is_nan())).collect();
+        let n = both.len() as f64;
+        let (mx, my) = (both.iter().map(|t| t.0).sum::<f64>() / n, both.iter().map(|t| t.1).sum::<f64>() / n);
+        let sxy: f64 = both.iter().map(|t| (t.0 - mx) * (t.1 - my)).sum();
+        if !correlation {
+            return sxy / (n - 1.0);
+        }
+        let sxx: f64 = both.iter().map(|t| (t.0 - mx) * (t.0 - mx)).sum();
+        let syy: f64 = both.iter().map(|t| (t.1 - my) * (t.1 - my)).sum();
+        sxy / (sxx * syy).sqrt()
+    };
+    if a.len() == 1 && b.len() == 1 {
+        return Ok(Value::Num(one(&a[0], &b[0])));
+    }
+    let columns = b.par_iter().map(|q| Column::from_f64(&env.node.ledger, &a.iter().map(|p| one(p, q)).collect::<Vec<_>>())).collect::<Result<Vec<_>>>()?;
+    Value::new_frame(y.names().to_vec(), columns)
+}
+
+fn nlevels(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    if frame.width() != 1 {
+        return Err(Error::invalid(format!("nlevels applies to a single column. Got: {}", frame.width())));
+    }
+    Ok(Value::Num(frame.column(0).domain().map_or(0.0, |d| d.len() as f64)))
+}
+
+fn each(args: Vec<Value>, f: fn(&Column) -> bool) -> Result<Value> {
+    Ok(Value::Nums(args[0].clone().frame()?.columns().iter().map(|c| f64::from(f(c))).collect()))
+}
+
+fn columns_by_type(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let wanted = args[1].text()?.to_lowercase();
+    let is = |c: &Column| match wanted.as_str() {
+        "numeric" => matches!(c.kind, Kind::Real | Kind::Missing),
+        "categorical" => c.is_enum(),
+        "string" => matches!(c.kind, Kind::Text),
+        "time" => matches!(c.kind, Kind::Time),
+        "uuid" => matches!(c.kind, Kind::Uuid),
+        "bad" => matches!(c.kind, Kind::Missing),
+        _ => false,
+    };
+    if !["numeric", "categorical", "string", "time", "uuid", "bad"].contains(&wanted.as_str()) {
+        return Err(Error::invalid(format!("unknown column type '{wanted}'; use numeric, categorical, string, time, uuid or bad")));
+    }
+    Ok(Value::Nums(frame.columns().iter().enumerate().filter(|(_, c)| is(c)).map(|(i, _)| i as f64).collect()))
+}
+
+fn mode(args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let Some(domain) = frame.columns().first().and_then(|c| c.domain()).filter(|_| frame.width() == 1) else {
+        return Err(Error::invalid("mode only works on a single categorical column"));
+    };
+    let mut counts = vec![0usize; domain.len()];
+    frame.column(0).to_f64()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1);
+    let top = counts.iter().copied().max().unwrap_or(0);
+    Ok(Value::Num(counts.iter().position(|c| *c == top).unwrap_or(0) as f64))
+}
+
+fn cumulative(env: &mut Env<'_>, args: Vec<Value>, start: f64, f: fn(f64, f64) -> f64) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    if args.get(1).map_or(Ok(0.0), Value::num)? == 1.0 {
+        let mut last = vec![start; frame.rows()];
+        let mut out = vec![];
+        for c in frame.columns() {
+            for (l, v) in last.iter_mut().zip(c.to_f64()?) {
+                *l = f(*l, v);
+            }
+            out.push(Column::from_f64(&env.node.ledger, &last)?);
+        }
+        return Value::new_frame(frame.names().to_vec(), out);
+    }
+    let mut out = vec![];
+    for c in frame.columns() {
+        let mut at = start;
+        let values: Vec<f64> = c.to_f64()?.into_iter().map(|v| {
+            at = if v.is_nan() || at.is_nan() { f64::NAN } else { f(at, v) };
+            at
+        }).collect();
+        out.push(Column::from_f64(&env.node.ledger, &values)?);
+    }
+    let names = if frame.width() == 1 { vec!["C1".into()] } else { frame.names().to_vec() };
+    Value::new_frame(names, out)
+}

@@ -1,0 +1,122 @@
+//! Expressions and their answers; each was put to the reference server.
+
+use super::*;
+use ochre_core::{Column, Frame, Kind};
+
+fn node() -> Arc<Node> {
+    let node = Arc::new(Node::for_tests(2));
+    let x = Column::from_f64(&node.ledger, &[1.0, 2.0, f64::NAN, 4.0]).unwrap();
+    let c = Column::numeric(&node.ledger, Kind::Enum(Arc::new(vec!["a".into(), "b".into()])), &[0.0, 1.0, 1.0, f64::NAN]).unwrap();
+    node.store.put("f", Frame::new(vec!["x".into(), "c".into()], vec![x, c]).unwrap()).unwrap();
+    node
+}
+
+/// A value as text: numbers, or a frame's columns.
+fn show(v: Value) -> String {
+    let num = |v: f64| if v.is_nan() { "NaN".into() } else { ochre_core::number_text(v) };
+    match v {
+        Value::Num(v) => num(v),
+        Value::Nums(v) => format!("[{}]", v.into_iter().map(num).collect::<Vec<_>>().join(" ")),
+        Value::Str(s) => s,
+        Value::Frame(f) => f
+            .names()
+            .iter()
+            .zip(f.columns())
+            .map(|(n, c)| format!("{n}: {}", c.to_texts().unwrap().into_iter().map(|t| t.unwrap_or("-".into())).collect::<Vec<_>>().join(" ")))
+            .collect::<Vec<_>>()
+            .join("; "),
+        v => v.kind().into(),
+    }
+}
+
+#[test]
+fn scripts() {
+    let node = node();
+    let session = Session::default();
+    for (text, answer) in [
+        ("(+ 1 2)", "3"),
+        ("(+ (cols_py f 0) 1)", "x: 2 3 - 5"),
+        ("(> (cols_py f \"x\") 1)", "x: 0 1 - 1"),
+        ("(== (cols_py f 1) \"b\")", "c: 0 1 1 -"),
+        ("(is.na f)", "isNA(x): 0 0 1 0; isNA(c): 0 0 0 1"),
+        ("(rows f (> (cols_py f 0) 1))", "x: 2 4; c: b -"),
+        ("(rows f [0:2])", "x: 1 2; c: a b"),
+        ("(ifelse (> (cols_py f 0) 1) \"y\" \"n\")", "C1: n y - y"),
+        ("(mean (cols_py f 0) True 0)", "x: 2.3333333333333335"),
+        ("(mean (cols_py f 0) False 0)", "x: -"),
+        ("(sd (cols_py f 0) True)", "[1.5275252316519468]"),
+        ("(cols f [-1])", "c: a b b -"),
+        ("(cols_py f -1)", "c: a b b -"),
+        ("(:= (cols_py f 0) 9 [0] [2])", "x: 1 2 9 4"),
+        ("(append f 7 \"z\")", "x: 1 2 - 4; c: a b b -; z: 7 7 7 7"),
+        ("(cbind (cols_py f 0) (cols_py f 0))", "x: 1 2 - 4; x0: 1 2 - 4"),
+        ("(rbind (rows f [0]) (rows f [3]))", "x: 1 4; c: a -"),
+        ("(as.factor (cols_py f 0))", "x: 1 2 - 4"),
+        ("(levels (cols_py f 1))", "C1: a b"),
+        ("(table (cols_py f 1) False)", "c: a b; Count: 1 2"),
+        ("(unique (cols_py f 0) False)", "C1: 1 2 4"),
+        ("(GB f [1] sum 0 \"rm\" nrow 0 \"all\")", "c: - a b; sum_x: 4 1 2; nrow: 1 1 2"),
+        ("(quantile (cols_py f 0) [0.5] \"interpolate\" _)", "Probs: 0.5; xQuantiles: 2"),
+        ("({x . (* x x)} 3)", "9"),
+        ("(apply (cols_py f 0) 2 {v . (sum v)})", "x: 7"),
+        ("(flatten (cols_py (rows f [0]) 1))", "a"),
+        ("(tmp= t1 (cols_py f 0))", "x: 1 2 - 4"),
+        ("(rm t1)", "1"),
+        ("(rm t1)", "0"),
+        ("(sort f [0] [-1])", "x: 4 2 1 -; c: - b a b"),
+        ("(& 0 NaN)", "0"),
+        ("(colnames= f [0] [\"q\"])", "q: 1 2 - 4; c: a b b -"),
+    ] {
+        let got = run(&node, &session, text).map_or_else(|e| format!("error: {e}"), show);
+        assert_eq!(got, answer, "{text}");
+    }
+}
+
+#[test]
+fn errors_name_the_thing() {
+    let node = node();
+    let session = Session::default();
+    for (text, part) in [
+        ("(nope f)", "Name lookup of 'nope' failed"),
+        ("(+ 1", "Expected an expression but ran out of text"),
+        ("(mean f)", "Incorrect number of arguments; 'mean' expects"),
+        ("(cols f [9])", "Column 9 is out of range"),
+        ("(+ \"a\" 1)", "cannot be applied"),
+        (")", "closes nothing"),
+        ("[1 \"a\"]", "not both"),
+        ("[0:99999999999]", "too many"),
+    ] {
+        let e = run(&node, &session, text).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(e.contains(part), "{text}: {e}");
+    }
+    let deep = "(+ 1 ".repeat(10_000);
+    assert!(run(&node, &session, &deep).is_err());
+}
+
+/// Columns that do not change are shared: the ledger does not grow.
+#[test]
+fn selections_copy_nothing() {
+    let node = node();
+    let session = Session::default();
+    let before = node.ledger.used();
+    run(&node, &session, "(tmp= a (cbind (cols_py f 0) (cols_py f 1)))").unwrap();
+    run(&node, &session, "(tmp= b (colnames= a [0] [\"q\"]))").unwrap();
+    assert_eq!(node.ledger.used(), before);
+    run(&node, &session, "(tmp= b (append b 1 \"n\"))").unwrap();
+    let grown = node.ledger.used() - before;
+    assert!(grown > 0 && grown < 200, "{grown}");
+}
+
+/// Random text neither panics nor hangs.
+#[test]
+fn any_text_gets_an_answer() {
+    let node = node();
+    let session = Session::default();
+    let words = ["(", ")", "[", "]", "{", "}", "\"", "+", "f", "cols", "1", "x", ".", ":", "-", "_", "rows", "tmp=", "a", "\\", "'", "NaN", "GB", "mean"];
+    let mut rng = ochre_core::Rng::new(1);
+    for _ in 0..20_000 {
+        let n = rng.below(12);
+        let text: String = (0..n).map(|_| words[rng.below(words.len() as u32) as usize].to_string() + if rng.below(2) == 0 { " " } else { "" }).collect();
+        let _ = run(&node, &session, &text);
+    }
+}

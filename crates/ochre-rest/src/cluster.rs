@@ -1,0 +1,194 @@
+//! The cluster as clients see it: who is there, sessions, logs, shutdown.
+
+use crate::route::{Ask, Body, Reply, delete, get, post};
+use crate::wire::*;
+use crate::{App, Failure};
+use ochre_core::{Error, time};
+use ochre_schema::{Value, Wire};
+
+pub const ROUTES: &[crate::Route] = &[
+    get("/3/Cloud", "cloud", ("CloudV3", "CloudV3"), cloud, "State of the cluster and its nodes."),
+    crate::Route { method: "HEAD", url: "/3/Cloud", api_name: "cloud_head", input: "CloudV3", output: "CloudV3", handler: cloud, summary: "Is the cluster there?" },
+    get("/3/Ping", "ping", ("PingV3", "PingV3"), ping, "Is the cluster there?"),
+    get("/3/About", "about", ("AboutV3", "AboutV3"), about, "Versions."),
+    get("/3/Capabilities", "list_all_capabilities", ("CapabilitiesV3", "CapabilitiesV3"), capabilities, "Extensions that are present."),
+    get("/3/Capabilities/API", "list_rest_capabilities", ("CapabilitiesV3", "CapabilitiesV3"), capabilities, "REST extensions that are present."),
+    get("/3/Capabilities/Core", "list_core_capabilities", ("CapabilitiesV3", "CapabilitiesV3"), capabilities, "Core extensions that are present."),
+    get("/3/InitID", "newSession", ("InitIDV3", "InitIDV3"), new_session, "Opens a session."),
+    delete("/3/InitID", "endSession3", ("InitIDV3", "InitIDV3"), end_session, "Ends a session."),
+    post("/4/sessions", "newSession4", ("InitIDV3", "SessionIdV4"), new_session4, "Opens a session."),
+    delete("/4/sessions/{session_key}", "endSession", ("InitIDV3", "InitIDV3"), end_session, "Ends a session and removes its temporaries."),
+    get("/3/SessionProperties", "getSessionProperty", ("SessionPropertyV3", "SessionPropertyV3"), get_property, "Reads a property of a session."),
+    post("/3/SessionProperties", "setSessionProperty", ("SessionPropertyV3", "SessionPropertyV3"), set_property, "Sets a property of a session."),
+    post("/3/LogAndEcho", "logAndEcho", ("LogAndEchoV3", "LogAndEchoV3"), log_and_echo, "Writes a line to the log and answers it."),
+    get("/3/Logs/nodes/{nodeidx}/files/{name}", "logs", ("LogsV3", "LogsV3"), logs, "The log of a node."),
+    get("/3/Logs/download", "downloadLogs", ("LogsV3", "LogsV3"), download_logs, "The log as a text file."),
+    post("/3/Shutdown", "shutdown", ("ShutdownV3", "ShutdownV3"), shutdown, "Stops the server."),
+    post("/3/GarbageCollect", "garbageCollect", ("GarbageCollectV3", "GarbageCollectV3"), garbage_collect, "Nothing to collect: memory is freed when it is no longer used."),
+];
+
+fn uptime(app: &App) -> i64 {
+    app.node.started.elapsed().as_millis() as i64
+}
+
+fn ip_port(app: &App) -> String {
+    format!("{}:{}", app.config.ip, app.config.port)
+}
+
+/// Bytes free and total of the file system that holds a directory, from `df`-like counters; zeros when unknown.
+fn disk(path: &std::path::Path) -> (i64, i64) {
+    // `statvfs` has no safe wrapper in the standard library; the figures are informational.
+    let out = std::process::Command::new("df").arg("-Pk").arg(path).output();
+    let text = out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let mut words = text.lines().nth(1).unwrap_or("").split_whitespace().skip(1);
+    let mut kib = || words.next().and_then(|w| w.parse::<i64>().ok()).unwrap_or(0) * 1024;
+    let total = kib();
+    let _used = kib();
+    (kib(), total)
+}
+
+fn load() -> f32 {
+    std::fs::read_to_string("/proc/loadavg").ok().and_then(|t| t.split(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+fn cloud(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let (ledger, version) = (&app.node.ledger, &app.config.compat_version);
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
+    // The disk is asked once: `df` takes longer than all the rest of this reply.
+    static DISK: std::sync::OnceLock<(i64, i64)> = std::sync::OnceLock::new();
+    let (free_disk, max_disk) = *DISK.get_or_init(|| disk(&app.config.ice_root));
+    let open_fds = std::fs::read_dir("/proc/self/fd").map_or(0, |d| d.count() as i32);
+    let node = Node {
+        h2o: Some(format!("/{}", ip_port(app))),
+        ip_port: Some(ip_port(app)),
+        healthy: true,
+        last_ping: time::now_ms(),
+        pid: std::process::id() as i32,
+        num_cpus: cpus,
+        cpus_allowed: cpus,
+        nthreads: app.node.runner.threads() as i32,
+        sys_load: load(),
+        my_cpu_pct: -1,
+        sys_cpu_pct: -1,
+        mem_value_size: ledger.used() as i64,
+        free_mem: ledger.free() as i64,
+        max_mem: ledger.budget() as i64,
+        swap_mem: ledger.spilled() as i64,
+        num_keys: app.node.store.len() as i32,
+        free_disk,
+        max_disk,
+        open_fds,
+        fjthrds: Value::Array(vec![]),
+        fjqueue: Value::Array(vec![]),
+        ..Node::default()
+    };
+    let reply = Cloud {
+        version: Some(version.clone()),
+        branch_name: Some(format!("ochre-{}", env!("CARGO_PKG_VERSION"))),
+        describe: Some(format!("ochre {} (compatible with H2O {version})", env!("CARGO_PKG_VERSION"))),
+        compiled_by: Some("ochre".into()),
+        build_number: version.rsplit('.').next().map(str::to_string),
+        build_age: Some("0 days".into()),
+        cloud_name: Some(app.config.name.clone()),
+        cloud_size: 1,
+        cloud_uptime_millis: uptime(app),
+        cloud_internal_timezone: Some("UTC".into()),
+        datafile_parser_timezone: Some("UTC".into()),
+        cloud_healthy: true,
+        consensus: true,
+        locked: true,
+        nodes: Value::Array(vec![node.to_json()]),
+        skip_ticks: ask.parsed("skip_ticks")?,
+        ..Cloud::default()
+    };
+    Reply::schema(&reply)
+}
+
+fn ping(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let node = NodeMemoryInfo { ip_port: Some(ip_port(app)), free_mem: app.node.ledger.free() as i64 };
+    Reply::schema(&Ping { cloud_uptime_millis: uptime(app), cloud_healthy: true, nodes: Value::Array(vec![node.to_json()]) })
+}
+
+fn about(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let entry = |name: &str, value: String| AboutEntry { name: Some(name.into()), value: Some(value) }.to_json();
+    let entries = vec![
+        entry("Build project version", app.config.compat_version.clone()),
+        entry("ochre version", env!("CARGO_PKG_VERSION").into()),
+        entry("Process", std::process::id().to_string()),
+        entry("Threads", app.node.runner.threads().to_string()),
+        entry("Memory budget in bytes", app.node.ledger.budget().to_string()),
+    ];
+    Reply::schema(&About { entries: Value::Array(entries) })
+}
+
+fn capabilities(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let entries = app.algorithms.iter().map(|a| CapabilityEntry { name: Some(format!("Algos: {}", a.info().name)) }.to_json()).collect();
+    Reply::schema(&Capabilities { capabilities: Value::Array(entries) })
+}
+
+fn new_session(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    Reply::schema(&InitID { session_key: Some(app.sessions.open().key.clone()), session_properties_allowed: true })
+}
+
+fn new_session4(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    Reply::json(&serde_json::json!({"__schema": "/4/schemas/SessionIdV4", "session_key": app.sessions.open().key}))
+}
+
+fn end_session(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let key = match ask.path_param("session_key") {
+        "" => ask.param("session_key").unwrap_or("").to_string(),
+        k => k.to_string(),
+    };
+    app.sessions.close(&app.node, &key);
+    Reply::schema(&InitID { session_key: Some(key), session_properties_allowed: true })
+}
+
+fn get_property(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let p: SessionProperty = ask.decode()?;
+    let session = app.sessions.get(p.session_key.as_deref().unwrap_or(""));
+    let value = session.properties.lock().get(p.key.as_deref().unwrap_or("")).cloned();
+    Reply::schema(&SessionProperty { value, ..p })
+}
+
+fn set_property(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let p: SessionProperty = ask.decode()?;
+    let Some(key) = p.key.clone() else { return Err(Error::invalid("a session property needs a key").into()) };
+    let session = app.sessions.get(p.session_key.as_deref().unwrap_or(""));
+    match &p.value {
+        Some(v) => session.properties.lock().insert(key, v.clone()),
+        None => session.properties.lock().remove(&key),
+    };
+    Reply::schema(&p)
+}
+
+fn log_and_echo(_: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let m: LogAndEcho = ask.decode()?;
+    tracing::info!("{}", m.message.as_deref().unwrap_or(""));
+    Reply::schema(&m)
+}
+
+fn logs(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let node = ask.path_param("nodeidx");
+    if !matches!(node, "0" | "-1" | "self") {
+        return Err(Error::invalid(format!("There is no node {node}: this cluster has one node, number 0")).into());
+    }
+    Reply::schema(&Logs { nodeidx: Some(node.into()), name: Some(ask.path_param("name").into()), log: Some(app.config.log.text()) })
+}
+
+fn download_logs(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let name = format!("attachment; filename=ochre_{}.log", app.config.port);
+    Ok(Reply { status: 200, content_type: "text/plain", headers: vec![("Content-Disposition", name)], body: Body::Bytes(app.config.log.text().into_bytes()) })
+}
+
+fn shutdown(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    tracing::info!("shutting down at a client's request");
+    for job in app.node.jobs.all() {
+        job.cancel();
+    }
+    app.shutdown.notify_one();
+    Reply::schema(&Shutdown::default())
+}
+
+fn garbage_collect(_: &App, _: &Ask) -> Result<Reply, Failure> {
+    Reply::json(&serde_json::json!({"__meta": {"schema_version": 3, "schema_name": "GarbageCollectV3", "schema_type": "Iced"}}))
+}

@@ -1,0 +1,231 @@
+//! Bringing data in: import, upload, parse setup, parse, file name completion.
+
+use crate::jobs;
+use crate::route::{Ask, Reply, get, post};
+use crate::wire::{ImportFiles, ImportFilesMulti, Parse, ParseSetup as SetupSchema, Typeahead};
+use crate::{App, Failure};
+use ochre_core::{Error, Frame};
+use ochre_io::setup::{self, Wishes};
+use ochre_io::{ColumnType, ParseSetup, RawFile, source};
+use ochre_schema::{AnyKey, FrameKey, Value};
+use std::path::Path;
+use std::sync::Arc;
+
+pub const ROUTES: &[crate::Route] = &[
+    get("/3/ImportFiles", "importFiles_deprecated", ("ImportFilesV3", "ImportFilesV3"), import, "Makes files known by path."),
+    post("/3/ImportFiles", "importFiles", ("ImportFilesV3", "ImportFilesV3"), import, "Makes files known by path."),
+    post("/3/ImportFilesMulti", "importFilesMulti", ("ImportFilesMultiV3", "ImportFilesMultiV3"), import_multi, "Makes files known by several paths."),
+    post("/3/PostFile", "postFile", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file."),
+    post("/3/ParseSetup", "guessSetup", ("ParseSetupV3", "ParseSetupV3"), guess, "Proposes how to parse files."),
+    post("/3/Parse", "parse", ("ParseV3", "ParseV3"), parse, "Parses files into a frame."),
+    get("/3/Typeahead/files", "typeaheadFileSuggestions", ("TypeaheadV3", "TypeaheadV3"), typeahead, "Completes a file name."),
+];
+
+/// Makes the files of some paths known; answers files, keys and what could not be found.
+fn import_paths(app: &App, paths: &[String], pattern: Option<&str>) -> Result<(Vec<String>, Vec<String>, Vec<String>), Failure> {
+    let (mut files, mut keys, mut fails) = (vec![], vec![], vec![]);
+    for path in paths {
+        match source::list(path, pattern) {
+            Ok(found) => {
+                for file in found {
+                    let key = source::key_of(&file);
+                    app.node.store.put(&key, RawFile::open(&file)?)?;
+                    files.push(file.display().to_string());
+                    keys.push(key);
+                }
+            }
+            Err(Error::FileNotFound { path }) => fails.push(path),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::not_found(format!("File {} does not exist", fails.join(", "))));
+    }
+    Ok((files, keys, fails))
+}
+
+fn import(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ImportFiles = ask.decode()?;
+    let path = a.path.clone().ok_or_else(|| Error::invalid("path is required: the file or directory to import"))?;
+    let (files, keys, fails) = import_paths(app, &[path], a.pattern.as_deref())?;
+    Reply::schema(&ImportFiles { files: Some(files), destination_frames: Some(keys), fails: Some(fails), dels: Some(vec![]), ..a })
+}
+
+fn import_multi(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ImportFilesMulti = ask.decode()?;
+    let paths = a.paths.clone().unwrap_or_default();
+    if paths.is_empty() {
+        return Err(Error::invalid("paths is required: the files or directories to import").into());
+    }
+    let (files, keys, fails) = import_paths(app, &paths, a.pattern.as_deref())?;
+    Reply::schema(&ImportFilesMulti { files: Some(files), destination_frames: Some(keys), fails: Some(fails), dels: Some(vec![]), ..a })
+}
+
+fn post_file(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let path = ask.upload.clone().ok_or_else(|| Error::invalid("the request has no file"))?;
+    let named = ask.param("destination_frame").filter(|n| !n.is_empty()).map(str::to_string);
+    let name = named.unwrap_or_else(|| format!("upload_{:032x}", ochre_core::Rng::fresh_seed()));
+    let mut raw = RawFile::open(&path)?;
+    raw.owned = true;
+    let bytes = raw.bytes;
+    app.node.store.put(&name, raw)?;
+    Reply::json(&serde_json::json!({"destination_frame": name, "total_bytes": bytes}))
+}
+
+fn raw_files(app: &App, keys: &Option<Vec<FrameKey>>) -> Result<Vec<Arc<RawFile>>, Failure> {
+    let keys = keys.as_deref().unwrap_or_default();
+    if keys.is_empty() {
+        return Err(Error::invalid("source_frames is required: the keys of imported or uploaded files").into());
+    }
+    keys.iter().map(|k| app.node.store.get::<RawFile>(&k.0).map_err(|_| Error::invalid(format!("Key not loaded: Key<Frame> {k}")).into())).collect()
+}
+
+/// The frame key proposed for a file: its name with `.hex`, numbered until it is free.
+fn proposed_name(app: &App, key: &str) -> String {
+    let file = key.rsplit('/').next().unwrap_or(key);
+    let stem = file.trim_end_matches(".gz").trim_end_matches(".zip");
+    let stem = stem.strip_suffix(".csv").or_else(|| stem.strip_suffix(".txt")).unwrap_or(stem.split('.').next().unwrap_or(stem));
+    let mut plain: String = stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
+    if plain.starts_with(|c: char| c.is_ascii_digit()) {
+        plain.insert(0, 'X');
+    }
+    let mut name = format!("{plain}.hex");
+    let mut i = 1;
+    while app.node.store.contains(&name) {
+        name = format!("{plain}{i}.hex");
+        i += 1;
+    }
+    name
+}
+
+fn refuse(given: bool, field: &str) -> Result<(), Failure> {
+    if given { Err(Error::Unsupported(format!("{field} is not supported by this version of ochre")).into()) } else { Ok(()) }
+}
+
+fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: SetupSchema = ask.decode()?;
+    refuse(!a.decrypt_tool.is_null(), "decrypt_tool")?;
+    refuse(a.partition_by.as_ref().is_some_and(|p| !p.is_empty()), "partition_by")?;
+    refuse(a.escapechar != 0, "escapechar")?;
+    refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
+    refuse(a.custom_non_data_line_markers.as_ref().is_some_and(|m| !m.is_empty() && m != "#"), "custom_non_data_line_markers")?;
+    if let Some(t) = a.parse_type.as_deref().filter(|t| !matches!(t.to_ascii_uppercase().as_str(), "GUESS" | "CSV" | "")) {
+        refuse(true, &format!("parse_type {t}"))?;
+    }
+    let files = raw_files(app, &a.source_frames)?;
+    let na: Vec<Vec<String>> = a.na_strings.clone().unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
+    let wishes = Wishes {
+        separator: (a.separator != 0).then_some(a.separator as u8),
+        header: a.check_header,
+        single_quotes: a.single_quotes,
+        names: a.column_names.clone().filter(|n| !n.is_empty()),
+        na_strings: na,
+    };
+    let s = setup::guess(&files, &wishes, &app.node.ledger)?;
+    let width = s.names.len();
+    let mut types: Vec<&str> = s.types.iter().map(|t| t.name()).collect();
+    for (slot, asked) in types.iter_mut().zip(a.column_types.iter().flatten()) {
+        if !asked.is_empty() {
+            *slot = ColumnType::from_name(asked)?.name();
+        }
+    }
+    let first = a.source_frames.as_ref().and_then(|k| k.first()).map_or(String::new(), |k| k.0.clone());
+    let destination = a.destination_frame.clone().filter(|d| !d.is_empty()).unwrap_or_else(|| proposed_name(app, &first));
+    let na_given = s.na_strings.iter().any(|n| !n.is_empty());
+    let reply = SetupSchema {
+        parse_type: Some("CSV".into()),
+        separator: s.separator as i8,
+        check_header: s.header,
+        column_names: Some(s.names),
+        column_types: Some(types.into_iter().map(str::to_string).collect()),
+        na_strings: na_given.then(|| s.na_strings.into_iter().map(|n| (!n.is_empty()).then_some(n)).collect()),
+        destination_frame: Some(destination),
+        number_columns: width as i32,
+        data: Some(s.preview.into_iter().map(Some).collect()),
+        total_filtered_column_count: width as i32,
+        ..a
+    };
+    let mut json = ochre_schema::object(&reply);
+    // Beside what the reference answers: why each type was chosen.
+    json["column_type_reasons"] = Value::Array(s.reasons.into_iter().map(Value::String).collect());
+    Reply::json(&json)
+}
+
+fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: Parse = ask.decode()?;
+    refuse(!a.decrypt_tool.is_null(), "decrypt_tool")?;
+    refuse(a.partition_by.as_ref().is_some_and(|p| !p.is_empty()), "partition_by")?;
+    refuse(a.escapechar != 0, "escapechar")?;
+    refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
+    refuse(a.domains.as_ref().is_some_and(|d| d.iter().any(Option::is_some)), "domains")?;
+    let files = raw_files(app, &a.source_frames)?;
+    let destination = a.destination_frame.clone().filter(|k| !k.0.is_empty()).ok_or_else(|| Error::invalid("destination_frame is required: the key of the frame to make"))?;
+    let types = a.column_types.iter().flatten().map(|t| ColumnType::from_name(t)).collect::<Result<Vec<_>, _>>()?;
+    let width = (a.number_columns.max(0) as usize).max(types.len());
+    let names = match a.column_names.clone().filter(|n| !n.is_empty()) {
+        Some(n) => n,
+        None => (1..=width).map(|i| format!("C{i}")).collect(),
+    };
+    if names.len() != types.len() {
+        return Err(Error::invalid(format!("{} column names were given for {} column types", names.len(), types.len())).into());
+    }
+    let mut na: Vec<Vec<String>> = a.na_strings.clone().unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
+    na.resize(names.len(), vec![]);
+    let setup = ParseSetup {
+        separator: if a.separator == 0 { b',' } else { a.separator as u8 },
+        single_quotes: a.single_quotes,
+        header: if a.check_header == 0 { -1 } else { a.check_header },
+        reasons: vec![],
+        types,
+        names,
+        na_strings: na,
+        skipped: a.skipped_columns.iter().flatten().filter(|c| **c >= 0).map(|c| *c as usize).collect(),
+        preview: vec![],
+    };
+    let mut seen = std::collections::HashSet::new();
+    if let Some((_, n)) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
+        return Err(Error::invalid(format!("Found duplicate column name {n}")).into());
+    }
+    let (node, key, sources) = (app.node.clone(), destination.0.clone(), a.source_frames.clone().unwrap_or_default());
+    let delete = a.delete_on_done;
+    let job = app.node.jobs.start("Parse", AnyKey::Frame(destination.clone()), move |job| {
+        let frame: Frame = ochre_io::parse::parse(&node, job, &files, &setup)?;
+        node.store.put(&key, frame)?;
+        if delete {
+            for s in &sources {
+                node.store.remove(&s.0)?;
+            }
+        }
+        Ok(())
+    })?;
+    if a.blocking {
+        job.wait(std::time::Duration::from_secs(86_400));
+    }
+    let reply = Parse { job: jobs::started(&job), destination_frame: Some(destination), ..a };
+    Reply::schema(&reply)
+}
+
+fn typeahead(_: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: Typeahead = ask.decode()?;
+    let src = a.src.clone().unwrap_or_default();
+    let (dir, prefix) = if src.ends_with('/') || Path::new(&src).is_dir() {
+        (src.clone(), String::new())
+    } else {
+        let p = Path::new(&src);
+        (p.parent().map_or("/".into(), |d| d.display().to_string()), p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned()))
+    };
+    let mut matches: Vec<String> = std::fs::read_dir(if dir.is_empty() { "." } else { &dir })
+        .map(|entries| {
+            entries
+                .flatten()
+                .filter(|e| e.file_name().to_string_lossy().starts_with(&prefix))
+                .map(|e| e.path().display().to_string())
+                .collect()
+        })
+        .unwrap_or_default();
+    matches.sort();
+    if a.limit > 0 {
+        matches.truncate(a.limit as usize);
+    }
+    Reply::schema(&Typeahead { matches: Some(matches), ..a })
+}

@@ -1,0 +1,232 @@
+//! Models: build, look at, score, measure, remove.
+
+use crate::frames::frame_at;
+use crate::jobs;
+use crate::route::{Ask, Reply, delete, get, post};
+use crate::wire::{ModelBuilders, ModelMetricsListSchema, Models};
+use crate::{App, Failure};
+use ochre_core::Error;
+use ochre_model::wire::ModelSynopsis;
+use ochre_model::{Builder, Metrics, Model, Refusal};
+use ochre_schema::{AnyKey, FrameKey, ModelKey, Value, Wire};
+use std::sync::Arc;
+
+pub const ROUTES: &[crate::Route] = &[
+    get("/3/ModelBuilders", "model_builders", ("ModelBuildersV3", "ModelBuildersV3"), builders, "All algorithms with their parameters."),
+    get("/3/ModelBuilders/{algo}", "model_builder", ("ModelBuildersV3", "ModelBuildersV3"), builder, "One algorithm with its parameters."),
+    post("/3/ModelBuilders/{algo}", "train", ("ModelBuildersV3", "ModelBuilderSchema"), train, "Trains a model."),
+    post("/3/ModelBuilders/{algo}/parameters", "validate_parameters", ("ModelBuildersV3", "ModelBuilderSchema"), validate, "Checks parameters without training."),
+    post("/3/ModelBuilders/{algo}/model_id", "calcModelId", ("ModelIdV3", "ModelIdV3"), model_id, "A free key for a model."),
+    get("/3/Models", "models", ("ModelsV3", "ModelsV3"), list, "All models."),
+    get("/3/Models/{model_id}", "model", ("ModelsV3", "ModelsV3"), fetch, "One model."),
+    get("/99/Models/{model_id}", "model99", ("ModelsV3", "ModelsV3"), fetch, "One model."),
+    delete("/3/Models/{model_id}", "deleteModel", ("ModelsV3", "ModelsV3"), remove, "Removes a model."),
+    delete("/3/Models", "deleteAllModels", ("ModelsV3", "ModelsV3"), remove_all, "Removes all models."),
+    post("/3/Predictions/models/{model}/frames/{frame}", "predict", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), predict, "Scores a frame and waits."),
+    post("/4/Predictions/models/{model}/frames/{frame}", "predict_async", ("ModelMetricsListSchemaV3", "JobV3"), predict_job, "Scores a frame in a job."),
+    get("/3/ModelMetrics", "modelMetrics", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "All metrics."),
+    get("/3/ModelMetrics/models/{model}", "modelMetricsForModel", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "Metrics of a model."),
+    get("/3/ModelMetrics/frames/{frame}", "modelMetricsForFrame", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "Metrics on a frame."),
+    get("/3/ModelMetrics/models/{model}/frames/{frame}", "modelMetricsForModelAndFrame", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "Metrics of a model on a frame."),
+    post("/3/ModelMetrics/models/{model}/frames/{frame}", "score", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), score, "Measures a model on a frame."),
+];
+
+fn find<'a>(app: &'a App, ask: &Ask, verb: &str) -> Result<&'a dyn Builder, Failure> {
+    let name = ask.path_param("algo");
+    let row = app.algorithms.iter().find(|a| a.info().name == name).copied();
+    row.ok_or_else(|| {
+        let known: Vec<&str> = app.algorithms.iter().map(|a| a.info().name).collect();
+        Failure::not_found(format!("{verb} {} not found; this version of ochre has the algorithms {}", ask.path, known.join(", ")))
+    })
+}
+
+fn builders(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let map: ochre_schema::Map = app.algorithms.iter().map(|a| (a.info().name.to_string(), a.describe())).collect();
+    Reply::schema(&ModelBuilders { algo: None, model_builders: Value::Object(map) })
+}
+
+fn builder(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let b = find(app, ask, "GET")?;
+    let map: ochre_schema::Map = [(b.info().name.to_string(), b.describe())].into_iter().collect();
+    Reply::schema(&ModelBuilders { algo: Some(b.info().name.into()), model_builders: Value::Object(map) })
+}
+
+fn start(app: &App, ask: &Ask, validate_only: bool) -> Result<Reply, Failure> {
+    let b = find(app, ask, "POST")?;
+    match b.start(&app.node, &ask.params, validate_only) {
+        Ok(s) => {
+            let mut schema = s.schema;
+            if let Some(job) = &s.job {
+                schema["job"] = jobs::started(job);
+            }
+            Reply::json(&schema)
+        }
+        // Asked only to check, wrong parameters are the answer and no failure.
+        Err(Refusal::Notes { schema, .. }) if validate_only => Reply::json(&schema),
+        Err(Refusal::Notes { notes, key, schema }) => Err(Failure::Parameters { notes, stem: b.info().stem, key, schema }),
+        Err(Refusal::Failed(Error::Invalid(m))) if m.starts_with("Unknown parameter") || m.starts_with("Illegal argument") => Err(Failure::precondition(m)),
+        Err(Refusal::Failed(e)) => Err(e.into()),
+    }
+}
+
+fn train(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    start(app, ask, false)
+}
+
+fn validate(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    start(app, ask, true)
+}
+
+fn model_id(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let b = find(app, ask, "POST")?;
+    let id = format!("{}-{:016x}", b.info().name, ochre_core::Rng::fresh_seed());
+    Reply::json(&serde_json::json!({"__meta": {"schema_version": 3, "schema_name": "ModelIdV3", "schema_type": "Iced"}, "model_id": id}))
+}
+
+pub fn model_at(app: &App, key: &str) -> Result<Arc<Model>, Failure> {
+    match app.node.store.get::<Model>(key) {
+        Err(Error::KeyNotFound { .. }) => Err(Failure::Told {
+            status: 404,
+            exception: "water.exceptions.H2OKeyNotFoundArgumentException",
+            message: format!("Object '{key}' not found for argument: key"),
+        }),
+        other => Ok(other?),
+    }
+}
+
+fn list(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let rows = app.node.store.all::<Model>().into_iter().map(|(key, m)| {
+        ModelSynopsis {
+            model_id: Some(ModelKey(key)),
+            algo: Some(m.info.name.into()),
+            algo_full_name: Some(m.info.full_name.into()),
+            response_column_name: m.response.as_ref().map(|r| r.name.clone()),
+            data_frame: m.training_frame.clone().map(FrameKey),
+            timestamp: m.timestamp_ms,
+            ..ModelSynopsis::default()
+        }
+        .to_json()
+    });
+    Reply::schema(&Models { models: Value::Array(rows.collect()), ..Models::default() })
+}
+
+fn fetch(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: Models = ask.decode()?;
+    let model = model_at(app, ask.path_param("model_id"))?;
+    Reply::schema(&Models { models: Value::Array(vec![model.json()]), ..a })
+}
+
+fn remove(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let key = ask.path_param("model_id");
+    model_at(app, key)?;
+    app.node.store.remove(key)?;
+    Reply::schema(&Models::default())
+}
+
+fn remove_all(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    for (key, _) in app.node.store.all::<Model>() {
+        app.node.store.remove(&key)?;
+    }
+    Reply::schema(&Models::default())
+}
+
+fn missing(kind: &str, key: &str, function: &str) -> Failure {
+    Failure::Told {
+        status: 404,
+        exception: "water.exceptions.H2OKeyNotFoundArgumentException",
+        message: format!("Object '{key}' not found in function: {function} for argument: {kind}"),
+    }
+}
+
+/// Model and frame of a scoring request, and where its result goes.
+fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, Arc<ochre_core::Frame>, String, String), Failure> {
+    let a: ModelMetricsListSchema = ask.decode()?;
+    let (m, f) = (ask.path_param("model").to_string(), ask.path_param("frame").to_string());
+    let model = app.node.store.get::<Model>(&m).map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("model", &m, "predict") } else { e.into() })?;
+    let frame = app.node.store.frame(&f).map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("frame", &f, "predict") } else { e.into() })?;
+    let asked: [(&str, bool); 10] = [
+        ("reconstruction_error", a.reconstruction_error),
+        ("deep_features_hidden_layer", a.deep_features_hidden_layer > 0 || a.deep_features_hidden_layer_name.is_some()),
+        ("project_archetypes", a.project_archetypes),
+        ("leaf_node_assignment", a.leaf_node_assignment),
+        ("predict_staged_proba", a.predict_staged_proba),
+        ("predict_contributions", a.predict_contributions),
+        ("row_to_tree_assignment", a.row_to_tree_assignment),
+        ("feature_frequencies", a.feature_frequencies),
+        ("exemplar_index", a.exemplar_index >= 0 && ask.param("exemplar_index").is_some()),
+        ("custom_metric_func", a.custom_metric_func.as_deref().is_some_and(|c| !c.is_empty())),
+    ];
+    if let Some((name, _)) = asked.iter().find(|x| x.1) {
+        return Err(Error::Unsupported(format!("{name} is not supported by this version of ochre")).into());
+    }
+    let dest = match &a.predictions_frame {
+        Some(k) if !k.0.is_empty() => k.0.clone(),
+        _ => format!("transformation_{:04x}_{m}_on_{f}", ochre_core::Rng::fresh_seed() as u16),
+    };
+    Ok((a, model, frame, f, dest))
+}
+
+fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let (_, model, frame, frame_key, dest) = scoring(app, ask)?;
+    let node = app.node.clone();
+    let key = dest.clone();
+    let job = app.node.jobs.start("transformation", AnyKey::Frame(FrameKey(dest)), move |job| {
+        let _held = node.store.hold(&[&model.key, &frame_key], &job.key.0);
+        let out = model.predict(&node, &frame, &mut |w| job.warn(w))?;
+        job.check()?;
+        node.store.put(&key, out)?;
+        Ok(())
+    })?;
+    Reply::json(&jobs::started(&job))
+}
+
+fn predict(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let (a, model, frame, frame_key, dest) = scoring(app, ask)?;
+    let out = model.predict(&app.node, &frame, &mut |_| {})?;
+    app.node.store.put(&dest, out)?;
+    // Metrics come along when the frame has the answers.
+    let known = model.response.as_ref().is_none_or(|r| frame.by_name(&r.name).is_some());
+    let metrics = if known { vec![keep(&model, model.evaluate(&app.node, &frame_key, &frame)?).json(Value::Null)] } else { vec![] };
+    let shown = FrameKey(dest);
+    let mut json = ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), predictions_frame: Some(shown.clone()), ..a });
+    json["model_metrics"] = if metrics.is_empty() { serde_json::json!([{}]) } else { Value::Array(metrics) };
+    json["model_metrics"][0]["predictions"] = serde_json::json!({"frame_id": shown.to_json()});
+    Reply::json(&json)
+}
+
+/// Remembers metrics with their model, replacing older ones on the same frame.
+fn keep(model: &Model, m: Metrics) -> Arc<Metrics> {
+    let m = Arc::new(m);
+    let mut all = model.metrics.write();
+    all.retain(|old| old.frame != m.frame || old.description.is_some() || std::ptr::eq(&**old, &*m));
+    all.push(m.clone());
+    m
+}
+
+fn score(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let (a, model, frame, frame_key, _) = scoring(app, ask)?;
+    let m = keep(&model, model.evaluate(&app.node, &frame_key, &frame)?);
+    let mut json = ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), ..a });
+    json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);
+    Reply::json(&json)
+}
+
+fn metrics_list(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelMetricsListSchema = ask.decode()?;
+    let (m, f) = (ask.path_param("model"), ask.path_param("frame"));
+    if !m.is_empty() {
+        model_at(app, m)?;
+    }
+    if !f.is_empty() && app.node.store.contains(f) {
+        frame_at(app, f)?;
+    }
+    let mut out = vec![];
+    for (key, model) in app.node.store.all::<Model>() {
+        for x in model.metrics.read().iter().filter(|x| (m.is_empty() || key == m) && (f.is_empty() || x.frame.as_deref() == Some(f))) {
+            out.push(x.json(Value::Null));
+        }
+    }
+    let mut json = ochre_schema::object(&a);
+    json["model_metrics"] = Value::Array(out);
+    Reply::json(&json)
+}
