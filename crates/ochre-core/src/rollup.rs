@@ -8,7 +8,7 @@ use rayon::prelude::*;
 pub const PERCENTILES: [f64; 17] =
     [0.001, 0.01, 0.1, 0.2, 0.25, 0.3, 1.0 / 3.0, 0.4, 0.5, 0.6, 2.0 / 3.0, 0.7, 0.75, 0.8, 0.9, 0.99, 0.999];
 
-/// Smallest and largest distinct values kept.
+/// Smallest and largest values kept.
 const EXTREMES: usize = 5;
 const HISTOGRAM_BINS: usize = 1000;
 
@@ -21,9 +21,9 @@ pub struct Rollup {
     pub negative_infinities: usize,
     pub min: f64,
     pub max: f64,
-    /// Up to five smallest distinct values, ascending.
+    /// Up to five smallest values, ascending.
     pub mins: Vec<f64>,
-    /// Up to five largest distinct values, descending.
+    /// Up to five largest values, descending.
     pub maxs: Vec<f64>,
     pub mean: f64,
     /// Sample standard deviation.
@@ -113,11 +113,11 @@ fn part(kind: &Kind, data: &crate::Data) -> Part {
     Part { n, mean, m2, roll: r }
 }
 
-/// The first few distinct values in the order given by `before`.
+/// The first few values, repeated ones included, in the order given by `before`.
 fn extremes(values: &[f64], before: impl Fn(f64, f64) -> bool) -> Vec<f64> {
     let mut out: Vec<f64> = Vec::with_capacity(EXTREMES + 1);
     for &v in values {
-        if v.is_nan() || (out.len() == EXTREMES && !before(v, out[EXTREMES - 1])) || out.contains(&v) {
+        if v.is_nan() || (out.len() == EXTREMES && !before(v, out[EXTREMES - 1])) {
             continue;
         }
         let at = out.iter().position(|&o| before(v, o)).unwrap_or(out.len());

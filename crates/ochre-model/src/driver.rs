@@ -424,10 +424,10 @@ fn missing_key(e: Error, key: &str) -> Error {
 /// Codes 0 and 1 of a numeric two-valued column, with its domain.
 fn as_classes(node: &Node, column: &Column) -> Result<Option<Column>> {
     let r = column.rollup()?;
-    if !r.whole || r.mins.len() != 2 || r.rows == r.missing {
+    let (a, b) = (r.min, r.max);
+    if !r.whole || a == b || r.rows == r.missing || column.to_f64()?.iter().any(|v| !v.is_nan() && *v != a && *v != b) {
         return Ok(None);
     }
-    let (a, b) = (r.mins[0], r.mins[1]);
     let codes: Vec<f64> = column.to_f64()?.into_iter().map(|v| if v.is_nan() { v } else { f64::from(v == b) }).collect();
     let domain = Arc::new(vec![ochre_core::number_text(a), ochre_core::number_text(b)]);
     Ok(Some(Column::numeric(&node.ledger, Kind::Enum(domain), &codes)?))
