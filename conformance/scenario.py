@@ -152,9 +152,10 @@ def glm_cases():
     fit("gaussian_raw", "economy", c, xs, family="gaussian", lambda_=0, standardize=False)
     fit("gaussian_through_zero", "economy", c, xs, family="gaussian", lambda_=0, intercept=False)
     fit("poisson", "cylinders", c, ["displacement", "power", "weight"], family="poisson", lambda_=0)
-    # The reference stops its inner solver early: with tight tolerances both come to the optimum.
-    fit("lasso", "economy", c, xs, family="gaussian", alpha=1, lambda_=0.05)
-    fit("elastic_net", "CAPSULE", tr, x, family="binomial", alpha=0.5, lambda_=0.01, beta_epsilon=1e-10, objective_epsilon=1e-14, gradient_epsilon=1e-10)
+    # The reference's IRLSM stops its inner solver early; its coordinate descent with tight tolerances finds the optimum.
+    tight = {"solver": "COORDINATE_DESCENT", "beta_epsilon": 1e-12, "objective_epsilon": 1e-15, "gradient_epsilon": 1e-12}
+    fit("lasso", "economy", c, xs, family="gaussian", alpha=1, lambda_=0.05, **tight)
+    fit("elastic_net", "CAPSULE", tr, x, family="binomial", alpha=0.5, lambda_=0.01, **tight)
     i = h2o.get_frame("iris")
     m = fit("multinomial", "class", i, ["sepal_len", "sepal_wid", "petal_len", "petal_wid"], family="multinomial", solver="IRLSM", alpha=0, lambda_=0.01,
             beta_epsilon=1e-10, objective_epsilon=1e-14, gradient_epsilon=1e-10, max_iterations=500)

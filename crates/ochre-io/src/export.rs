@@ -20,7 +20,10 @@ pub fn csv(frame: &Frame, separator: u8, header: bool, quote_header: bool, out: 
     let mut buffer = Vec::new();
     for k in 0..chunks {
         let data = frame.columns().iter().map(|c| c.chunks()[k].data()).collect::<Result<Vec<_>>>()?;
-        let texts: Vec<Cells<'_>> = frame.columns().iter().zip(&data).map(|(c, d)| Cells::new(&c.kind, d)).collect();
+        let mut texts: Vec<Cells<'_>> = vec![];
+        for (c, d) in frame.columns().iter().zip(&data) {
+            texts.push(Cells::new(&c.kind, d, matches!(c.kind, Kind::Real) && !c.rollup()?.whole));
+        }
         let rows = data.first().map_or(0, |d| d.len());
         for r in 0..rows {
             for (i, cell) in texts.iter().enumerate() {
@@ -44,32 +47,33 @@ fn quoted(out: &mut dyn Write, text: &str) -> std::io::Result<()> {
 }
 
 enum Cells<'a> {
-    Numbers(std::borrow::Cow<'a, [f64]>),
+    /// Values, and whether whole ones are written with a point because the column holds fractions.
+    Numbers(std::borrow::Cow<'a, [f64]>, bool),
     Labels(std::borrow::Cow<'a, [f64]>, &'a [String]),
     Texts(&'a arrow_array::StringArray),
     Uuids(&'a arrow_array::FixedSizeBinaryArray),
 }
 
 impl<'a> Cells<'a> {
-    fn new(kind: &'a Kind, data: &'a ochre_core::Data) -> Self {
+    fn new(kind: &'a Kind, data: &'a ochre_core::Data, fractions: bool) -> Self {
         use arrow_array::cast::AsArray;
         match kind {
             Kind::Enum(d) => Cells::Labels(f64s(data), d),
             Kind::Text => Cells::Texts(data.as_string()),
             Kind::Uuid => Cells::Uuids(data.as_fixed_size_binary()),
-            _ => Cells::Numbers(f64s(data)),
+            _ => Cells::Numbers(f64s(data), fractions),
         }
     }
 
     fn write(&self, r: usize, out: &mut Vec<u8>) {
         use arrow_array::Array;
         match self {
-            Cells::Numbers(v) => {
+            Cells::Numbers(v, fractions) => {
                 if !v[r].is_nan() {
                     let _ = if v[r].is_infinite() {
                         write!(out, "{}", if v[r] > 0.0 { "Infinity" } else { "-Infinity" })
                     } else if v[r] == v[r].trunc() && v[r].abs() < 1e15 {
-                        write!(out, "{}", v[r] as i64)
+                        write!(out, "{}{}", v[r] as i64, if *fractions { ".0" } else { "" })
                     } else if v[r].abs() >= 1e15 || v[r].abs() < 1e-5 {
                         write!(out, "{:e}", v[r])
                     } else {

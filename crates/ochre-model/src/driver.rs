@@ -91,6 +91,10 @@ pub struct Training {
     pub w: Option<Vec<f64>>,
     pub offset: Option<Vec<f64>>,
     pub category: Category,
+    /// Did the user give weights? Otherwise weights only leave out rows without a response.
+    pub weighted: bool,
+    /// Sum of the weights of all rows, those without a response included.
+    pub nominal_weight: f64,
 }
 
 impl Training {
@@ -528,6 +532,8 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     {
         notes.error("_weights_column", format!("weights must be zero or positive, but one is {bad}"));
     }
+    let weighted = w.is_some();
+    let nominal_weight = w.as_ref().map_or(rows as f64, |w| w.iter().filter(|v| !v.is_nan()).sum());
     // A row without a response takes no part.
     if y.iter().any(|v| v.is_nan()) || w.as_ref().is_some_and(|w| w.iter().any(|v| v.is_nan())) {
         let w = w.get_or_insert_with(|| vec![1.0; rows]);
@@ -544,7 +550,7 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     if offset.as_ref().is_some_and(|o| o.iter().any(|v| v.is_nan())) {
         notes.error("_offset_column", "the offset column has missing values; fill or drop them");
     }
-    Ok(Some(Training { names, columns, rows, response: predictor, y, w, offset, category }))
+    Ok(Some(Training { names, columns, rows, response: predictor, y, w, offset, category, weighted, nominal_weight }))
 }
 
 /// `check_constant_response`, for the algorithms that offer it.

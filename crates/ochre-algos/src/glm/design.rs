@@ -39,7 +39,7 @@ impl Design {
             let mut counts = vec![0.0; count(i).max(1)];
             for (row, v) in train.columns[i].to_f64()?.iter().enumerate() {
                 if !v.is_nan() {
-                    counts[*v as usize] += train.weight(row);
+                    counts[*v as usize] += if train.weighted { train.weight(row) } else { 1.0 };
                 }
             }
             modes.push(ochre_model::metrics::argmax(&counts));
@@ -51,7 +51,7 @@ impl Design {
             mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });
         }
         let order = cats.into_iter().chain(nums).collect();
-        Ok(Design { order, levels, offsets, modes, means, mults, centered: standardize && intercept, intercept })
+        Ok(Design { order, levels, offsets, modes, means, mults, centered: standardize, intercept })
     }
 
     /// Number of coefficients, intercept included (its place is kept when there is none).
@@ -107,14 +107,16 @@ impl Design {
     }
 }
 
-/// Weighted mean and sample standard deviation over present values.
+/// Mean and sample standard deviation over present values, weighted when the user gave weights; rows without a response
+/// count, as in the reference.
 pub fn moments(values: &[f64], train: &Training) -> (f64, f64) {
+    let weight = |i: usize| if train.weighted { train.weight(i) } else { 1.0 };
     let (mut n, mut sum) = (0.0, 0.0);
     for (i, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-        n += train.weight(i);
-        sum += train.weight(i) * v;
+        n += weight(i);
+        sum += weight(i) * v;
     }
     let mean = sum / n;
-    let m2: f64 = values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(i, v)| train.weight(i) * (v - mean) * (v - mean)).sum();
+    let m2: f64 = values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(i, v)| weight(i) * (v - mean) * (v - mean)).sum();
     (mean, (m2 / (n - 1.0)).sqrt())
 }

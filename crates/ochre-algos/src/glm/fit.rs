@@ -121,7 +121,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let names = (0..columns.len()).map(|i| i.to_string()).collect();
     let all: Vec<usize> = (0..columns.len()).collect();
     let alpha = params.alpha.as_ref().and_then(|a| a.first().copied()).unwrap_or(0.5);
-    let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.total_weight() };
+    let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.nominal_weight };
     let mut problem = Problem { run, frame: Frame::new(names, columns)?, columns: all, design, family, link, scale, alpha, lambda: 0.0 };
 
     // The null model: the intercept alone.
@@ -318,7 +318,7 @@ fn default_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
         }
     }
     let top = largest / alpha.max(1e-2);
-    let rows = problem.run.train.total_weight() as usize;
+    let rows = problem.run.train.nominal_weight as usize;
     let mut ratio = if problem.run.params.lambda_min_ratio > 0.0 {
         problem.run.params.lambda_min_ratio
     } else if rows >> 4 > p - 1 {

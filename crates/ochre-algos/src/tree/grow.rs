@@ -81,6 +81,8 @@ struct Counts {
 
 /// Fixed-point residuals of a tree.
 struct Fixed<'a> {
+    z: &'a [f32],
+    plain_w: Option<&'a [f64]>,
     w: Option<&'a [i64]>,
     wy: &'a [i64],
     wyy: &'a [i64],
@@ -125,8 +127,53 @@ struct Choice {
     missing_left: bool,
     before: f64,
     after: f64,
-    left_w: f64,
-    right_w: f64,
+    w: [f64; 2],
+    error: [f64; 2],
+}
+
+/// Cuts whose errors differ by less than this share of the node's sum of squares count as equal at first.
+const TIE: f64 = 1e-6;
+/// Up to this many rows the reference sums in row order too; beyond, its threads decide and there is nothing to follow.
+const ROW_ORDER_MAX: usize = 1 << 16;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Side {
+    /// No value is missing.
+    None,
+    MissingLeft,
+    MissingRight,
+    /// Present values left, missing ones right.
+    MissingAlone,
+}
+
+/// A cut of a column: before which bin (in the order of categories, if there is one), and what it achieves.
+struct Cut {
+    after: f64,
+    /// The best error of any other cut.
+    second: f64,
+    before: f64,
+    at: usize,
+    side: Side,
+    w: [f64; 2],
+    y: [f64; 2],
+    /// Squared error of each side, as the reference rounds it; NaN when it was not computed that way.
+    error: [f64; 2],
+    order: Option<Vec<usize>>,
+}
+
+impl Cut {
+    /// Takes another cut if it is better, or as good and nearer to the middle bin; says whether it did.
+    fn offer(&mut self, after: f64, at: usize, bins: usize, side: Side, w: [f64; 2], y: [f64; 2]) -> bool {
+        let middle = (bins >> 1) as i64;
+        let nearer = (at as i64 - middle).abs() < (self.at as i64 - middle).abs();
+        if after < self.after || (after == self.after && nearer) {
+            self.second = self.after;
+            (self.after, self.at, self.side, self.w, self.y) = (after, at, side, w, y);
+            return true;
+        }
+        self.second = self.second.min(after);
+        false
+    }
 }
 
 /// A finished tree's leaf: node index and its rows in the row index.
@@ -163,8 +210,8 @@ impl TreeGrower<'_> {
     /// Grows a tree on residuals `z` with weights `w`; rows for which `take` is false, or with weight 0, take no part.
     pub fn grow(&self, job: &Job, z: &[f32], w: Option<&[f64]>, take: Option<&[bool]>, seed: i64) -> Result<Grown> {
         let rows = self.data.rows;
-        let taken = |i: usize| take.is_none_or(|t| t[i]) && w.is_none_or(|w| w[i] > 0.0);
-        let mut index: Vec<u32> = (0..rows as u32).filter(|&i| taken(i as usize)).collect();
+        // The root's split is chosen on all rows, as in the reference; from there on only drawn rows count.
+        let mut index: Vec<u32> = (0..rows as u32).filter(|&i| w.is_none_or(|w| w[i as usize] > 0.0)).collect();
         let largest_w = w.map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
         let whole = w.is_none_or(|w| w.iter().all(|v| v.fract() == 0.0));
         let largest_z = z.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
@@ -180,7 +227,7 @@ impl TreeGrower<'_> {
         let wi = w.map(|_| fix(&|w, _| w, w_scale));
         let wy = fix(&|w, z| w * z, y_scale);
         let wyy = fix(&|w, z| w * z * z, yy_scale);
-        let fixed = Fixed { w: wi.as_deref(), wy: &wy, wyy: &wyy, w_scale, y_scale, yy_scale };
+        let fixed = Fixed { z, plain_w: w, w: wi.as_deref(), wy: &wy, wyy: &wyy, w_scale, y_scale, yy_scale };
 
         let mut rng = Rng::new(seed);
         let columns = self.tree_columns(seed);
@@ -202,7 +249,7 @@ impl TreeGrower<'_> {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
             self.count(&fixed, &index, &mut open, &mut parents, &family);
-            let choices: Vec<Option<Choice>> = open.par_iter().map(|n| self.best(n, &fixed)).collect();
+            let choices: Vec<Option<Choice>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], &fixed)).collect();
             // Split the rows of every node that found a split.
             let mut segments: Vec<&mut [u32]> = vec![];
             let mut rest = index.as_mut_slice();
@@ -220,9 +267,19 @@ impl TreeGrower<'_> {
                 .map(|(rows, c)| c.as_ref().map(|c| self.partition(rows, c, &fixed)))
                 .collect();
             let (mut next, mut next_family, mut next_parents) = (vec![], vec![], vec![]);
+            let drawn = take.filter(|_| depth == 0);
+            let mut drawn_sides: Option<[Totals; 2]> = None;
+            if let (Some(take), Some(Some(all))) = (drawn, sides.first()) {
+                let left = index[..all[0].rows].iter().filter(|r| take[**r as usize]).count();
+                index.retain(|r| take[*r as usize]);
+                drawn_sides = Some([Totals::of(&index[..left], &fixed), Totals::of(&index[left..], &fixed)]);
+            }
             for ((node, choice), sides) in open.into_iter().zip(choices).zip(sides) {
                 let (Some(choice), Some(sides)) = (choice, sides) else {
-                    leaves.push(Leaf { node: node.id, start: node.start, end: node.end });
+                    if let Some(take) = drawn {
+                        index.retain(|r| take[*r as usize]);
+                    }
+                    leaves.push(Leaf { node: node.id, start: node.start, end: node.end.min(index.len()) });
                     continue;
                 };
                 gains[choice.column] += choice.before - choice.after;
@@ -231,9 +288,9 @@ impl TreeGrower<'_> {
                 let mut start = node.start;
                 for way in 0..2 {
                     ids[way] = tree.nodes.len();
-                    let t = &sides[way];
+                    let bins = self.child_bins(&node, &choice, way, &sides[way]);
+                    let t = drawn_sides.as_ref().map_or(&sides[way], |s| &s[way]);
                     tree.nodes.push(blank(t.w));
-                    let bins = self.child_bins(&node, &choice, way, t);
                     match bins.filter(|_| depth + 1 < self.rules.max_depth) {
                         Some(bins) => {
                             children[way] = Some(Open {
@@ -255,7 +312,7 @@ impl TreeGrower<'_> {
                 (inner.left, inner.right) = (ids[0] as u32, ids[1] as u32);
                 // The larger child's counts are the parent's minus the smaller's.
                 let both = children.iter().all(Option::is_some);
-                let derive = both && node.counts.iter().any(Option::is_some);
+                let derive = both && drawn.is_none() && node.counts.iter().any(Option::is_some);
                 let smaller = usize::from(sides[1].rows < sides[0].rows);
                 if derive {
                     next_parents.push(node.counts);
@@ -366,8 +423,10 @@ impl TreeGrower<'_> {
     }
 
     /// The best split of a node over its columns; the first of equals.
-    fn best(&self, node: &Open, fixed: &Fixed<'_>) -> Option<Choice> {
-        let mut best: Option<Choice> = None;
+    ///
+    /// Cuts that are equally good in exact arithmetic are told apart as the reference tells them: by the rounding of
+    /// double-precision sums taken in row order and kept in single precision. Only such ties are computed a second time.
+    fn best(&self, node: &Open, rows: &[u32], fixed: &Fixed<'_>) -> Option<Choice> {
         let all: Vec<usize>;
         let columns = match &node.score_columns {
             Some(c) => c,
@@ -376,59 +435,70 @@ impl TreeGrower<'_> {
                 &all
             }
         };
+        let mut found: Vec<(usize, Cut)> = vec![];
         for &c in columns {
             let (Some(bins), Some(counts)) = (&node.bins[c], &node.counts[c]) else { continue };
             let missing = counts.cells[counts.cells.len() - 1][0] != 0;
             if bins.bins + usize::from(missing) <= 1 {
                 continue;
             }
-            if let Some(choice) = self.best_in_column(node, c, bins, counts, fixed)
-                && best.as_ref().is_none_or(|b| choice.after < b.after)
-            {
-                best = Some(choice);
+            if let Some(cut) = self.best_cut(node, c, bins, counts, fixed) {
+                found.push((c, cut));
             }
         }
-        best
+        let least = found.iter().map(|(_, cut)| cut.after).fold(f64::INFINITY, f64::min);
+        let close = node.wyy * TIE;
+        found.retain(|(_, cut)| cut.after <= least + close);
+        if self.data.rows <= ROW_ORDER_MAX && (found.len() > 1 || found.first().is_some_and(|(_, cut)| cut.second <= least + close)) {
+            let exact: Vec<(usize, Cut)> =
+                found.iter().filter_map(|(c, _)| Some((*c, self.best_cut_in_row_order(*c, node.bins[*c].as_ref()?, rows, fixed)?))).collect();
+            if !exact.is_empty() {
+                found = exact;
+            }
+        }
+        let mut best: Option<(usize, Cut)> = None;
+        for (c, cut) in found {
+            if best.as_ref().is_none_or(|b| cut.after < b.1.after) {
+                best = Some((c, cut));
+            }
+        }
+        let (c, mut cut) = best?;
+        // A child that the reference takes for impure by its rounding draws columns, and so moves the generator on.
+        if node.score_columns.is_some() && self.data.rows <= ROW_ORDER_MAX && cut.error[0].is_nan() {
+            cut.error = self.best_cut_in_row_order(c, node.bins[c].as_ref()?, rows, fixed).map_or(cut.error, |exact| exact.error);
+        }
+        self.choose(c, node.bins[c].as_ref()?, node.counts[c].as_ref()?, cut)
     }
 
-    /// The best cut of one column.
-    fn best_in_column(&self, node: &Open, c: usize, bins: &Bins, counts: &Counts, fixed: &Fixed<'_>) -> Option<Choice> {
+    /// The best cut of one column from its exact counts.
+    fn best_cut(&self, node: &Open, c: usize, bins: &Bins, counts: &Counts, fixed: &Fixed<'_>) -> Option<Cut> {
         let column = &self.data.columns[c];
         let n = bins.bins;
         let mut cells = vec![[0i64; 2]; n];
         let missing = fill_bins(column, bins, counts, &mut cells);
-        let order: Option<Vec<usize>> = (column.level == 2 && bins.step == 1.0).then(|| {
-            let mean = |b: usize| if cells[b][0] == 0 { -f64::MAX } else { cells[b][1] as f64 / cells[b][0] as f64 };
-            let mut o: Vec<usize> = (0..n).collect();
-            o.sort_by(|a, b| mean(*a).total_cmp(&mean(*b)));
-            o
-        });
+        let order = self.order(c, bins, |b| if cells[b][0] == 0 { -f64::MAX } else { cells[b][1] as f64 / cells[b][0] as f64 });
         let at = |b: usize| cells[order.as_ref().map_or(b, |o| o[b])];
         let (ws, ys) = (1.0 / fixed.w_scale, 1.0 / fixed.y_scale);
         let total = (0..n).fold([0i64; 2], |s, b| [s[0] + cells[b][0], s[1] + cells[b][1]]);
         let (w_na, y_na, yy_na) = (missing[0] as f64 * ws, missing[1] as f64 * ys, counts.missing_square as f64 / fixed.yy_scale);
-        let w_all = total[0] as f64 * ws + w_na;
         let min_rows = self.rules.min_rows;
-        if w_all < 2.0 * min_rows {
+        if total[0] as f64 * ws + w_na < 2.0 * min_rows {
             return None;
         }
-        // Squared error of weights w with sum y and sum of squares yy; rounding must not make it negative.
         let error = |yy: f64, y: f64, w: f64| (yy - y * y / w).max(0.0);
         let everything = node.wyy;
-        let pure = 1e-12 * everything.max(0.0);
-        if error(everything, node.wy, node.w) <= pure {
+        if error(everything, node.wy, node.w) <= 1e-12 * everything.max(0.0) {
             return None;
         }
         let (w_in, y_in) = (total[0] as f64 * ws, total[1] as f64 * ys);
         let mut before = error(everything - yy_na, y_in, w_in);
-        // (error, cut, where missing values go, weight left, weight right, sum left, sum right)
-        let mut best = (f64::MAX, 0usize, 0i8, 0.0, 0.0, 0.0, 0.0);
+        let mut best = Cut { after: f64::MAX, second: f64::MAX, before, at: 0, side: Side::None, w: [0.0; 2], y: [0.0; 2], error: [f64::NAN; 2], order: None };
         if w_na >= min_rows && w_na > 0.0 && w_in > 0.0 {
-            let after = before + error(yy_na, y_na, w_na);
+            best.after = before + error(yy_na, y_na, w_na);
             before = error(everything, node.wy, node.w);
-            best = (after, 0, 2, w_in, w_na, y_in, y_na);
+            (best.side, best.w, best.y) = (Side::MissingAlone, [w_in, w_na], [y_in, y_na]);
         }
-        let middle = (n >> 1) as i64;
+        best.before = before;
         let mut low = [0i64; 2];
         for b in 1..n {
             let prev = at(b - 1);
@@ -437,45 +507,123 @@ impl TreeGrower<'_> {
                 continue;
             }
             let (wl, yl) = (low[0] as f64 * ws, low[1] as f64 * ys);
-            if wl + w_na < min_rows || wl <= 0.0 && w_na <= 0.0 {
+            if wl + w_na < min_rows {
                 continue;
             }
             let (wh, yh) = ((total[0] - low[0]) as f64 * ws, (total[1] - low[1]) as f64 * ys);
             if wh + w_na < min_rows {
                 break;
             }
-            let mut consider = |wl: f64, yl: f64, wr: f64, yr: f64, side: i8| {
-                if wl < min_rows || wr < min_rows || wl <= 0.0 || wr <= 0.0 {
+            let mut consider = |w: [f64; 2], y: [f64; 2], side: Side| {
+                if w[0] < min_rows || w[1] < min_rows || w[0] <= 0.0 || w[1] <= 0.0 {
                     return;
                 }
-                let after = (everything - yl * yl / wl - yr * yr / wr).max(0.0);
-                let nearer = (b as i64 - middle).abs() < (best.1 as i64 - middle).abs();
-                if after < best.0 || (after == best.0 && nearer) {
-                    best = (after, b, side, wl, wr, yl, yr);
-                }
+                best.offer((everything - y[0] * y[0] / w[0] - y[1] * y[1] / w[1]).max(0.0), b, n, side, w, y);
             };
             if w_na == 0.0 {
-                consider(wl, yl, wh, yh, 0);
+                consider([wl, wh], [yl, yh], Side::None);
             } else {
-                consider(wl + w_na, yl + y_na, wh, yh, -1);
-                consider(wl, yl, wh + w_na, yh + y_na, 1);
+                consider([wl + w_na, wh], [yl + y_na, yh], Side::MissingLeft);
+                consider([wl, wh + w_na], [yl, yh + y_na], Side::MissingRight);
             }
         }
-        let (after, cut, side, left_w, right_w, left_y, right_y) = best;
-        if cut == 0 && side != 2 {
-            return None;
+        best.order = order;
+        self.good_enough(best)
+    }
+
+    /// The same with the reference's rounding: double-precision sums in row order, then single precision.
+    fn best_cut_in_row_order(&self, c: usize, bins: &Bins, rows: &[u32], fixed: &Fixed<'_>) -> Option<Cut> {
+        let column = &self.data.columns[c];
+        let n = bins.bins;
+        let mut cells = vec![[0.0f64; 3]; n + 1];
+        for &r in rows {
+            let r = r as usize;
+            let (w, z) = (fixed.plain_w.map_or(1.0, |w| w[r]), f64::from(fixed.z[r]));
+            let v = column.value(r);
+            let cell = &mut cells[if v.is_nan() { n } else { bins.of(v) }];
+            let wy = w * z;
+            cell[0] += w;
+            cell[1] += wy;
+            cell[2] += wy * z;
         }
-        if after >= before * (1.0 - self.rules.min_split_improvement) || nearly_equal((left_y / left_w) as f32, (right_y / right_w) as f32) {
-            return None;
+        for cell in &mut cells {
+            (cell[1], cell[2]) = (f64::from(cell[1] as f32), f64::from(cell[2] as f32));
         }
-        if left_w < min_rows || right_w < min_rows {
-            return None;
+        let order = self.order(c, bins, |b| if cells[b][0] == 0.0 { -f64::MAX } else { cells[b][1] / cells[b][0] });
+        let at = |b: usize| cells[order.as_ref().map_or(b, |o| o[b])];
+        let plus = |a: [f64; 3], b: [f64; 3]| [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
+        let mut low = vec![[0.0; 3]; n + 1];
+        let mut high = vec![[0.0; 3]; n + 1];
+        for b in 1..=n {
+            low[b] = plus(low[b - 1], at(b - 1));
         }
-        let where_ = if side == 2 {
+        for b in (0..n).rev() {
+            high[b] = plus(high[b + 1], at(b));
+        }
+        let na = cells[n];
+        let error = |s: [f64; 3]| (s[2] - s[1] * s[1] / s[0]).max(0.0);
+        let min_rows = self.rules.min_rows;
+        let before = error(high[0]);
+        let mut best = Cut { after: f64::MAX, second: f64::MAX, before, at: 0, side: Side::None, w: [0.0; 2], y: [0.0; 2], error: [f64::NAN; 2], order: None };
+        if na[0] >= min_rows && na[0] > 0.0 {
+            best.after = before + error(na);
+            best.before = error(plus(high[0], na));
+            (best.side, best.w, best.y) = (Side::MissingAlone, [high[0][0], na[0]], [high[0][1], na[1]]);
+            best.error = [before, error(na)];
+        }
+        for b in 1..n {
+            if at(b)[0] == 0.0 || low[b][0] + na[0] < min_rows {
+                continue;
+            }
+            if high[b][0] + na[0] < min_rows {
+                break;
+            }
+            let mut consider = |l: [f64; 3], r: [f64; 3], side: Side| {
+                if l[0] >= min_rows && r[0] >= min_rows && l[0] > 0.0 && r[0] > 0.0 {
+                    if best.offer(error(l) + error(r), b, n, side, [l[0], r[0]], [l[1], r[1]]) {
+                        best.error = [error(l), error(r)];
+                    }
+                }
+            };
+            if na[0] == 0.0 {
+                consider(low[b], high[b], Side::None);
+            } else {
+                consider(plus(low[b], na), high[b], Side::MissingLeft);
+                consider(low[b], plus(high[b], na), Side::MissingRight);
+            }
+        }
+        best.order = order;
+        self.good_enough(best)
+    }
+
+    /// Categories in the order of their mean response, when each has a bin of its own.
+    fn order(&self, c: usize, bins: &Bins, mean: impl Fn(usize) -> f64) -> Option<Vec<usize>> {
+        (self.data.columns[c].level == 2 && bins.step == 1.0).then(|| {
+            let mut o: Vec<usize> = (0..bins.bins).collect();
+            o.sort_by(|a, b| mean(*a).total_cmp(&mean(*b)));
+            o
+        })
+    }
+
+    fn good_enough(&self, cut: Cut) -> Option<Cut> {
+        let none = cut.at == 0 && cut.side != Side::MissingAlone;
+        let small = cut.after >= cut.before * (1.0 - self.rules.min_split_improvement);
+        let same = nearly_equal((cut.y[0] / cut.w[0]) as f32, (cut.y[1] / cut.w[1]) as f32);
+        let thin = cut.w[0] < self.rules.min_rows || cut.w[1] < self.rules.min_rows;
+        if none || small || same || thin { None } else { Some(cut) }
+    }
+
+    /// A cut as a split of the tree.
+    fn choose(&self, c: usize, bins: &Bins, counts: &Counts, cut: Cut) -> Option<Choice> {
+        let column = &self.data.columns[c];
+        let n = bins.bins;
+        let mut cells = vec![[0i64; 2]; n];
+        fill_bins(column, bins, counts, &mut cells);
+        let at = if cut.side == Side::MissingAlone {
             Where::Missing
-        } else if let Some(order) = &order {
+        } else if let Some(order) = &cut.order {
             let mut bits = vec![false; n];
-            order[cut..].iter().for_each(|&b| bits[b] = true);
+            order[cut.at..].iter().for_each(|&b| bits[b] = true);
             // Levels that no row here has go with the larger number of levels.
             let (mut left, mut right) = (0, 0);
             for b in (0..n).filter(|&b| cells[b][0] > 0) {
@@ -489,8 +637,8 @@ impl TreeGrower<'_> {
             }
             Where::Set { offset: bins.min as u32, bits }
         } else {
-            let below = (0..cut).rev().find(|&b| cells[b][0] != 0).map_or(0, |b| b + 1);
-            let above = (cut..n).find(|&b| cells[b][0] != 0).unwrap_or(n);
+            let below = (0..cut.at).rev().find(|&b| cells[b][0] != 0).map_or(0, |b| b + 1);
+            let above = (cut.at..n).find(|&b| cells[b][0] != 0).unwrap_or(n);
             let (mut lo, mut hi) = (bins.edge(below), bins.edge(above));
             if column.level > 0 {
                 lo = if bins.step == 1.0 { lo - 1.0 } else { lo.floor() };
@@ -498,12 +646,12 @@ impl TreeGrower<'_> {
             }
             Where::Less(((lo + hi) / 2.0) as f32)
         };
-        let missing_left = match side {
-            -1 => true,
-            0 => left_w > right_w,
+        let missing_left = match cut.side {
+            Side::MissingLeft => true,
+            Side::None => cut.w[0] > cut.w[1],
             _ => false,
         };
-        Some(Choice { column: c, at: where_, missing_left, before, after, left_w, right_w })
+        Some(Choice { column: c, at, missing_left, before: cut.before, after: cut.after, w: cut.w, error: cut.error })
     }
 
     /// Orders the rows of a node: those going left first, each side in its old order. Returns each side's totals.
@@ -569,8 +717,8 @@ impl TreeGrower<'_> {
 
     /// Bins of a child's columns, or `None` when it cannot be split further.
     fn child_bins(&self, node: &Open, choice: &Choice, way: usize, t: &Totals) -> Option<Vec<Option<Bins>>> {
-        let w = if way == 0 { choice.left_w } else { choice.right_w };
-        if w < self.rules.min_rows || (t.wyy - t.wy * t.wy / t.w) <= 1e-12 * t.wyy {
+        let pure = if choice.error[way].is_nan() { t.wyy - t.wy * t.wy / t.w <= 1e-12 * t.wyy } else { choice.error[way] <= 1e-30 };
+        if choice.w[way] < self.rules.min_rows || pure {
             return None;
         }
         if matches!(choice.at, Where::Missing) && way == 1 {
