@@ -6,6 +6,8 @@ TOLERANCE = {
     "": 1e-9,
     "/gbm": 1e-5,
     "/glm": 1e-6,
+    # The reference's line search for several classes ends about 1e-6 from the optimum, whatever it is asked for.
+    "/glm/multinomial/coef": 1e-5,
     "/kmeans": 1e-6,
 }
 

@@ -41,7 +41,8 @@ pub enum Kind {
 pub type Data = ArrayRef;
 
 enum State {
-    Resident(Data, Reservation),
+    /// The values and the memory they hold on to.
+    Resident(Data, #[expect(dead_code, reason = "held for its drop")] Reservation),
     Spilled(PathBuf),
 }
 

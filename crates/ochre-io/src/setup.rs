@@ -139,7 +139,7 @@ pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSet
         1 | -1 => wishes.header,
         _ => header(&rows),
     };
-    let width = wishes.names.as_ref().map_or_else(|| rows.iter().take(PREVIEW_LINES).map(Vec::len).max().unwrap_or(0), |n| n.len().max(rows[0].len()));
+    let width = wishes.names.as_ref().map_or_else(|| if header == 1 { rows[0].len() } else { rows.iter().take(PREVIEW_LINES).map(Vec::len).max().unwrap_or(0) }, |n| n.len().max(rows[0].len()));
     let mut names: Vec<String> = (1..=width).map(|i| format!("C{i}")).collect();
     if header == 1 {
         for (slot, f) in names.iter_mut().zip(&rows[0]) {

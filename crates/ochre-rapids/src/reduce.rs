@@ -20,7 +20,7 @@ pub const REDUCERS: &[Prim] = &[
     call("any.na", &["frame"], any_na, "1 when a value is missing."),
     call("any.factor", &["frame"], |_, a| Ok(Value::Num(f64::from(a[0].clone().frame()?.columns().iter().any(Column::is_enum)))), "1 when a column is categorical."),
     call("naCnt", &["frame"], na_count, "Missing values of each column."),
-    call("sd", &["frame", "na_rm?"], |_, a| moments(a, f64::sqrt), "Sample standard deviation of each column."),
+    call("sd", &["frame", "na_rm?"], |_, a| deviations(a), "Sample standard deviation of each column."),
     call("median", &["frame", "na_rm?"], median, "Median of each column."),
     call("var", &["x", "y", "use", "symmetric"], |e, a| covariance(e, a, false), "Variance of a column, or the covariance matrix."),
     call("cor", &["x", "y", "use", "method"], |e, a| covariance(e, a, true), "Correlation of columns (Pearson)."),
@@ -132,7 +132,7 @@ fn na_count(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     args[0].clone().frame()?.columns().iter().map(|c| Ok(c.rollup()?.missing as f64)).collect::<Result<Vec<_>>>().map(Value::Nums)
 }
 
-fn moments(args: Vec<Value>, f: fn(f64) -> f64) -> Result<Value> {
+fn deviations(args: Vec<Value>) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     let skip = args.get(1).map_or(Ok(true), Value::truth)?;
     let one = |c: &Column| -> Result<f64> {
@@ -140,7 +140,7 @@ fn moments(args: Vec<Value>, f: fn(f64) -> f64) -> Result<Value> {
         if !readable(c) || (r.missing > 0 && !skip) {
             return Ok(f64::NAN);
         }
-        Ok(f(r.sigma * r.sigma))
+        Ok(r.sigma)
     };
     frame.columns().iter().map(one).collect::<Result<Vec<_>>>().map(Value::Nums)
 }

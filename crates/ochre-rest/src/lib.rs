@@ -19,8 +19,14 @@ mod serve;
 pub mod wire;
 
 pub use errors::Failure;
+pub use metadata::all as schemas;
 pub use route::{Ask, Reply, Route};
 pub use serve::{Server, serve};
+
+/// Does an address have the shape of a route's?
+pub fn address_matches(pattern: &str, path: &str) -> bool {
+    route::matches(pattern, path).is_some()
+}
 
 use ochre_core::Node;
 use ochre_model::Builder;

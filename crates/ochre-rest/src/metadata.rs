@@ -36,7 +36,7 @@ pub const SCHEMAS: &[Published] = table![
 ];
 
 /// Every schema that is served, those of the algorithms included.
-pub fn all(app: &App) -> Vec<PublishedSchema> {
+pub fn all(algorithms: &[&dyn ochre_model::Builder]) -> Vec<PublishedSchema> {
     let own = SCHEMAS.iter().map(|p| PublishedSchema {
         name: p.name.into(),
         superclass: p.superclass.into(),
@@ -44,7 +44,7 @@ pub fn all(app: &App) -> Vec<PublishedSchema> {
         request: p.request,
         fields: (p.fields)(),
     });
-    own.chain(app.algorithms.iter().flat_map(|a| a.published())).collect()
+    own.chain(algorithms.iter().flat_map(|a| a.published())).collect()
 }
 
 fn field_json(f: &FieldDecl) -> Value {
@@ -119,12 +119,12 @@ fn endpoint(_: &App, ask: &Ask) -> Result<Reply, Failure> {
 }
 
 fn schemas(app: &App, _: &Ask) -> Result<Reply, Failure> {
-    Reply::schema(&Metadata { schemas: Value::Array(all(app).iter().map(schema_json).collect()), ..Metadata::default() })
+    Reply::schema(&Metadata { schemas: Value::Array(all(app.algorithms).iter().map(schema_json).collect()), ..Metadata::default() })
 }
 
 fn schema(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let name = ask.path_param("schemaname");
-    let all = all(app);
+    let all = all(app.algorithms);
     let s = all.iter().find(|s| s.name == name).ok_or_else(|| Error::NotFound(format!("There is no schema '{name}'")))?;
     Reply::schema(&Metadata { schemas: Value::Array(vec![schema_json(s)]), ..Metadata::default() })
 }

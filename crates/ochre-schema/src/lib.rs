@@ -145,6 +145,9 @@ pub fn common_fields(name: &str, iced: &str, request: bool) -> Vec<FieldDecl> {
     if request {
         fields.push(plain("_exclude_fields", "string", Value::String(String::new()), "INPUT", "RequestSchemaV3"));
     }
-    fields.push(plain("__meta", "Schema.Meta", meta, "OUTPUT", "SchemaV3"));
+    // The few schemas of version 4 name themselves in another way.
+    if version != 4 {
+        fields.push(plain("__meta", "Schema.Meta", meta, "OUTPUT", "SchemaV3"));
+    }
     fields
 }

@@ -279,7 +279,8 @@ fn add_to_scores(
     f.par_chunks_mut(ROWS * sums).zip(delta.par_chunks(ROWS)).enumerate().for_each(|(c, (f, delta))| {
         for (i, (f, d)) in f.chunks_mut(sums).zip(delta).enumerate() {
             let d = if partial && d.is_nan() { walk(&grown.tree, data, c * ROWS + i) } else { *d };
-            f[k] += f64::from(d);
+            // Scores in training are kept in single precision, as the reference keeps them.
+            f[k] = f64::from((f[k] + f64::from(d)) as f32);
         }
     });
 }

@@ -229,7 +229,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     };
     let scorer = Scorer::Glm(scorer);
     let active = beta.iter().map(|b| b.iter().filter(|v| **v != 0.0).count()).sum::<usize>();
-    let (training, validation) = metrics(run, &scorer, design, deviance, active)?;
+    let (training, validation) = metrics(run, &scorer, design, deviance, active, link)?;
 
     let names = design.names(train);
     let mut output = GlmOutput {
@@ -332,7 +332,7 @@ fn default_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
     Ok(10.0 * ratio * top)
 }
 
-fn metrics(run: &Run<'_, GlmParams>, scorer: &Scorer, design: &Design, deviance: Deviance, active: usize) -> Result<(Metrics, Option<Metrics>)> {
+fn metrics(run: &Run<'_, GlmParams>, scorer: &Scorer, design: &Design, deviance: Deviance, active: usize, link: Link) -> Result<(Metrics, Option<Metrics>)> {
     let train = &run.train;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
     let bins = run.params.common.gainslift_bins;
@@ -342,7 +342,12 @@ fn metrics(run: &Run<'_, GlmParams>, scorer: &Scorer, design: &Design, deviance:
         let total: f64 = rows().map(weight).sum();
         let train_total = train.total_weight();
         let share = |k: f64| (0..train.rows).filter(|&i| train.y[i] == k).map(|i| train.weight(i)).sum::<f64>() / train_total;
-        let train_mean = (0..train.rows).map(|i| train.weight(i) * train.y[i]).sum::<f64>() / train_total;
+        let train_mean = if run.params.intercept {
+            (0..train.rows).map(|i| train.weight(i) * train.y[i]).sum::<f64>() / train_total
+        } else {
+            // Without an intercept the null model predicts the link's value at 0.
+            link.inverse(0.0)
+        };
         let (residual, null, aic) = match &m.kind {
             MetricKind::Binomial(b) => {
                 let p = share(1.0);

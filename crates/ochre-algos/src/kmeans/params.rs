@@ -9,6 +9,7 @@ use ochre_schema::{Choice, FrameKey, Schema};
 pub enum Init {
     Random,
     PlusPlus,
+    #[default]
     Furthest,
     User,
 }
@@ -21,7 +22,7 @@ pub struct KMeansParams {
     #[api(flatten, omit(parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, response_column, weights_column, offset_column, max_categorical_levels, checkpoint, stopping_rounds, stopping_metric, stopping_tolerance, gainslift_bins, custom_metric_func, custom_distribution_func, auc_type))]
     pub common: CommonParams,
     /// Number of clusters.
-    #[api(default = 1, range = "[1, 10000000]", gridable, inherits = "ClusteringModelParametersSchemaV3")]
+    #[api(default = 1, range = "[1, 10000000]", inout, gridable, inherits = "ClusteringModelParametersSchemaV3")]
     pub k: i32,
     /// Frame with one row per initial cluster centre.
     #[api(expert)]
