@@ -138,7 +138,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     let mut columns = vec![];
     for (i, &c) in kept.iter().enumerate() {
         job.check()?;
-        columns.push(node.runner.install(|| build(node, &mut parts, c))?);
+        columns.push(node.runner.install(|| build(node, &mut parts, c, setup.types[c] == ColumnType::Time))?);
         job.set_progress(0.8 + 0.2 * (i + 1) as f64 / kept.len() as f64);
     }
     drop(held);
@@ -297,7 +297,7 @@ impl Block<'_> {
 }
 
 /// Joins one column's block buffers into chunks, and frees the buffers.
-fn build(node: &Node, blocks: &mut [Block<'_>], c: usize) -> Result<Column> {
+fn build(node: &Node, blocks: &mut [Block<'_>], c: usize, time: bool) -> Result<Column> {
     let mut starts = vec![0usize];
     for b in blocks.iter() {
         starts.push(starts.last().expect("one") + b.rows);
@@ -324,10 +324,11 @@ fn build(node: &Node, blocks: &mut [Block<'_>], c: usize) -> Result<Column> {
         let chunks = (0..lengths.len()).into_par_iter().map(|k| store_data(&node.ledger, make(k))).collect::<Result<Vec<_>>>()?;
         Ok(Column::from_chunks(kind, chunks))
     };
+    let kind = if time { Kind::Time } else { Kind::Real };
     match buffers.first() {
         None | Some(Buffer::Skipped) => finish(Kind::Real, &|k| Arc::new(NullArray::new(lengths[k]))),
         Some(Buffer::Numbers(_)) => {
-            let column = finish(Kind::Real, &|k| {
+            finish(kind, &|k| {
                 let mut values = Vec::with_capacity(lengths[k]);
                 for (b, from, to) in pieces(k) {
                     if let Buffer::Numbers(v) = &buffers[b] {
@@ -335,8 +336,7 @@ fn build(node: &Node, blocks: &mut [Block<'_>], c: usize) -> Result<Column> {
                     }
                 }
                 pack_f64(&values)
-            })?;
-            Ok(column)
+            })
         }
         Some(Buffer::Codes { .. }) => {
             let (domain, maps) = merge_levels(&buffers)?;

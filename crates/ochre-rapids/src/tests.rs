@@ -44,7 +44,7 @@ fn scripts() {
         ("(ifelse (> (cols_py f 0) 1) \"y\" \"n\")", "C1: n y - y"),
         ("(mean (cols_py f 0) True 0)", "x: 2.3333333333333335"),
         ("(mean (cols_py f 0) False 0)", "x: -"),
-        ("(sd (cols_py f 0) True)", "[1.5275252316519468]"),
+        ("(sd (cols_py f 0) True)", "[1.5275252316519465]"),
         ("(cols f [-1])", "c: a b b -"),
         ("(cols_py f -1)", "c: a b b -"),
         ("(:= (cols_py f 0) 9 [0] [2])", "x: 1 2 9 4"),
