@@ -15,6 +15,8 @@ use rayon::prelude::*;
 /// Row scorings that histories may cost beyond the last one when no interval is asked for.
 const HISTORY_BUDGET: usize = 3_000_000;
 const ROWS: usize = 1 << 15;
+/// Rows of a leaf that are summed together. A constant: the sums must not depend on threads.
+const PIECE: usize = 1 << 16;
 
 fn loss_of(params: &GbmParams, category: Category) -> Loss {
     match params.common.distribution {
@@ -160,30 +162,40 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 // Improvements are single precision in the reference.
                 *g += f64::from(*add as f32);
             }
-            // One leaf after another, its rows in order: the sums do not depend on threads.
-            let values: Vec<f32> = grown
+            // Leaf sums run over the leaf's rows in order, piece by piece: they do not depend on threads.
+            let pieces: Vec<(usize, std::ops::Range<usize>)> = grown
                 .leaves
+                .iter()
+                .enumerate()
+                .flat_map(|(l, leaf)| (leaf.start..leaf.end).step_by(PIECE).map(move |a| (l, a..leaf.end.min(a + PIECE))))
+                .collect();
+            let terms: Vec<(usize, f64, f64)> = pieces
                 .par_iter()
-                .map(|leaf| {
+                .map(|(l, range)| {
                     let (mut num, mut den) = (0.0, 0.0);
-                    for &r in &grown.index[leaf.start..leaf.end] {
+                    for &r in &grown.index[range.clone()] {
                         let r = r as usize;
                         let (n, d) = loss.leaf_terms(train.weight(r), train.y[r], f64::from(zk[r]), f[r * sums + k]);
                         num += n;
                         den += d;
                     }
-                    let mut g = rate * loss.leaf(num, den, classes);
-                    if loss == Loss::Multinomial || g.is_infinite() {
-                        g = g.clamp(-1e4, 1e4);
-                    }
-                    let limit = params.max_abs_leafnode_pred;
-                    if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 }
+                    (*l, num, den)
                 })
                 .collect();
-            for (leaf, v) in grown.leaves.iter().zip(&values) {
-                grown.tree.nodes[leaf.node].value = *v;
+            let mut leaf_sums = vec![(0.0, 0.0); grown.leaves.len()];
+            for (l, num, den) in terms {
+                leaf_sums[l].0 += num;
+                leaf_sums[l].1 += den;
             }
-            add_to_scores(&grown, &values, &data, take.as_deref(), weights, sums, k, &mut f);
+            for (leaf, (num, den)) in grown.leaves.iter().zip(leaf_sums) {
+                let mut g = rate * loss.leaf(num, den, classes);
+                if loss == Loss::Multinomial || g.is_infinite() {
+                    g = g.clamp(-1e4, 1e4);
+                }
+                let limit = params.max_abs_leafnode_pred;
+                grown.tree.nodes[leaf.node].value = if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 };
+            }
+            add_to_scores(&grown, &pieces, &data, take.is_some() || weights.is_some(), sums, k, &mut f);
             group.push(grown.tree);
         }
         let stalled = group.iter().all(|t| t.nodes.len() <= 1 && t.nodes.first().is_none_or(|n| n.value == 0.0));
@@ -265,22 +277,36 @@ fn sample(rows: usize, rate: f64, seed: i64) -> Vec<bool> {
         .collect()
 }
 
+/// Scores, written by threads that never touch the same row.
+struct Scores(*mut f64);
+// SAFETY: every row belongs to one leaf and every leaf to one piece, so no two threads write the same place.
+unsafe impl Sync for Scores {}
+
 /// Adds a tree's leaves to the scores of all rows; rows that took no part walk the tree.
 fn add_to_scores(
-    grown: &crate::tree::Grown, values: &[f32], data: &TreeData, take: Option<&[bool]>, w: Option<&[f64]>, sums: usize, k: usize, f: &mut [f64],
+    grown: &crate::tree::Grown, pieces: &[(usize, std::ops::Range<usize>)], data: &TreeData, partial: bool, sums: usize, k: usize, f: &mut [f64],
 ) {
-    let mut delta = vec![f32::NAN; data.rows];
-    for (leaf, v) in grown.leaves.iter().zip(values) {
-        for &r in &grown.index[leaf.start..leaf.end] {
-            delta[r as usize] = *v;
-        }
+    assert!(f.len() == data.rows * sums && k < sums);
+    // Scores in training are kept in single precision, as the reference keeps them.
+    let add = |f: f64, v: f32| f64::from((f + f64::from(v)) as f32);
+    if !partial {
+        let scores = Scores(f.as_mut_ptr());
+        let scores = &scores;
+        pieces.par_iter().for_each(|(l, range)| {
+            let v = grown.tree.nodes[grown.leaves[*l].node].value;
+            for &r in &grown.index[range.clone()] {
+                // SAFETY: r < rows, asserted lengths above; see `Scores` for why nobody else writes here.
+                unsafe {
+                    let slot = scores.0.add(r as usize * sums + k);
+                    *slot = add(*slot, v);
+                }
+            }
+        });
+        return;
     }
-    let partial = take.is_some() || w.is_some();
-    f.par_chunks_mut(ROWS * sums).zip(delta.par_chunks(ROWS)).enumerate().for_each(|(c, (f, delta))| {
-        for (i, (f, d)) in f.chunks_mut(sums).zip(delta).enumerate() {
-            let d = if partial && d.is_nan() { walk(&grown.tree, data, c * ROWS + i) } else { *d };
-            // Scores in training are kept in single precision, as the reference keeps them.
-            f[k] = f64::from((f[k] + f64::from(d)) as f32);
+    f.par_chunks_mut(ROWS * sums).enumerate().for_each(|(c, f)| {
+        for (i, f) in f.chunks_mut(sums).enumerate() {
+            f[k] = add(f[k], walk(&grown.tree, data, c * ROWS + i));
         }
     });
 }

@@ -4,7 +4,7 @@ use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result};
 use rayon::prelude::*;
 
 /// Columns with more distinct values than this are binned value by value.
-const CODED_MAX: usize = 4096;
+const CODED_MAX: usize = 1 << 14;
 
 pub enum Values {
     /// Codes into `distinct`; the code `distinct.len()` means missing.

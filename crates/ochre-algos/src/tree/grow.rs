@@ -79,22 +79,41 @@ struct Counts {
     seen: (f64, f64),
 }
 
-/// Fixed-point residuals of a tree.
+/// Residuals of a tree and the scales that make fixed-point numbers of them.
 struct Fixed<'a> {
     z: &'a [f32],
-    plain_w: Option<&'a [f64]>,
-    w: Option<&'a [i64]>,
-    wy: &'a [i64],
-    wyy: &'a [i64],
+    w: Option<&'a [f64]>,
     w_scale: f64,
     y_scale: f64,
     yy_scale: f64,
 }
 
+/// Adding this rounds a number below 2^51 to a whole one and leaves it in the low bits of the sum.
+const ROUNDER: f64 = 6_755_399_441_055_744.0;
+
+/// The nearest whole number, for numbers below 2^51.
+#[inline(always)]
+fn nearest(v: f64) -> i64 {
+    ((v + ROUNDER).to_bits() as i64).wrapping_sub(ROUNDER.to_bits() as i64)
+}
+
 impl Fixed<'_> {
-    #[inline]
+    #[inline(always)]
+    fn plain_weight(&self, row: usize) -> f64 {
+        self.w.map_or(1.0, |w| w[row])
+    }
+    #[inline(always)]
     fn weight(&self, row: usize) -> i64 {
-        self.w.map_or(1, |w| w[row])
+        self.w.map_or(1, |w| nearest(w[row] * self.w_scale))
+    }
+    #[inline(always)]
+    fn response(&self, row: usize) -> i64 {
+        nearest(self.plain_weight(row) * f64::from(self.z[row]) * self.y_scale)
+    }
+    #[inline(always)]
+    fn square(&self, row: usize) -> i64 {
+        let z = f64::from(self.z[row]);
+        nearest(self.plain_weight(row) * z * z * self.yy_scale)
     }
 }
 
@@ -107,9 +126,8 @@ struct Open {
     end: usize,
     bins: Vec<Option<Bins>>,
     counts: Vec<Option<Counts>>,
-    w: f64,
-    wy: f64,
-    wyy: f64,
+    /// Sum of weighted squares, in fixed point; known once the node is counted.
+    square: i64,
     score_columns: Option<Vec<usize>>,
 }
 
@@ -133,6 +151,8 @@ struct Choice {
 
 /// Cuts whose errors differ by less than this share of the node's sum of squares count as equal at first.
 const TIE: f64 = 1e-6;
+/// A node whose squared error is below this share of its sum of squares is pure but for rounding.
+const PURE: f64 = 1e-12;
 /// Up to this many rows the reference sums in row order too; beyond, its threads decide and there is nothing to follow.
 const ROW_ORDER_MAX: usize = 1 << 16;
 
@@ -197,13 +217,14 @@ pub struct TreeGrower<'a> {
     pub rules: TreeRules,
 }
 
-/// Power of two by which numbers up to `largest`, `n` of them, may be multiplied so that their sum fits 62 bits.
+/// Power of two by which numbers up to `largest`, `n` of them, may be multiplied so that each stays below 2^50 and their
+/// sum below 2^62.
 fn scale_for(largest: f64, n: usize) -> f64 {
     if largest <= 0.0 || !largest.is_finite() {
         return 1.0;
     }
-    let bits = 62 - (n.max(1) as f64).log2().ceil() as i32 - largest.log2().ceil() as i32 - 1;
-    2f64.powi(bits.min(900))
+    let bits = (61 - (n.max(1) as f64).log2().ceil() as i32).min(49) - largest.log2().ceil() as i32;
+    2f64.powi(bits.clamp(-900, 900))
 }
 
 impl TreeGrower<'_> {
@@ -217,26 +238,17 @@ impl TreeGrower<'_> {
         let largest_z = z.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
         let w_scale = if whole { 1.0 } else { scale_for(largest_w, rows) };
         let (y_scale, yy_scale) = (scale_for(largest_z * largest_w, rows), scale_for(largest_z * largest_z * largest_w, rows));
-        let fix = |f: &(dyn Fn(f64, f64) -> f64 + Sync), scale: f64| -> Vec<i64> {
-            (0..rows).into_par_iter().map(|i| {
-                let v = f(w.map_or(1.0, |w| w[i]), f64::from(z[i])) * scale;
-                // Rounds to the nearest, away from zero in a tie; an `as` cast cuts and saturates.
-                (v + 0.5f64.copysign(v)) as i64
-            }).collect()
-        };
-        let wi = w.map(|_| fix(&|w, _| w, w_scale));
-        let wy = fix(&|w, z| w * z, y_scale);
-        let wyy = fix(&|w, z| w * z * z, yy_scale);
-        let fixed = Fixed { z, plain_w: w, w: wi.as_deref(), wy: &wy, wyy: &wyy, w_scale, y_scale, yy_scale };
+        let fixed = Fixed { z, w, w_scale, y_scale, yy_scale };
 
         let mut rng = Rng::new(seed);
         let columns = self.tree_columns(seed);
         let mut tree = Tree::default();
         let mut gains = vec![0.0; self.data.columns.len()];
         let mut leaves = vec![];
-        let mut open = vec![self.root(&fixed, &index)];
-        tree.nodes.push(blank(open[0].w));
-        let mut parents: Vec<Vec<Option<Counts>>> = vec![];
+        let mut open = vec![self.root(&index)];
+        tree.nodes.push(blank(w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum())));
+        // Counts and sums of squares of split nodes, for their larger children.
+        let mut parents: Vec<(Vec<Option<Counts>>, i64)> = vec![];
         // For each open node: (which parent's counts, is it the one to be derived by subtraction).
         let mut family: Vec<Option<(usize, usize)>> = vec![None];
         for depth in 0..self.rules.max_depth {
@@ -261,18 +273,18 @@ impl TreeGrower<'_> {
                 rest = tail;
                 at = n.end;
             }
-            let sides: Vec<Option<[Totals; 2]>> = segments
+            let sides: Vec<Option<[usize; 2]>> = segments
                 .into_par_iter()
                 .zip(&choices)
-                .map(|(rows, c)| c.as_ref().map(|c| self.partition(rows, c, &fixed)))
+                .map(|(rows, c)| c.as_ref().map(|c| self.partition(rows, c)))
                 .collect();
             let (mut next, mut next_family, mut next_parents) = (vec![], vec![], vec![]);
             let drawn = take.filter(|_| depth == 0);
-            let mut drawn_sides: Option<[Totals; 2]> = None;
+            let mut drawn_sides: Option<[usize; 2]> = None;
             if let (Some(take), Some(Some(all))) = (drawn, sides.first()) {
-                let left = index[..all[0].rows].iter().filter(|r| take[**r as usize]).count();
+                let left = index[..all[0]].iter().filter(|r| take[**r as usize]).count();
                 index.retain(|r| take[*r as usize]);
-                drawn_sides = Some([Totals::of(&index[..left], &fixed), Totals::of(&index[left..], &fixed)]);
+                drawn_sides = Some([left, index.len() - left]);
             }
             for ((node, choice), sides) in open.into_iter().zip(choices).zip(sides) {
                 let (Some(choice), Some(sides)) = (choice, sides) else {
@@ -288,18 +300,16 @@ impl TreeGrower<'_> {
                 let mut start = node.start;
                 for way in 0..2 {
                     ids[way] = tree.nodes.len();
-                    let bins = self.child_bins(&node, &choice, way, &sides[way]);
-                    let t = drawn_sides.as_ref().map_or(&sides[way], |s| &s[way]);
-                    tree.nodes.push(blank(t.w));
+                    let bins = self.child_bins(&node, &choice, way);
+                    let rows = drawn_sides.as_ref().unwrap_or(&sides)[way];
+                    tree.nodes.push(blank(if drawn_sides.is_some() { rows as f64 } else { choice.w[way] }));
                     match bins.filter(|_| depth + 1 < self.rules.max_depth) {
                         Some(bins) => {
-                            children[way] = Some(Open {
-                                id: ids[way], start, end: start + t.rows, bins, counts: vec![], w: t.w, wy: t.wy, wyy: t.wyy, score_columns: None,
-                            })
+                            children[way] = Some(Open { id: ids[way], start, end: start + rows, bins, counts: vec![], square: 0, score_columns: None })
                         }
-                        None => leaves.push(Leaf { node: ids[way], start, end: start + t.rows }),
+                        None => leaves.push(Leaf { node: ids[way], start, end: start + rows }),
                     }
-                    start += t.rows;
+                    start += rows;
                 }
                 let inner = &mut tree.nodes[node.id];
                 inner.column = choice.column as u32;
@@ -313,9 +323,9 @@ impl TreeGrower<'_> {
                 // The larger child's counts are the parent's minus the smaller's.
                 let both = children.iter().all(Option::is_some);
                 let derive = both && drawn.is_none() && node.counts.iter().any(Option::is_some);
-                let smaller = usize::from(sides[1].rows < sides[0].rows);
+                let smaller = usize::from(sides[1] < sides[0]);
                 if derive {
-                    next_parents.push(node.counts);
+                    next_parents.push((node.counts, node.square));
                 }
                 let mine = next.len();
                 for (way, child) in children.into_iter().enumerate() {
@@ -334,7 +344,7 @@ impl TreeGrower<'_> {
         Ok(Grown { tree, leaves, index, gains })
     }
 
-    fn root(&self, fixed: &Fixed<'_>, index: &[u32]) -> Open {
+    fn root(&self, index: &[u32]) -> Open {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
         let bins = self.data.columns.iter().map(|c| {
             if c.constant {
@@ -344,8 +354,7 @@ impl TreeGrower<'_> {
             Bins::new(top, &self.rules, c, min, max_ex)
         });
         let bins = bins.collect();
-        let t = Totals::of(index, fixed);
-        Open { id: 0, start: 0, end: index.len(), bins, counts: vec![], w: t.w, wy: t.wy, wyy: t.wyy, score_columns: None }
+        Open { id: 0, start: 0, end: index.len(), bins, counts: vec![], square: 0, score_columns: None }
     }
 
     fn tree_columns(&self, seed: i64) -> Vec<usize> {
@@ -368,7 +377,7 @@ impl TreeGrower<'_> {
     }
 
     /// Fills the counts of every open node.
-    fn count(&self, fixed: &Fixed<'_>, index: &[u32], open: &mut [Open], parents: &mut [Vec<Option<Counts>>], family: &[Option<(usize, usize)>]) {
+    fn count(&self, fixed: &Fixed<'_>, index: &[u32], open: &mut [Open], parents: &mut [(Vec<Option<Counts>>, i64)], family: &[Option<(usize, usize)>]) {
         let width = self.data.columns.len();
         let fine: usize = self.data.columns.iter().map(|c| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 0 }).sum();
         // Counting by distinct value pays while a node has about as many rows as there are values.
@@ -382,22 +391,32 @@ impl TreeGrower<'_> {
                 also[smaller] = Some(n);
             }
         }
-        let tasks: Vec<(usize, usize)> =
-            (0..open.len()).filter(|&n| !(family[n].is_some() && by_value[n])).flat_map(|n| (0..width).map(move |c| (n, c))).collect();
-        let built: Vec<((usize, usize), Option<Counts>)> = tasks
+        // Large nodes are shared out by groups of columns; a group reads its rows once, block by block.
+        let group = width.div_ceil(rayon::current_num_threads()).max(1);
+        let mut tasks: Vec<(usize, std::ops::Range<usize>)> = vec![];
+        for n in (0..open.len()).filter(|&n| !(family[n].is_some() && by_value[n])) {
+            let size = if open[n].end - open[n].start >= LARGE { group } else { width };
+            tasks.extend((0..width).step_by(size).map(|c| (n, c..width.min(c + size))));
+        }
+        let built: Vec<(usize, Vec<(usize, Counts)>, i64)> = tasks
             .into_par_iter()
-            .map(|(n, c)| {
+            .map(|(n, columns)| {
                 let node = &open[n];
-                let bins = node.bins[c].or_else(|| also[n].and_then(|larger| open[larger].bins[c]));
-                let counts = bins.map(|bins| count_column(&self.data.columns[c], &bins, &index[node.start..node.end], fixed, by_value[n]));
-                ((n, c), counts)
+                let first = columns.start == 0;
+                let wanted: Vec<(usize, Bins)> =
+                    columns.filter_map(|c| Some((c, node.bins[c].or_else(|| also[n].and_then(|larger| open[larger].bins[c]))?))).collect();
+                let (counts, square) = self.count_columns(&wanted, &index[node.start..node.end], fixed, by_value[n], first);
+                (n, counts, square)
             })
             .collect();
         for n in open.iter_mut() {
             n.counts = (0..width).map(|_| None).collect();
         }
-        for ((n, c), counts) in built {
-            open[n].counts[c] = counts;
+        for (n, counts, square) in built {
+            open[n].square += square;
+            for (c, counts) in counts {
+                open[n].counts[c] = Some(counts);
+            }
         }
         for n in 0..open.len() {
             let Some((p, sibling)) = family[n] else { continue };
@@ -409,16 +428,17 @@ impl TreeGrower<'_> {
                 .map(|c| {
                     let bins = open[n].bins[c]?;
                     let coded = matches!(self.data.columns[c].values, Values::Coded { .. });
-                    match (&parents[p][c], &open[sibling].counts[c]) {
+                    match (&parents[p].0[c], &open[sibling].counts[c]) {
                         (Some(parent), Some(other)) if coded && parent.cells.len() == other.cells.len() && parent.seen.0.is_nan() => {
                             let cells = parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect();
                             Some(Counts { cells, missing_square: parent.missing_square - other.missing_square, seen: (f64::NAN, f64::NAN) })
                         }
-                        _ => Some(count_column(&self.data.columns[c], &bins, &index[open[n].start..open[n].end], fixed, true)),
+                        _ => self.count_columns(&[(c, bins)], &index[open[n].start..open[n].end], fixed, true, false).0.pop().map(|(_, counts)| counts),
                     }
                 })
                 .collect();
             open[n].counts = mine;
+            open[n].square = parents[p].1 - open[sibling].square;
         }
     }
 
@@ -447,7 +467,7 @@ impl TreeGrower<'_> {
             }
         }
         let least = found.iter().map(|(_, cut)| cut.after).fold(f64::INFINITY, f64::min);
-        let close = node.wyy * TIE;
+        let close = node.square as f64 / fixed.yy_scale * TIE;
         found.retain(|(_, cut)| cut.after <= least + close);
         if self.data.rows <= ROW_ORDER_MAX && (found.len() > 1 || found.first().is_some_and(|(_, cut)| cut.second <= least + close)) {
             let exact: Vec<(usize, Cut)> =
@@ -486,16 +506,17 @@ impl TreeGrower<'_> {
             return None;
         }
         let error = |yy: f64, y: f64, w: f64| (yy - y * y / w).max(0.0);
-        let everything = node.wyy;
-        if error(everything, node.wy, node.w) <= 1e-12 * everything.max(0.0) {
+        let everything = node.square as f64 / fixed.yy_scale;
+        let (w_in, y_in) = (total[0] as f64 * ws, total[1] as f64 * ys);
+        let whole = error(everything, y_in + y_na, w_in + w_na);
+        if whole <= PURE * everything {
             return None;
         }
-        let (w_in, y_in) = (total[0] as f64 * ws, total[1] as f64 * ys);
         let mut before = error(everything - yy_na, y_in, w_in);
         let mut best = Cut { after: f64::MAX, second: f64::MAX, before, at: 0, side: Side::None, w: [0.0; 2], y: [0.0; 2], error: [f64::NAN; 2], order: None };
         if w_na >= min_rows && w_na > 0.0 && w_in > 0.0 {
             best.after = before + error(yy_na, y_na, w_na);
-            before = error(everything, node.wy, node.w);
+            before = whole;
             (best.side, best.w, best.y) = (Side::MissingAlone, [w_in, w_na], [y_in, y_na]);
         }
         best.before = before;
@@ -538,7 +559,7 @@ impl TreeGrower<'_> {
         let mut cells = vec![[0.0f64; 3]; n + 1];
         for &r in rows {
             let r = r as usize;
-            let (w, z) = (fixed.plain_w.map_or(1.0, |w| w[r]), f64::from(fixed.z[r]));
+            let (w, z) = (fixed.plain_weight(r), f64::from(fixed.z[r]));
             let v = column.value(r);
             let cell = &mut cells[if v.is_nan() { n } else { bins.of(v) }];
             let wy = w * z;
@@ -654,8 +675,8 @@ impl TreeGrower<'_> {
         Some(Choice { column: c, at, missing_left, before: cut.before, after: cut.after, w: cut.w, error: cut.error })
     }
 
-    /// Orders the rows of a node: those going left first, each side in its old order. Returns each side's totals.
-    fn partition(&self, rows: &mut [u32], choice: &Choice, fixed: &Fixed<'_>) -> [Totals; 2] {
+    /// Orders the rows of a node: those going left first, each side in its old order. Returns the rows of each side.
+    fn partition(&self, rows: &mut [u32], choice: &Choice) -> [usize; 2] {
         let column = &self.data.columns[choice.column];
         let decide = |v: f64| -> bool {
             match &choice.at {
@@ -673,52 +694,44 @@ impl TreeGrower<'_> {
             Values::Plain(_) => None,
         };
         const PIECE: usize = 1 << 16;
-        let parts: Vec<(Vec<u32>, Vec<u32>)> = rows
-            .par_chunks(PIECE)
+        // Each piece keeps its left rows in place and hands out its right ones.
+        let parts: Vec<(usize, Vec<u32>)> = rows
+            .par_chunks_mut(PIECE)
             .map(|piece| {
-                let (mut left, mut right) = (vec![0u32; piece.len()], vec![0u32; piece.len()]);
+                let mut right = vec![0u32; piece.len()];
                 let (mut l, mut r) = (0, 0);
-                match (&column.values, &table) {
-                    (Values::Coded { codes, .. }, Some(table)) => {
-                        for &row in piece {
-                            let go = table[codes[row as usize] as usize];
-                            left[l] = row;
-                            right[r] = row;
-                            l += usize::from(!go);
-                            r += usize::from(go);
-                        }
-                    }
-                    _ => {
-                        for &row in piece {
-                            let go = decide(column.value(row as usize));
-                            left[l] = row;
-                            right[r] = row;
-                            l += usize::from(!go);
-                            r += usize::from(go);
-                        }
-                    }
+                for i in 0..piece.len() {
+                    let row = piece[i];
+                    let go = match (&column.values, &table) {
+                        (Values::Coded { codes, .. }, Some(table)) => table[codes[row as usize] as usize],
+                        _ => decide(column.value(row as usize)),
+                    };
+                    piece[l] = row;
+                    right[r] = row;
+                    l += usize::from(!go);
+                    r += usize::from(go);
                 }
-                left.truncate(l);
                 right.truncate(r);
-                (left, right)
+                (l, right)
             })
             .collect();
         let mut at = 0;
-        for side in [0, 1] {
-            for p in &parts {
-                let from = if side == 0 { &p.0 } else { &p.1 };
-                rows[at..at + from.len()].copy_from_slice(from);
-                at += from.len();
-            }
+        for (k, (l, _)) in parts.iter().enumerate() {
+            rows.copy_within(k * PIECE..k * PIECE + l, at);
+            at += l;
         }
-        let left = parts.iter().map(|p| p.0.len()).sum();
-        [Totals::of(&rows[..left], fixed), Totals::of(&rows[left..], fixed)]
+        let left = at;
+        for (_, right) in &parts {
+            rows[at..at + right.len()].copy_from_slice(right);
+            at += right.len();
+        }
+        [left, at - left]
     }
 
     /// Bins of a child's columns, or `None` when it cannot be split further.
-    fn child_bins(&self, node: &Open, choice: &Choice, way: usize, t: &Totals) -> Option<Vec<Option<Bins>>> {
-        let pure = if choice.error[way].is_nan() { t.wyy - t.wy * t.wy / t.w <= 1e-12 * t.wyy } else { choice.error[way] <= 1e-30 };
-        if choice.w[way] < self.rules.min_rows || pure {
+    fn child_bins(&self, node: &Open, choice: &Choice, way: usize) -> Option<Vec<Option<Bins>>> {
+        // Pure by the reference's arithmetic; otherwise purity shows when the child is counted.
+        if choice.w[way] < self.rules.min_rows || choice.error[way] <= 1e-30 {
             return None;
         }
         if matches!(choice.at, Where::Missing) && way == 1 {
@@ -786,80 +799,88 @@ fn draw_last(rng: &mut Rng, from: &mut [usize], n: usize) -> Vec<usize> {
     from[len..all].to_vec()
 }
 
-struct Totals {
-    rows: usize,
-    w: f64,
-    wy: f64,
-    wyy: f64,
-}
+/// Rows counted together, so that their residuals stay in the nearest cache for every column.
+const BLOCK: usize = 1024;
+/// From this many rows on a node's columns are shared out among threads.
+const LARGE: usize = 1 << 14;
 
-impl Totals {
-    fn of(rows: &[u32], fixed: &Fixed<'_>) -> Totals {
-        let s = rows
-            .par_chunks(1 << 16)
-            .map(|piece| {
-                let mut s = [0i64; 3];
-                for &r in piece {
-                    let r = r as usize;
-                    s[0] += fixed.weight(r);
-                    s[1] += fixed.wy[r];
-                    s[2] += fixed.wyy[r];
-                }
-                s
+impl TreeGrower<'_> {
+    /// Counts some columns over the rows of a node.
+    fn count_columns(&self, wanted: &[(usize, Bins)], rows: &[u32], fixed: &Fixed<'_>, by_value: bool, with_square: bool) -> (Vec<(usize, Counts)>, i64) {
+        let mut out: Vec<(usize, Counts)> = wanted
+            .iter()
+            .map(|(c, bins)| {
+                let (cells, seen) = match &self.data.columns[*c].values {
+                    Values::Coded { distinct, .. } if by_value => (distinct.len() + 1, (f64::NAN, f64::NAN)),
+                    _ => (bins.bins + 1, (f64::INFINITY, f64::NEG_INFINITY)),
+                };
+                (*c, Counts { cells: vec![[0i64; 2]; cells], missing_square: 0, seen })
             })
-            .reduce(|| [0; 3], |a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
-        Totals { rows: rows.len(), w: s[0] as f64 / fixed.w_scale, wy: s[1] as f64 / fixed.y_scale, wyy: s[2] as f64 / fixed.yy_scale }
+            .collect();
+        let (mut y, mut w) = ([0i64; BLOCK], [1i64; BLOCK]);
+        let mut square = 0;
+        for block in rows.chunks(BLOCK) {
+            for (slot, &r) in y.iter_mut().zip(block) {
+                *slot = fixed.response(r as usize);
+            }
+            if with_square {
+                square += block.iter().map(|&r| fixed.square(r as usize)).sum::<i64>();
+            }
+            if fixed.w.is_some() {
+                for (slot, &r) in w.iter_mut().zip(block) {
+                    *slot = fixed.weight(r as usize);
+                }
+            }
+            for ((c, counts), (_, bins)) in out.iter_mut().zip(wanted) {
+                let column = &self.data.columns[*c];
+                match &column.values {
+                    Values::Coded { codes, distinct } if by_value => {
+                        if fixed.w.is_some() {
+                            for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
+                                let cell = &mut counts.cells[codes[r as usize] as usize];
+                                cell[0] += w;
+                                cell[1] += y;
+                            }
+                        } else {
+                            tally(codes, block, &y, &mut counts.cells);
+                        }
+                        if column.has_missing {
+                            let na = distinct.len() as u16;
+                            counts.missing_square += block.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.square(*r as usize)).sum::<i64>();
+                        }
+                    }
+                    _ => {
+                        for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
+                            let v = column.value(r as usize);
+                            let b = if v.is_nan() {
+                                counts.missing_square += fixed.square(r as usize);
+                                bins.bins
+                            } else {
+                                counts.seen = (v.min(counts.seen.0), v.max(counts.seen.1));
+                                bins.of(v)
+                            };
+                            counts.cells[b][0] += w;
+                            counts.cells[b][1] += y;
+                        }
+                    }
+                }
+            }
+        }
+        (out, square)
     }
 }
 
-/// Counts one column over the rows of a node.
-fn count_column(column: &TreeColumn, bins: &Bins, rows: &[u32], fixed: &Fixed<'_>, by_value: bool) -> Counts {
-    let mut missing_square = 0;
-    match &column.values {
-        Values::Coded { codes, distinct } if by_value => {
-            let mut cells = vec![[0i64; 2]; distinct.len() + 1];
-            match fixed.w {
-                None => {
-                    for &r in rows {
-                        let r = r as usize;
-                        let cell = &mut cells[codes[r] as usize];
-                        cell[0] += 1;
-                        cell[1] += fixed.wy[r];
-                    }
-                }
-                Some(w) => {
-                    for &r in rows {
-                        let r = r as usize;
-                        let cell = &mut cells[codes[r] as usize];
-                        cell[0] += w[r];
-                        cell[1] += fixed.wy[r];
-                    }
-                }
-            }
-            if column.has_missing {
-                let na = distinct.len() as u16;
-                missing_square = rows.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.wyy[*r as usize]).sum();
-            }
-            Counts { cells, missing_square, seen: (f64::NAN, f64::NAN) }
-        }
-        _ => {
-            let mut cells = vec![[0i64; 2]; bins.bins + 1];
-            let mut seen = (f64::INFINITY, f64::NEG_INFINITY);
-            for &r in rows {
-                let r = r as usize;
-                let v = column.value(r);
-                let b = if v.is_nan() {
-                    missing_square += fixed.wyy[r];
-                    bins.bins
-                } else {
-                    seen.0 = v.min(seen.0);
-                    seen.1 = v.max(seen.1);
-                    bins.of(v)
-                };
-                cells[b][0] += fixed.weight(r);
-                cells[b][1] += fixed.wy[r];
-            }
-            Counts { cells, missing_square, seen }
+/// Adds rows of weight 1 to the cells of their codes: the innermost loop of training.
+#[inline(never)]
+fn tally(codes: &[u16], rows: &[u32], y: &[i64; BLOCK], cells: &mut [Cell]) {
+    for (&r, y) in rows.iter().zip(y) {
+        debug_assert!((r as usize) < codes.len() && usize::from(codes[r as usize]) < cells.len());
+        // SAFETY: rows are row numbers of the training data, of which every column has a code; a code is at most the
+        // number of distinct values, and there is one cell more than those (`TreeData` makes both).
+        unsafe {
+            let cell = cells.get_unchecked_mut(usize::from(*codes.get_unchecked(r as usize)));
+            cell[0] += 1;
+            cell[1] += y;
         }
     }
 }
