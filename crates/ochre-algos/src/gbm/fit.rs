@@ -2,7 +2,7 @@
 
 use super::loss::Loss;
 use super::{GbmOutput, GbmParams};
-use crate::tree::{TreeData, TreeGrower, TreeRules};
+use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
@@ -15,8 +15,8 @@ use rayon::prelude::*;
 /// Row scorings that histories may cost beyond the last one when no interval is asked for.
 const HISTORY_BUDGET: usize = 3_000_000;
 const ROWS: usize = 1 << 15;
-/// Rows of a leaf that are summed together. A constant: the sums must not depend on threads.
-const PIECE: usize = 1 << 16;
+/// The leaf of rows that took no part in a tree.
+const OUTSIDE: u32 = u32::MAX;
 
 fn loss_of(params: &GbmParams, category: Category) -> Loss {
     match params.common.distribution {
@@ -135,6 +135,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let weights = train.w.as_deref();
     // Residuals of every class, before any of this iteration's trees is added.
     let mut z = vec![0f32; rows * sums];
+    let mut order = RowOrder::default();
+    let mut leaf_of = vec![OUTSIDE; rows];
     for iteration in 0..ntrees {
         run.job.check()?;
         if run.job.out_of_time() && iteration > 0 {
@@ -157,45 +159,53 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 zk = z.par_iter().skip(k).step_by(sums).copied().collect();
                 &zk
             };
-            let mut grown = grower.grow(run.job, zk, weights, take.as_deref(), tree_seed)?;
+            let mut grown = grower.grow(run.job, &mut order, zk, weights, take.as_deref(), tree_seed)?;
             for (g, add) in gains.iter_mut().zip(&grown.gains) {
                 // Improvements are single precision in the reference.
                 *g += f64::from(*add as f32);
             }
-            // Leaf sums run over the leaf's rows in order, piece by piece: they do not depend on threads.
-            let pieces: Vec<(usize, std::ops::Range<usize>)> = grown
+            let pieces: Vec<(u32, &[u32])> = grown
                 .leaves
                 .iter()
                 .enumerate()
-                .flat_map(|(l, leaf)| (leaf.start..leaf.end).step_by(PIECE).map(move |a| (l, a..leaf.end.min(a + PIECE))))
+                .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
                 .collect();
-            let terms: Vec<(usize, f64, f64)> = pieces
-                .par_iter()
-                .map(|(l, range)| {
-                    let (mut num, mut den) = (0.0, 0.0);
-                    for &r in &grown.index[range.clone()] {
-                        let r = r as usize;
-                        let (n, d) = loss.leaf_terms(train.weight(r), train.y[r], f64::from(zk[r]), f[r * sums + k]);
-                        num += n;
-                        den += d;
+            mark_leaves(&pieces, &mut leaf_of);
+            // Leaf sums run over the rows in order, chunk by chunk: they do not depend on threads.
+            let n = grown.leaves.len();
+            let parts: Vec<Vec<(f64, f64)>> = leaf_of
+                .par_chunks(ROWS)
+                .enumerate()
+                .map(|(c, leaf_of)| {
+                    let mut sums_of = vec![(0.0, 0.0); n];
+                    for (i, &l) in leaf_of.iter().enumerate().filter(|(_, l)| **l != OUTSIDE) {
+                        let r = c * ROWS + i;
+                        let (num, den) = loss.leaf_terms(train.weight(r), train.y[r], f64::from(zk[r]), f[r * sums + k]);
+                        let slot = &mut sums_of[l as usize];
+                        slot.0 += num;
+                        slot.1 += den;
                     }
-                    (*l, num, den)
+                    sums_of
                 })
                 .collect();
-            let mut leaf_sums = vec![(0.0, 0.0); grown.leaves.len()];
-            for (l, num, den) in terms {
-                leaf_sums[l].0 += num;
-                leaf_sums[l].1 += den;
-            }
-            for (leaf, (num, den)) in grown.leaves.iter().zip(leaf_sums) {
+            let mut values = vec![0f32; n];
+            for (l, leaf) in grown.leaves.iter().enumerate() {
+                let (num, den) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
                 let mut g = rate * loss.leaf(num, den, classes);
                 if loss == Loss::Multinomial || g.is_infinite() {
                     g = g.clamp(-1e4, 1e4);
                 }
                 let limit = params.max_abs_leafnode_pred;
-                grown.tree.nodes[leaf.node].value = if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 };
+                values[l] = if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 };
+                grown.tree.nodes[leaf.node].value = values[l];
             }
-            add_to_scores(&grown, &pieces, &data, take.is_some() || weights.is_some(), sums, k, &mut f);
+            f.par_chunks_mut(ROWS * sums).zip(leaf_of.par_chunks(ROWS)).enumerate().for_each(|(c, (f, leaf_of))| {
+                for (i, (f, &l)) in f.chunks_exact_mut(sums).zip(leaf_of).enumerate() {
+                    let v = if l == OUTSIDE { walk(&grown.tree, &data, c * ROWS + i) } else { values[l as usize] };
+                    // Scores in training are kept in single precision, as the reference keeps them.
+                    f[k] = f64::from((f[k] + f64::from(v)) as f32);
+                }
+            });
             group.push(grown.tree);
         }
         let stalled = group.iter().all(|t| t.nodes.len() <= 1 && t.nodes.first().is_none_or(|n| n.value == 0.0));
@@ -277,36 +287,25 @@ fn sample(rows: usize, rate: f64, seed: i64) -> Vec<bool> {
         .collect()
 }
 
-/// Scores, written by threads that never touch the same row.
-struct Scores(*mut f64);
-// SAFETY: every row belongs to one leaf and every leaf to one piece, so no two threads write the same place.
-unsafe impl Sync for Scores {}
+/// The leaf of each row, written by threads that never touch the same row.
+struct LeafOf(*mut u32);
+// SAFETY: every row is in one piece only, so no two threads write the same place.
+unsafe impl Sync for LeafOf {}
 
-/// Adds a tree's leaves to the scores of all rows; rows that took no part walk the tree.
-fn add_to_scores(
-    grown: &crate::tree::Grown, pieces: &[(usize, std::ops::Range<usize>)], data: &TreeData, partial: bool, sums: usize, k: usize, f: &mut [f64],
-) {
-    assert!(f.len() == data.rows * sums && k < sums);
-    // Scores in training are kept in single precision, as the reference keeps them.
-    let add = |f: f64, v: f32| f64::from((f + f64::from(v)) as f32);
-    if !partial {
-        let scores = Scores(f.as_mut_ptr());
-        let scores = &scores;
-        pieces.par_iter().for_each(|(l, range)| {
-            let v = grown.tree.nodes[grown.leaves[*l].node].value;
-            for &r in &grown.index[range.clone()] {
-                // SAFETY: r < rows, asserted lengths above; see `Scores` for why nobody else writes here.
-                unsafe {
-                    let slot = scores.0.add(r as usize * sums + k);
-                    *slot = add(*slot, v);
-                }
-            }
-        });
-        return;
+/// Notes the leaf of each row; rows that took no part in the tree stay outside.
+fn mark_leaves(pieces: &[(u32, &[u32])], leaf_of: &mut [u32]) {
+    let covered: usize = pieces.iter().map(|(_, rows)| rows.len()).sum();
+    if covered < leaf_of.len() {
+        leaf_of.fill(OUTSIDE);
     }
-    f.par_chunks_mut(ROWS * sums).enumerate().for_each(|(c, f)| {
-        for (i, f) in f.chunks_mut(sums).enumerate() {
-            f[k] = add(f[k], walk(&grown.tree, data, c * ROWS + i));
+    let n = leaf_of.len();
+    let target = LeafOf(leaf_of.as_mut_ptr());
+    let target = &target;
+    pieces.par_iter().for_each(|(leaf, rows)| {
+        for &r in *rows {
+            assert!((r as usize) < n);
+            // SAFETY: in bounds by the assertion; see `LeafOf` for why nobody else writes here.
+            unsafe { *target.0.add(r as usize) = *leaf };
         }
     });
 }

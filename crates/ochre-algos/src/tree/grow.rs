@@ -196,7 +196,14 @@ impl Cut {
     }
 }
 
-/// A finished tree's leaf: node index and its rows in the row index.
+/// Row numbers in the order of the leaves, and room to reorder them; kept from tree to tree.
+#[derive(Default)]
+pub struct RowOrder {
+    pub rows: Vec<u32>,
+    room: Vec<u32>,
+}
+
+/// A finished tree's leaf: node index and its rows in the row order.
 pub struct Leaf {
     pub node: usize,
     pub start: usize,
@@ -206,8 +213,6 @@ pub struct Leaf {
 pub struct Grown {
     pub tree: Tree,
     pub leaves: Vec<Leaf>,
-    /// Rows in the order of the leaves.
-    pub index: Vec<u32>,
     /// Decrease of squared error by column.
     pub gains: Vec<f64>,
 }
@@ -229,10 +234,16 @@ fn scale_for(largest: f64, n: usize) -> f64 {
 
 impl TreeGrower<'_> {
     /// Grows a tree on residuals `z` with weights `w`; rows for which `take` is false, or with weight 0, take no part.
-    pub fn grow(&self, job: &Job, z: &[f32], w: Option<&[f64]>, take: Option<&[bool]>, seed: i64) -> Result<Grown> {
+    pub fn grow(&self, job: &Job, order: &mut RowOrder, z: &[f32], w: Option<&[f64]>, take: Option<&[bool]>, seed: i64) -> Result<Grown> {
         let rows = self.data.rows;
         // The root's split is chosen on all rows, as in the reference; from there on only drawn rows count.
-        let mut index: Vec<u32> = (0..rows as u32).filter(|&i| w.is_none_or(|w| w[i as usize] > 0.0)).collect();
+        let RowOrder { rows: index, room } = order;
+        index.clear();
+        match w {
+            None => index.extend(0..rows as u32),
+            Some(w) => index.extend((0..rows as u32).filter(|&i| w[i as usize] > 0.0)),
+        }
+        room.resize(index.len(), 0);
         let largest_w = w.map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
         let whole = w.is_none_or(|w| w.iter().all(|v| v.fract() == 0.0));
         let largest_z = z.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
@@ -245,7 +256,7 @@ impl TreeGrower<'_> {
         let mut tree = Tree::default();
         let mut gains = vec![0.0; self.data.columns.len()];
         let mut leaves = vec![];
-        let mut open = vec![self.root(&index)];
+        let mut open = vec![self.root(index)];
         tree.nodes.push(blank(w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum())));
         // Counts and sums of squares of split nodes, for their larger children.
         let mut parents: Vec<(Vec<Option<Counts>>, i64)> = vec![];
@@ -260,23 +271,23 @@ impl TreeGrower<'_> {
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
-            self.count(&fixed, &index, &mut open, &mut parents, &family);
+            self.count(&fixed, index, &mut open, &mut parents, &family);
             let choices: Vec<Option<Choice>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], &fixed)).collect();
             // Split the rows of every node that found a split.
-            let mut segments: Vec<&mut [u32]> = vec![];
-            let mut rest = index.as_mut_slice();
+            let mut segments: Vec<(&mut [u32], &mut [u32])> = vec![];
+            let mut rest = (index.as_mut_slice(), &mut room[..]);
             let mut at = 0;
             for n in &open {
-                let (_, tail) = rest.split_at_mut(n.start - at);
-                let (mine, tail) = tail.split_at_mut(n.end - n.start);
-                segments.push(mine);
-                rest = tail;
+                let tail = (rest.0.split_at_mut(n.start - at).1, rest.1.split_at_mut(n.start - at).1);
+                let (a, b) = (tail.0.split_at_mut(n.end - n.start), tail.1.split_at_mut(n.end - n.start));
+                segments.push((a.0, b.0));
+                rest = (a.1, b.1);
                 at = n.end;
             }
             let sides: Vec<Option<[usize; 2]>> = segments
                 .into_par_iter()
                 .zip(&choices)
-                .map(|(rows, c)| c.as_ref().map(|c| self.partition(rows, c)))
+                .map(|((rows, room), c)| c.as_ref().map(|c| self.partition(rows, room, c)))
                 .collect();
             let (mut next, mut next_family, mut next_parents) = (vec![], vec![], vec![]);
             let drawn = take.filter(|_| depth == 0);
@@ -341,7 +352,7 @@ impl TreeGrower<'_> {
         }
         leaves.extend(open.iter().map(|n| Leaf { node: n.id, start: n.start, end: n.end }));
         leaves.sort_by_key(|l| l.start);
-        Ok(Grown { tree, leaves, index, gains })
+        Ok(Grown { tree, leaves, gains })
     }
 
     fn root(&self, index: &[u32]) -> Open {
@@ -676,7 +687,7 @@ impl TreeGrower<'_> {
     }
 
     /// Orders the rows of a node: those going left first, each side in its old order. Returns the rows of each side.
-    fn partition(&self, rows: &mut [u32], choice: &Choice) -> [usize; 2] {
+    fn partition(&self, rows: &mut [u32], room: &mut [u32], choice: &Choice) -> [usize; 2] {
         let column = &self.data.columns[choice.column];
         let decide = |v: f64| -> bool {
             match &choice.at {
@@ -694,36 +705,28 @@ impl TreeGrower<'_> {
             Values::Plain(_) => None,
         };
         const PIECE: usize = 1 << 16;
-        // Each piece keeps its left rows in place and hands out its right ones.
-        let parts: Vec<(usize, Vec<u32>)> = rows
+        // Each piece keeps its left rows in place and puts its right ones aside.
+        let parts: Vec<usize> = rows
             .par_chunks_mut(PIECE)
-            .map(|piece| {
-                let mut right = vec![0u32; piece.len()];
-                let (mut l, mut r) = (0, 0);
-                for i in 0..piece.len() {
-                    let row = piece[i];
-                    let go = match (&column.values, &table) {
-                        (Values::Coded { codes, .. }, Some(table)) => table[codes[row as usize] as usize],
-                        _ => decide(column.value(row as usize)),
-                    };
-                    piece[l] = row;
-                    right[r] = row;
-                    l += usize::from(!go);
-                    r += usize::from(go);
-                }
-                right.truncate(r);
-                (l, right)
+            .zip(room.par_chunks_mut(PIECE))
+            .map(|(piece, right)| {
+                let l = match (&column.values, &table) {
+                    (Values::Coded { codes, .. }, Some(table)) => separate(piece, right, |row| table[usize::from(codes[row as usize])]),
+                    _ => separate(piece, right, |row| decide(column.value(row as usize))),
+                };
+                l
             })
             .collect();
-        let mut at = 0;
-        for (k, (l, _)) in parts.iter().enumerate() {
+        let (all, mut at) = (rows.len(), 0);
+        for (k, l) in parts.iter().enumerate() {
             rows.copy_within(k * PIECE..k * PIECE + l, at);
             at += l;
         }
         let left = at;
-        for (_, right) in &parts {
-            rows[at..at + right.len()].copy_from_slice(right);
-            at += right.len();
+        for (k, l) in parts.iter().enumerate() {
+            let n = PIECE.min(all - k * PIECE) - l;
+            rows[at..at + n].copy_from_slice(&room[k * PIECE..k * PIECE + n]);
+            at += n;
         }
         [left, at - left]
     }
@@ -773,6 +776,26 @@ impl TreeGrower<'_> {
             .collect();
         any.then_some(bins)
     }
+}
+
+/// Moves the rows that go right into `right`, the others to the front; returns how many those are. Without branches:
+/// which way a row goes cannot be foreseen.
+#[inline(always)]
+fn separate(rows: &mut [u32], right: &mut [u32], goes_right: impl Fn(u32) -> bool) -> usize {
+    assert!(right.len() == rows.len());
+    let (mut l, mut r) = (0, 0);
+    for i in 0..rows.len() {
+        let row = rows[i];
+        let go = goes_right(row);
+        // SAFETY: both counters are at most i, and i is below the common length.
+        unsafe {
+            *rows.get_unchecked_mut(l) = row;
+            *right.get_unchecked_mut(r) = row;
+        }
+        l += usize::from(!go);
+        r += usize::from(go);
+    }
+    l
 }
 
 fn nearly_equal_f64(a: f64, b: f64) -> bool {

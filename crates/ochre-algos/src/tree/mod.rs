@@ -12,4 +12,4 @@ mod data;
 mod grow;
 
 pub use data::TreeData;
-pub use grow::{Grown, TreeGrower, TreeRules};
+pub use grow::{RowOrder, TreeGrower, TreeRules};
