@@ -104,7 +104,9 @@ fn part(kind: &Kind, data: &crate::Data) -> Part {
         sum += v;
     }
     let mean = if n > 0.0 { sum / n } else { 0.0 };
-    let m2 = values.iter().filter(|v| !v.is_nan()).map(|v| (v - mean) * (v - mean)).sum();
+    // Categories beyond two have no spread.
+    let spread = !matches!(kind, Kind::Enum(d) if d.len() > 2);
+    let m2 = if spread { values.iter().filter(|v| !v.is_nan()).map(|v| (v - mean) * (v - mean)).sum() } else { 0.0 };
     if n > 0.0 {
         (r.min, r.max) = (min, max);
     }

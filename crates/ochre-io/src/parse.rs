@@ -34,29 +34,73 @@ enum Buffer<'a> {
 #[derive(Default)]
 struct Levels<'a> {
     texts: Vec<std::borrow::Cow<'a, [u8]>>,
-    short: FxHashMap<u64, u32>,
+    short: ShortTexts,
     long: FxHashMap<Vec<u8>, u32>,
-    last: (u64, u32),
+}
+
+/// Codes of texts of up to seven bytes: an open-addressing table on the text itself, read as a number.
+#[derive(Default)]
+struct ShortTexts {
+    /// (text and length, code); 0 marks a free place, which no text is, since its length is part of it.
+    places: Vec<(u64, u32)>,
+    used: usize,
+}
+
+impl ShortTexts {
+    #[inline(always)]
+    fn place(&self, key: u64) -> usize {
+        let mask = self.places.len() - 1;
+        let mut i = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
+        while self.places[i].0 != 0 && self.places[i].0 != key {
+            i = (i + 1) & mask;
+        }
+        i
+    }
+
+    /// The code of a text, or `fresh` for one that is new.
+    #[inline(always)]
+    fn code(&mut self, key: u64, fresh: u32) -> u32 {
+        if self.used * 2 >= self.places.len() {
+            self.grow();
+        }
+        let i = self.place(key);
+        if self.places[i].0 == 0 {
+            self.places[i] = (key, fresh);
+            self.used += 1;
+        }
+        self.places[i].1
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let old = std::mem::replace(&mut self.places, vec![]);
+        self.places = vec![(0, 0); (old.len() * 2).max(64)];
+        for p in old.into_iter().filter(|p| p.0 != 0) {
+            let i = self.place(p.0);
+            self.places[i] = p;
+        }
+    }
 }
 
 impl<'a> Levels<'a> {
+    /// The code of a text of `n` bytes, at most seven, given also as a little-endian number.
+    #[inline(always)]
+    fn short_code(&mut self, word: u64, n: usize, text: std::borrow::Cow<'a, [u8]>) -> u32 {
+        let fresh = self.texts.len() as u32;
+        let code = self.short.code(word | (n as u64 + 1) << 56, fresh);
+        if code == fresh {
+            self.texts.push(text);
+        }
+        code
+    }
+
     #[inline(always)]
     fn code(&mut self, text: std::borrow::Cow<'a, [u8]>) -> u32 {
         let n = text.len();
         if n <= 7 {
             let mut word = [0u8; 8];
             word[..n].copy_from_slice(&text);
-            word[7] = n as u8 + 1;
-            let key = u64::from_le_bytes(word);
-            if self.last.0 == key {
-                return self.last.1;
-            }
-            let code = *self.short.entry(key).or_insert_with(|| {
-                self.texts.push(text);
-                self.texts.len() as u32 - 1
-            });
-            self.last = (key, code);
-            return code;
+            return self.short_code(u64::from_le_bytes(word), n, text);
         }
         if let Some(&code) = self.long.get(text.as_ref()) {
             return code;
@@ -221,6 +265,29 @@ fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a>
         }
         let mut c = 0;
         loop {
+            // Most fields are short and plain: found and read as one number.
+            if c < width
+                && !has_na[c]
+                && let Some((n, word)) = csv::short_field(bytes, at, d)
+                && push_short(&mut buffers[c], &bytes[at..at + n], word, times[c], &mut bad_numbers[c])
+            {
+                c += 1;
+                at += n;
+                // A carriage return may stand before the line end.
+                at += usize::from(bytes[at] == b'\r');
+                let end = bytes[at] == b'\n';
+                at += 1;
+                if end {
+                    break;
+                }
+                while d.separator == b' ' && at < bytes.len() && bytes[at] == b' ' {
+                    at += 1;
+                }
+                if at >= bytes.len() {
+                    break;
+                }
+                continue;
+            }
             let (f, next) = csv::field(bytes, at, d);
             if c < width {
                 let na = f.text.is_empty() || (has_na[c] && setup.na_strings[c].iter().any(|n| n.as_bytes() == f.text.as_ref()));
@@ -247,6 +314,23 @@ fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a>
         rows += 1;
     }
     Block { rows, buffers, extra_fields, remarks, bad_numbers }
+}
+
+/// Takes a short field; says no when the column wants the long way.
+#[inline(always)]
+fn push_short<'a>(buffer: &mut Buffer<'a>, text: &'a [u8], word: u64, time: bool, bad: &mut usize) -> bool {
+    match buffer {
+        Buffer::Codes { codes, levels } => codes.push(if text.is_empty() { MISSING } else { levels.short_code(word, text.len(), text.into()) }),
+        Buffer::Numbers(values) if !time => match csv::number(text) {
+            Some(v) => values.push(v),
+            None if text.is_empty() => values.push(f64::NAN),
+            None => {
+                push(buffer, csv::Field { text: text.into(), quoted: false }, false, false, bad);
+            }
+        },
+        _ => return false,
+    }
+    true
 }
 
 #[inline(always)]

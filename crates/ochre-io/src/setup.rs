@@ -78,7 +78,7 @@ pub struct Wishes {
     pub na_strings: Vec<Vec<String>>,
 }
 
-const PREVIEW_BYTES: usize = 1 << 20;
+const PREVIEW_BYTES: usize = 1 << 18;
 const PREVIEW_LINES: usize = 10;
 const CANDIDATES: [u8; 6] = [1, b',', b';', b'|', b'\t', b' '];
 
