@@ -198,5 +198,5 @@ def run(url, data):
     h2o.remove_all()
     out = {"munging": munging(data), "gbm": gbm_cases(data), "glm": glm_cases(), "kmeans": kmeans_cases()}
     h2o.remove_all()
-    out["left"] = len(h2o.ls())
+    out["left"] = len(h2o.api("GET /3/Frames")["frames"]) + len(h2o.api("GET /3/Models")["models"])
     return out

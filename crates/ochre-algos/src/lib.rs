@@ -15,7 +15,5 @@ use ochre_model::{Builder, Row};
 pub const ALGORITHMS: &[&dyn Builder] = &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<gbm::Gbm>::new()];
 
 /// Every pass that can be sent to a node, by name.
-pub const TASKS: &[&str] = &[
-    <glm::passes::GramPass as ochre_core::MapReduce>::NAME,
-    <kmeans::passes::AssignPass as ochre_core::MapReduce>::NAME,
-];
+pub const TASKS: &[&str] =
+    &[<glm::passes::GramPass as ochre_core::MapReduce>::NAME, <kmeans::passes::AssignPass as ochre_core::MapReduce>::NAME];

@@ -16,19 +16,43 @@ pub enum Error {
     /// The request names something in a way that cannot be used: the message says what and how to mend it.
     Invalid(String),
     /// A key that the store does not hold.
-    KeyNotFound { key: String, wanted: &'static str },
+    KeyNotFound {
+        key: String,
+        wanted: &'static str,
+    },
     /// A key that holds another type of value.
-    WrongType { key: String, wanted: &'static str, found: &'static str },
+    WrongType {
+        key: String,
+        wanted: &'static str,
+        found: &'static str,
+    },
     /// A column that a frame does not have.
-    ColumnNotFound { column: String, frame: String },
+    ColumnNotFound {
+        column: String,
+        frame: String,
+    },
     /// A file or directory that cannot be found.
-    FileNotFound { path: String },
+    FileNotFound {
+        path: String,
+    },
     /// Reading or writing failed.
-    Io { path: String, cause: String },
+    Io {
+        path: String,
+        cause: String,
+    },
     /// A key in use by a job.
-    Locked { key: String, by: String, action: &'static str },
+    Locked {
+        key: String,
+        by: String,
+        action: &'static str,
+    },
     /// The memory budget does not allow it.
-    OutOfMemory { what: String, needed: u64, available: u64, budget: u64 },
+    OutOfMemory {
+        what: String,
+        needed: u64,
+        available: u64,
+        budget: u64,
+    },
     Cancelled,
     Unsupported(String),
     NotFound(String),

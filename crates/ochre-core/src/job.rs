@@ -163,14 +163,10 @@ pub struct Jobs {
 
 impl Jobs {
     /// Starts `work` on a thread of its own.
-    pub fn start(
-        &self,
-        description: &str,
-        dest: AnyKey,
-        work: impl FnOnce(&Arc<Job>) -> Result<()> + Send + 'static,
-    ) -> Result<Arc<Job>> {
+    pub fn start(&self, description: &str, dest: AnyKey, work: impl FnOnce(&Arc<Job>) -> Result<()> + Send + 'static) -> Result<Arc<Job>> {
         let n = self.next.fetch_add(1, Relaxed);
-        let key = JobKey(format!("$0301{:08x}ffffffff$_{:032x}", std::process::id(), crate::Rng::new(n as i64 ^ now_ms()).next_i64() as u64));
+        let key =
+            JobKey(format!("$0301{:08x}ffffffff$_{:032x}", std::process::id(), crate::Rng::new(n as i64 ^ now_ms()).next_i64() as u64));
         let job = Job::new(key, description, dest);
         {
             let mut list = self.list.lock();

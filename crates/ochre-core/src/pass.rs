@@ -66,7 +66,6 @@ fn tree<P: MapReduce>(pass: &P, job: &Job, columns: &[&Column], lengths: &[usize
         return Ok(pass.map(rows));
     }
     let middle = low + (high - low) / 2;
-    let (left, right) =
-        rayon::join(|| tree(pass, job, columns, lengths, low, middle), || tree(pass, job, columns, lengths, middle, high));
+    let (left, right) = rayon::join(|| tree(pass, job, columns, lengths, low, middle), || tree(pass, job, columns, lengths, middle, high));
     Ok(pass.reduce(left?, right?))
 }

@@ -43,8 +43,7 @@ struct Part {
 
 impl Rollup {
     pub fn compute(column: &Column) -> Result<Rollup> {
-        let parts: Vec<Part> =
-            column.chunks().par_iter().map(|c| Ok(part(&column.kind, &c.data()?))).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<Part> = column.chunks().par_iter().map(|c| Ok(part(&column.kind, &c.data()?))).collect::<Result<Vec<_>>>()?;
         let mut all = Part { n: 0.0, mean: 0.0, m2: 0.0, roll: Rollup { min: f64::NAN, max: f64::NAN, whole: true, ..Rollup::default() } };
         for p in parts {
             all = merge(all, p);
@@ -58,8 +57,8 @@ impl Rollup {
         r.mean = if numeric && all.n > 0.0 { all.mean } else { f64::NAN };
         r.sigma = match (numeric, all.n) {
             (false, _) => f64::NAN,
-            (true, n) if n == 0.0 => f64::NAN,
-            (true, n) if n == 1.0 => 0.0,
+            (true, 0.0) => f64::NAN,
+            (true, 1.0) => 0.0,
             (true, n) => (all.m2 / (n - 1.0)).sqrt(),
         };
         if matches!(column.kind, Kind::Missing) {

@@ -73,7 +73,7 @@ impl ShortTexts {
 
     #[cold]
     fn grow(&mut self) {
-        let old = std::mem::replace(&mut self.places, vec![]);
+        let old = std::mem::take(&mut self.places);
         self.places = vec![(0, 0); (old.len() * 2).max(64)];
         for p in old.into_iter().filter(|p| p.0 != 0) {
             let i = self.place(p.0);
@@ -143,7 +143,9 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
             if b - a > LINE_BYTES_MAX {
                 return Err(Error::invalid(format!(
                     "{}: the line beginning at byte {} is longer than {LINE_BYTES_MAX} bytes; is a quote ({}) left open, or is this not a text file?",
-                    file.path.display(), skip + a, d.quote as char
+                    file.path.display(),
+                    skip + a,
+                    d.quote as char
                 )));
             }
             spans.push((i, skip + a, skip + b));
@@ -320,7 +322,9 @@ fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a>
 #[inline(always)]
 fn push_short<'a>(buffer: &mut Buffer<'a>, text: &'a [u8], word: u64, time: bool, bad: &mut usize) -> bool {
     match buffer {
-        Buffer::Codes { codes, levels } => codes.push(if text.is_empty() { MISSING } else { levels.short_code(word, text.len(), text.into()) }),
+        Buffer::Codes { codes, levels } => {
+            codes.push(if text.is_empty() { MISSING } else { levels.short_code(word, text.len(), text.into()) })
+        }
         Buffer::Numbers(values) if !time => match csv::number(text) {
             Some(v) => values.push(v),
             None if text.is_empty() => values.push(f64::NAN),
@@ -411,17 +415,15 @@ fn build(node: &Node, blocks: &mut [Block<'_>], c: usize, time: bool) -> Result<
     let kind = if time { Kind::Time } else { Kind::Real };
     match buffers.first() {
         None | Some(Buffer::Skipped) => finish(Kind::Real, &|k| Arc::new(NullArray::new(lengths[k]))),
-        Some(Buffer::Numbers(_)) => {
-            finish(kind, &|k| {
-                let mut values = Vec::with_capacity(lengths[k]);
-                for (b, from, to) in pieces(k) {
-                    if let Buffer::Numbers(v) = &buffers[b] {
-                        values.extend_from_slice(&v[from..to]);
-                    }
+        Some(Buffer::Numbers(_)) => finish(kind, &|k| {
+            let mut values = Vec::with_capacity(lengths[k]);
+            for (b, from, to) in pieces(k) {
+                if let Buffer::Numbers(v) = &buffers[b] {
+                    values.extend_from_slice(&v[from..to]);
                 }
-                pack_f64(&values)
-            })
-        }
+            }
+            pack_f64(&values)
+        }),
         Some(Buffer::Codes { .. }) => {
             let (domain, maps) = merge_levels(&buffers)?;
             let n = domain.len();
@@ -431,7 +433,14 @@ fn build(node: &Node, blocks: &mut [Block<'_>], c: usize, time: bool) -> Result<
                 for (b, from, to) in pieces(k) {
                     if let Buffer::Codes { codes: local, .. } = &buffers[b] {
                         let map = &maps[b];
-                        codes.extend(local[from..to].iter().map(|&x| if x == MISSING { missing = true; MISSING } else { map[x as usize] }));
+                        codes.extend(local[from..to].iter().map(|&x| {
+                            if x == MISSING {
+                                missing = true;
+                                MISSING
+                            } else {
+                                map[x as usize]
+                            }
+                        }));
                     }
                 }
                 pack_codes(&codes, n, missing)
@@ -485,7 +494,10 @@ fn merge_levels(buffers: &[Buffer<'_>]) -> Result<(Vec<String>, Vec<Vec<u32>>)> 
         }
     }
     if all.len() > ENUM_LEVELS_MAX {
-        return Err(Error::invalid(format!("a categorical column has {} levels, more than the limit of {ENUM_LEVELS_MAX}; parse it as String", all.len())));
+        return Err(Error::invalid(format!(
+            "a categorical column has {} levels, more than the limit of {ENUM_LEVELS_MAX}; parse it as String",
+            all.len()
+        )));
     }
     let mut sorted: Vec<&[u8]> = all.keys().copied().collect();
     sorted.par_sort_unstable();

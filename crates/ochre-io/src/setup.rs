@@ -39,7 +39,11 @@ impl ColumnType {
             "string" => ColumnType::Text,
             "uuid" => ColumnType::Uuid,
             "unknown" => ColumnType::Unknown,
-            _ => return Err(Error::invalid(format!("Provided column type {name} is unknown. Use one of: Unknown, UUID, String, Numeric, Enum, Time"))),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "Provided column type {name} is unknown. Use one of: Unknown, UUID, String, Numeric, Enum, Time"
+                )));
+            }
         })
     }
 }
@@ -106,7 +110,14 @@ pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSet
     if let Some(i) = head.iter().take(1 << 16).position(|b| *b == 0) {
         return Err(Error::invalid(format!("Cannot determine file type: {name} is not text (byte {i} is zero)")));
     }
-    for (magic, kind) in [(&b"PAR1"[..], "Parquet"), (b"ORC", "ORC"), (b"Obj\x01", "Avro"), (&[0xd0, 0xcf, 0x11, 0xe0], "XLS"), (b"@relation", "ARFF"), (b"@RELATION", "ARFF")] {
+    for (magic, kind) in [
+        (&b"PAR1"[..], "Parquet"),
+        (b"ORC", "ORC"),
+        (b"Obj\x01", "Avro"),
+        (&[0xd0, 0xcf, 0x11, 0xe0], "XLS"),
+        (b"@relation", "ARFF"),
+        (b"@RELATION", "ARFF"),
+    ] {
         if head.starts_with(magic) {
             return Err(Error::Unsupported(format!("{name} is an {kind} file; this version of ochre reads CSV, also in gzip and zip")));
         }
@@ -139,7 +150,10 @@ pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSet
         1 | -1 => wishes.header,
         _ => header(&rows),
     };
-    let width = wishes.names.as_ref().map_or_else(|| if header == 1 { rows[0].len() } else { rows.iter().take(PREVIEW_LINES).map(Vec::len).max().unwrap_or(0) }, |n| n.len().max(rows[0].len()));
+    let width = wishes.names.as_ref().map_or_else(
+        || if header == 1 { rows[0].len() } else { rows.iter().take(PREVIEW_LINES).map(Vec::len).max().unwrap_or(0) },
+        |n| n.len().max(rows[0].len()),
+    );
     let mut names: Vec<String> = (1..=width).map(|i| format!("C{i}")).collect();
     if header == 1 {
         for (slot, f) in names.iter_mut().zip(&rows[0]) {
@@ -170,7 +184,8 @@ pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSet
         types.push(t);
         reasons.push(why);
     }
-    let preview = rows.iter().take(PREVIEW_LINES).map(|r| r.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()).collect();
+    let preview =
+        rows.iter().take(PREVIEW_LINES).map(|r| r.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()).collect();
     Ok(ParseSetup { separator, single_quotes: wishes.single_quotes, header, names, types, reasons, na_strings, skipped: vec![], preview })
 }
 
@@ -206,10 +221,12 @@ impl<'a> Lines<'a> {
 fn separator(lines: &[&[u8]], quote: u8) -> u8 {
     let count = |line: &[u8], s: u8| {
         let mut inside = false;
-        line.iter().filter(|b| {
-            inside ^= **b == quote;
-            !inside && **b == s
-        }).count()
+        line.iter()
+            .filter(|b| {
+                inside ^= **b == quote;
+                !inside && **b == s
+            })
+            .count()
     };
     if lines.len() == 1 {
         return [b',', b' '].into_iter().find(|s| count(lines[0], *s) > 0).unwrap_or(b',');

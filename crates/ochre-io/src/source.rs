@@ -47,7 +47,9 @@ pub fn key_of(path: &Path) -> String {
 pub fn list(path: &str, pattern: Option<&str>) -> Result<Vec<PathBuf>> {
     let plain = path.strip_prefix("file://").or_else(|| path.strip_prefix("nfs:/")).unwrap_or(path);
     if let Some((scheme, _)) = plain.split_once("://") {
-        return Err(Error::Unsupported(format!("cannot read {path}: sources of the kind {scheme}:// are not supported by this version of ochre")));
+        return Err(Error::Unsupported(format!(
+            "cannot read {path}: sources of the kind {scheme}:// are not supported by this version of ochre"
+        )));
     }
     let root = Path::new(plain);
     let mut files = vec![];

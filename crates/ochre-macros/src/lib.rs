@@ -160,9 +160,19 @@ fn expand_schema(input: &DeriveInput) -> syn::Result<Tokens> {
         let default = o.default.as_ref().map_or(quote!(Default::default()), |e| quote!((#e).into()));
         defaults.push(quote!(#ident: #default));
         let help = doc(&field.attrs);
-        let level = if o.has("secondary") { "secondary" } else if o.has("expert") { "expert" } else { "critical" };
-        let direction = ["input", "output", "inout"].into_iter().find(|d| o.has(d))
-            .or_else(|| ["input", "output", "inout"].into_iter().find(|d| own.has(d))).unwrap_or("input").to_uppercase();
+        let level = if o.has("secondary") {
+            "secondary"
+        } else if o.has("expert") {
+            "expert"
+        } else {
+            "critical"
+        };
+        let direction = ["input", "output", "inout"]
+            .into_iter()
+            .find(|d| o.has(d))
+            .or_else(|| ["input", "output", "inout"].into_iter().find(|d| own.has(d)))
+            .unwrap_or("input")
+            .to_uppercase();
         let (required, gridable, internal, nojson) = (o.has("required"), o.has("gridable"), o.has("internal"), o.has("nojson"));
         let unsupported = o.has("unsupported");
         let (type_name, schema_name, choice_name) = (optional(o.text("ty")), optional(o.text("schema")), optional(o.text("choice")));

@@ -47,7 +47,10 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
         (Some(_), Kind::Missing) => Ok(Source::Absent),
         (Some(domain), kind @ (Kind::Text | Kind::Real | Kind::Time)) => {
             if matches!(kind, Kind::Real | Kind::Time) && !column.rollup()?.whole {
-                return Err(Error::invalid(format!("Test/Validation dataset has a non-categorical column '{}' which is categorical in the training data", wanted.name)));
+                return Err(Error::invalid(format!(
+                    "Test/Validation dataset has a non-categorical column '{}' which is categorical in the training data",
+                    wanted.name
+                )));
             }
             // Labels that look like numbers were parsed as numbers: match them by their text.
             let texts = column.to_texts()?;
@@ -57,7 +60,9 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
             let ledger = ochre_core::Ledger::new(u64::MAX, std::path::Path::new("/nonexistent"))?;
             Ok(Source::Direct(Column::numeric(&ledger, Kind::Real, &values)?))
         }
-        (Some(_), Kind::Uuid) => Err(Error::invalid(format!("column '{}' holds UUIDs where the model was trained on categories", wanted.name))),
+        (Some(_), Kind::Uuid) => {
+            Err(Error::invalid(format!("column '{}' holds UUIDs where the model was trained on categories", wanted.name)))
+        }
     }
 }
 

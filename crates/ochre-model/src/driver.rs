@@ -149,7 +149,11 @@ pub struct Fitted<O> {
 /// Why a request did not start a job.
 pub enum Refusal {
     /// Parameters are wrong: the notes say which.
-    Notes { notes: Notes, key: String, schema: Box<Value> },
+    Notes {
+        notes: Notes,
+        key: String,
+        schema: Box<Value>,
+    },
     Failed(Error),
 }
 
@@ -310,7 +314,8 @@ impl<A: Algorithm> Builder for Row<A> {
                     f.type_name = info.parameters_type.into();
                     f.schema_name = Some(format!("{}V3", info.parameters_type));
                     let name = f.schema_name.clone();
-                    f.default = serde_json::json!({"__meta": {"schema_version": 3, "schema_name": name, "schema_type": info.parameters_type}});
+                    f.default =
+                        serde_json::json!({"__meta": {"schema_version": 3, "schema_name": name, "schema_type": info.parameters_type}});
                 } else if f.name == "output" {
                     f.type_name = info.output_type.into();
                     f.schema_name = Some(A::Output::META.name.into());
@@ -319,26 +324,41 @@ impl<A: Algorithm> Builder for Row<A> {
             fields
         };
         let from = |fields: Vec<FieldDecl>, base: &'static str| {
-            fields.into_iter().map(|mut f| {
-                f.inherited_from = f.inherited_from.or(Some(base));
-                f
-            }).collect::<Vec<_>>()
+            fields
+                .into_iter()
+                .map(|mut f| {
+                    f.inherited_from = f.inherited_from.or(Some(base));
+                    f
+                })
+                .collect::<Vec<_>>()
         };
         vec![
             PublishedSchema {
-                name: info.builder_schema.into(), superclass: info.builder_superclass.into(), iced: info.stem.into(), request: true,
+                name: info.builder_schema.into(),
+                superclass: info.builder_superclass.into(),
+                iced: info.stem.into(),
+                request: true,
                 fields: typed(from(ModelBuilderSchema::fields(), "ModelBuilderSchema")),
             },
             PublishedSchema {
-                name: A::Params::META.name.into(), superclass: A::Params::META.superclass.into(), iced: A::Params::META.iced.into(), request: false,
+                name: A::Params::META.name.into(),
+                superclass: A::Params::META.superclass.into(),
+                iced: A::Params::META.iced.into(),
+                request: false,
                 fields: A::Params::fields(),
             },
             PublishedSchema {
-                name: info.model_schema.into(), superclass: info.model_superclass.into(), iced: info.model_type.into(), request: false,
+                name: info.model_schema.into(),
+                superclass: info.model_superclass.into(),
+                iced: info.model_type.into(),
+                request: false,
                 fields: typed(from(ModelSchema::fields(), "ModelSchemaV3")),
             },
             PublishedSchema {
-                name: A::Output::META.name.into(), superclass: A::Output::META.superclass.into(), iced: A::Output::META.iced.into(), request: false,
+                name: A::Output::META.name.into(),
+                superclass: A::Output::META.superclass.into(),
+                iced: A::Output::META.iced.into(),
+                request: false,
                 fields: A::Output::fields(),
             },
         ]
@@ -360,9 +380,10 @@ impl<A: Algorithm> Builder for Row<A> {
         let mut notes = Notes::default();
         params.check(&mut notes);
         let common = A::common_mut(&mut params);
-        let key = common.model_id.clone().unwrap_or_else(|| {
-            ModelKey(format!("{}_model_ochre_{}_{}", Self::INFO.stem, now_ms(), NEXT_MODEL.fetch_add(1, Relaxed)))
-        });
+        let key = common
+            .model_id
+            .clone()
+            .unwrap_or_else(|| ModelKey(format!("{}_model_ochre_{}_{}", Self::INFO.stem, now_ms(), NEXT_MODEL.fetch_add(1, Relaxed))));
         common.model_id = Some(key.clone());
         let Some(train_key) = common.training_frame.clone() else {
             notes.error("training_frame", "Missing training frame");
@@ -408,7 +429,8 @@ impl<A: Algorithm> Builder for Row<A> {
             let frames: Vec<&str> = std::iter::once(train_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
             let _held = node2.store.hold(&frames, &job.key.0);
             let node3 = node2.clone();
-            let model = node2.runner.install(|| train_model::<A>(&node3, job, key2.clone(), params, input, &frame, &train_key, train, valid))?;
+            let model =
+                node2.runner.install(|| train_model::<A>(&node3, job, key2.clone(), params, input, &frame, &train_key, train, valid))?;
             job.check()?;
             node2.store.put(&key2, model)?;
             Ok(())
@@ -458,7 +480,9 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     if A::INFO.supervised {
         match named("response_column", &common.response_column, notes) {
             Some(c) => response = Some((common.response_column.clone().unwrap_or_default(), c)),
-            None if common.response_column.as_deref().is_none_or(str::is_empty) => notes.error("_response_column", "Response column parameter not set."),
+            None if common.response_column.as_deref().is_none_or(str::is_empty) => {
+                notes.error("_response_column", "Response column parameter not set.")
+            }
             None => {}
         }
     }
@@ -500,7 +524,8 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
             notes.error("_response_column", format!("the response '{name}' must be numeric or categorical"));
             return Ok(None);
         }
-        if A::wants_classes(params) == Some(true) && !column.is_enum()
+        if A::wants_classes(params) == Some(true)
+            && !column.is_enum()
             && let Some(c) = as_classes(node, &column)?
         {
             column = c;
@@ -572,7 +597,9 @@ fn validation(frame: &Frame, key: &str, train: &Training, common: &CommonParams,
 
 fn column_values(frame: &Frame, name: Option<&str>) -> Result<Option<Vec<f64>>> {
     let Some(name) = name.filter(|n| !n.is_empty()) else { return Ok(None) };
-    let column = frame.by_name(name).ok_or_else(|| Error::invalid(format!("Test/Validation dataset is missing column '{name}', which the model needs")))?;
+    let column = frame
+        .by_name(name)
+        .ok_or_else(|| Error::invalid(format!("Test/Validation dataset is missing column '{name}', which the model needs")))?;
     Ok(Some(column.to_f64()?))
 }
 
@@ -594,8 +621,15 @@ fn answers(frame: &Frame, response: Option<&Predictor>, weights: Option<&str>) -
 }
 
 fn train_model<A: Algorithm>(
-    node: &Arc<Node>, job: &Arc<Job>, key: String, params: A::Params, input: A::Params, frame: &Frame, frame_key: &FrameKey,
-    train: Training, valid: Option<(Arc<Frame>, String)>,
+    node: &Arc<Node>,
+    job: &Arc<Job>,
+    key: String,
+    params: A::Params,
+    input: A::Params,
+    frame: &Frame,
+    frame_key: &FrameKey,
+    train: Training,
+    valid: Option<(Arc<Frame>, String)>,
 ) -> Result<Model> {
     let started_ms = now_ms();
     let common = A::common(&params).clone();
@@ -683,7 +717,13 @@ fn class_shares(train: &Training) -> Vec<f64> {
 
 /// Metrics of predictions against known answers, by category.
 pub fn measure(
-    category: Category, preds: &[f64], y: &[f64], w: Option<&[f64]>, domain: &[String], deviance: Deviance, gainslift_bins: i32,
+    category: Category,
+    preds: &[f64],
+    y: &[f64],
+    w: Option<&[f64]>,
+    domain: &[String],
+    deviance: Deviance,
+    gainslift_bins: i32,
 ) -> Metrics {
     match category {
         Category::Regression | Category::Clustering => metrics::regression(preds, y, w, deviance),
@@ -794,7 +834,13 @@ fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Model, fitted: 
         metrics::Kind::Clustering(_) => (f64::NAN, f64::NAN),
     };
     let used = fitted.null_dof - fitted.residual_dof;
-    metrics::GlmExtras { residual_deviance: residual, null_deviance: null, aic: f64::NAN, null_dof: m.nobs - 1, residual_dof: m.nobs - 1 - used }
+    metrics::GlmExtras {
+        residual_deviance: residual,
+        null_deviance: null,
+        aic: f64::NAN,
+        null_dof: m.nobs - 1,
+        residual_dof: m.nobs - 1 - used,
+    }
 }
 
 /// Within-cluster sums on the standardized scale.
@@ -810,7 +856,8 @@ pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) ->
             let (mut sizes, mut within, mut total) = (vec![0.0; k], vec![0.0; k], 0.0);
             let mut point = vec![0.0; d];
             // The grand centre: the fills themselves, standardized.
-            let grand: Vec<f64> = (0..d).map(|j| if j < km.categorical { km.fills[j] } else { (km.fills[j] - km.means[j]) * km.mults[j] }).collect();
+            let grand: Vec<f64> =
+                (0..d).map(|j| if j < km.categorical { km.fills[j] } else { (km.fills[j] - km.means[j]) * km.mults[j] }).collect();
             for r in 0..n {
                 km.point(&views, r, &mut point);
                 let (c, dist) = km.nearest(&point);
@@ -827,5 +874,8 @@ pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) ->
         within.iter_mut().zip(&p.1).for_each(|(a, b)| *a += b);
         total += p.2;
     }
-    Ok(metrics::clustering(metrics::Clustering { tot_withinss: within.iter().sum(), totss: total, sizes, withinss: within }, data.rows as i64))
+    Ok(metrics::clustering(
+        metrics::Clustering { tot_withinss: within.iter().sum(), totss: total, sizes, withinss: within },
+        data.rows as i64,
+    ))
 }

@@ -13,6 +13,8 @@ mod model;
 pub mod params;
 pub mod wire;
 
-pub use driver::{Algorithm, AlgorithmInfo, Builder, Category, Fitted, PublishedSchema, Refusal, Row, Run, Shape, Started, Training, Validation};
+pub use driver::{
+    Algorithm, AlgorithmInfo, Builder, Category, Fitted, PublishedSchema, Refusal, Row, Run, Shape, Started, Training, Validation,
+};
 pub use metrics::{Deviance, Metrics, ScoringHistory};
 pub use model::{Model, Predictor};

@@ -36,7 +36,13 @@ impl Deviance {
                 2.0 * (y.powf(2.0 - p) / ((1.0 - p) * (2.0 - p)) - y * mu.powf(1.0 - p) / (1.0 - p) + mu.powf(2.0 - p) / (2.0 - p))
             }
             Deviance::Laplace => (y - mu).abs(),
-            Deviance::Quantile(a) => if y > mu { a * (y - mu) } else { (1.0 - a) * (mu - y) },
+            Deviance::Quantile(a) => {
+                if y > mu {
+                    a * (y - mu)
+                } else {
+                    (1.0 - a) * (mu - y)
+                }
+            }
             Deviance::Huber(delta) => {
                 let d = (y - mu).abs();
                 if d <= delta { d * d } else { 2.0 * d * delta - delta * delta }
@@ -191,7 +197,19 @@ pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, de
                 }
                 let e = y - p;
                 let log = (y + 1.0).ln() - (p + 1.0).ln();
-                s = add(s, Sums { n: 1, w, wy: w * y, wyy: w * y * y, sse: w * e * e, abs: w * e.abs(), log2: w * log * log, extra: w * deviance.of(y, p) });
+                s = add(
+                    s,
+                    Sums {
+                        n: 1,
+                        w,
+                        wy: w * y,
+                        wyy: w * y * y,
+                        sse: w * e * e,
+                        abs: w * e.abs(),
+                        log2: w * log * log,
+                        extra: w * deviance.of(y, p),
+                    },
+                );
             }
             s
         },
@@ -215,7 +233,18 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
                 }
                 let of_actual = if y == 1.0 { p } else { 1.0 - p };
                 let e = 1.0 - of_actual;
-                s = add(s, Sums { n: 1, w, wy: w * y, wyy: w * y * y, sse: w * e * e, extra: -w * of_actual.max(LOG_FLOOR).ln(), ..Sums::default() });
+                s = add(
+                    s,
+                    Sums {
+                        n: 1,
+                        w,
+                        wy: w * y,
+                        wyy: w * y * y,
+                        sse: w * e * e,
+                        extra: -w * of_actual.max(LOG_FLOOR).ln(),
+                        ..Sums::default()
+                    },
+                );
                 sketch.push(p, y == 1.0, w);
             }
             (s, sketch)
@@ -261,7 +290,18 @@ pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]
                 }
                 let of_actual = p[y as usize];
                 let e = 1.0 - of_actual;
-                s = add(s, Sums { n: 1, w, wy: w * y, wyy: w * y * y, sse: w * e * e, extra: -w * of_actual.max(LOG_FLOOR).ln(), ..Sums::default() });
+                s = add(
+                    s,
+                    Sums {
+                        n: 1,
+                        w,
+                        wy: w * y,
+                        wyy: w * y * y,
+                        sse: w * e * e,
+                        extra: -w * of_actual.max(LOG_FLOOR).ln(),
+                        ..Sums::default()
+                    },
+                );
                 confusion[y as usize][argmax(p)] += w;
                 let rank = p.iter().enumerate().filter(|(c, v)| **v > of_actual || (**v == of_actual && *c < y as usize)).count();
                 for h in hits.iter_mut().skip(rank) {
@@ -350,7 +390,11 @@ impl Sketch {
     fn push(&mut self, p: f64, positive: bool, w: f64) {
         let i = match self.at.binary_search_by(|t| t.total_cmp(&p)) {
             Ok(i) => {
-                if positive { self.tps[i] += w } else { self.fps[i] += w }
+                if positive {
+                    self.tps[i] += w
+                } else {
+                    self.fps[i] += w
+                }
                 self.cheapest = None;
                 return;
             }
@@ -369,7 +413,11 @@ impl Sketch {
                     self.cheapest = None;
                 }
                 let k = self.weight(i);
-                if positive { self.tps[i] += w } else { self.fps[i] += w }
+                if positive {
+                    self.tps[i] += w
+                } else {
+                    self.fps[i] += w
+                }
                 self.error[i] += Self::added(p, w, self.at[i], k);
                 self.at[i] = Self::center(self.at[i], k, p, w);
                 return;
@@ -408,7 +456,9 @@ impl Sketch {
         }
         let best = best.unwrap_or_else(|| {
             // Every cost overflowed: the closest pair.
-            (0..self.at.len().saturating_sub(1)).min_by(|a, b| (self.at[a + 1] - self.at[*a]).total_cmp(&(self.at[b + 1] - self.at[*b]))).unwrap_or(0)
+            (0..self.at.len().saturating_sub(1))
+                .min_by(|a, b| (self.at[a + 1] - self.at[*a]).total_cmp(&(self.at[b + 1] - self.at[*b])))
+                .unwrap_or(0)
         });
         self.cheapest = Some(best);
         best
@@ -455,10 +505,13 @@ impl Sketch {
 
     fn curve(&self) -> Thresholds {
         let sum = |v: &[f64]| {
-            v.iter().rev().scan(0.0, |s, x| {
-                *s += x;
-                Some(*s)
-            }).collect::<Vec<f64>>()
+            v.iter()
+                .rev()
+                .scan(0.0, |s, x| {
+                    *s += x;
+                    Some(*s)
+                })
+                .collect::<Vec<f64>>()
         };
         let (tps, fps) = (sum(&self.tps), sum(&self.fps));
         Thresholds {
@@ -581,7 +634,12 @@ impl Thresholds {
             if count && v == v.trunc() { Cell::Long(v as i64) } else { Cell::Double(v) }
         };
         let mut all = Table::new("Metrics for Thresholds", "Binomial metrics as a function of classification thresholds").named(
-            "threshold", "Threshold", "double", "%f", self.thresholds.iter().map(|t| Cell::Double(*t)).collect());
+            "threshold",
+            "Threshold",
+            "double",
+            "%f",
+            self.thresholds.iter().map(|t| Cell::Double(*t)).collect(),
+        );
         let (mut names, mut at, mut values, mut index) = (vec![], vec![], vec![], vec![]);
         for (name, count, f) in CRITERIA {
             let column = (0..n).map(|i| {
@@ -612,7 +670,8 @@ impl Thresholds {
 
 /// Gains and lift by groups of falling probability.
 fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Option<Table> {
-    let mut sorted: Vec<f64> = (0..p1.len()).filter(|&i| !p1[i].is_nan() && !actual[i].is_nan() && weight(weights, i) > 0.0).map(|i| p1[i]).collect();
+    let mut sorted: Vec<f64> =
+        (0..p1.len()).filter(|&i| !p1[i].is_nan() && !actual[i].is_nan() && weight(weights, i) > 0.0).map(|i| p1[i]).collect();
     if sorted.is_empty() {
         return None;
     }
@@ -659,8 +718,20 @@ fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) ->
         let others = n - e;
         let ks = sum_e / e - if others == 0.0 { 0.0 } else { (sum_n - sum_e) / others };
         let row = [
-            f64::NAN, sum_n / n, cuts[i], lift, cumulative, response, score, sum_e / sum_n, sum_s / sum_n, events[i] / e, sum_e / e,
-            100.0 * (lift - 1.0), 100.0 * (cumulative - 1.0), ks,
+            f64::NAN,
+            sum_n / n,
+            cuts[i],
+            lift,
+            cumulative,
+            response,
+            score,
+            sum_e / sum_n,
+            sum_s / sum_n,
+            events[i] / e,
+            sum_e / e,
+            100.0 * (lift - 1.0),
+            100.0 * (cumulative - 1.0),
+            ks,
         ];
         for (c, v) in columns.iter_mut().zip(row) {
             c.push(Cell::Double(v));
@@ -668,8 +739,19 @@ fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) ->
         columns[0][i] = Cell::Long(i as i64 + 1);
     }
     let headings = [
-        "Group", "Cumulative Data Fraction", "Lower Threshold", "Lift", "Cumulative Lift", "Response Rate", "Score",
-        "Cumulative Response Rate", "Cumulative Score", "Capture Rate", "Cumulative Capture Rate", "Gain", "Cumulative Gain",
+        "Group",
+        "Cumulative Data Fraction",
+        "Lower Threshold",
+        "Lift",
+        "Cumulative Lift",
+        "Response Rate",
+        "Score",
+        "Cumulative Response Rate",
+        "Cumulative Score",
+        "Capture Rate",
+        "Cumulative Capture Rate",
+        "Gain",
+        "Cumulative Gain",
         "Kolmogorov Smirnov",
     ];
     let mut table = Table::new("Gains/Lift Table", &format!("Avg response rate: {}, avg score: {}", percent(rate), percent(mean_score)));
@@ -715,7 +797,13 @@ pub fn confusion_table(domain: &[String], matrix: &[Vec<f64>]) -> Table {
     errors.push(Cell::Double(if all > 0.0 { wrong / all } else { f64::NAN }));
     rates.push(format!("{} / {}", show(wrong), show(all)));
     let width = rates.iter().map(String::len).max().unwrap_or(0);
-    table.named("Error", "Error", "double", "%.4f", errors).named("Rate", "Rate", "string", &format!("= {width}s").replace("= ", "= %"), rates.into_iter().map(Cell::from).collect())
+    table.named("Error", "Error", "double", "%.4f", errors).named(
+        "Rate",
+        "Rate",
+        "string",
+        &format!("= {width}s").replace("= ", "= %"),
+        rates.into_iter().map(Cell::from).collect(),
+    )
 }
 
 impl Metrics {
@@ -788,13 +876,27 @@ impl Metrics {
         let confusion = |t: Table| ConfusionMatrix { table: Some(t) }.to_json();
         match &self.kind {
             Kind::Regression { mae, rmsle, mean_residual_deviance } => {
-                let m = RegressionMetrics { r2: self.r2, mae: *mae, rmsle: *rmsle, mean_residual_deviance: *mean_residual_deviance, loglikelihood: f64::NAN, aic: f64::NAN, base };
+                let m = RegressionMetrics {
+                    r2: self.r2,
+                    mae: *mae,
+                    rmsle: *rmsle,
+                    mean_residual_deviance: *mean_residual_deviance,
+                    loglikelihood: f64::NAN,
+                    aic: f64::NAN,
+                    base,
+                };
                 match self.glm {
                     None => m.to_json(),
                     Some(g) => GlmRegressionMetrics {
-                        residual_deviance: g.residual_deviance, null_deviance: g.null_deviance, aic: g.aic, loglikelihood: f64::NAN,
-                        null_degrees_of_freedom: g.null_dof, residual_degrees_of_freedom: g.residual_dof, base: m,
-                    }.to_json(),
+                        residual_deviance: g.residual_deviance,
+                        null_deviance: g.null_deviance,
+                        aic: g.aic,
+                        loglikelihood: f64::NAN,
+                        null_degrees_of_freedom: g.null_dof,
+                        residual_degrees_of_freedom: g.residual_dof,
+                        base: m,
+                    }
+                    .to_json(),
                 }
             }
             Kind::Binomial(b) => {
@@ -804,16 +906,33 @@ impl Metrics {
                     confusion_table(&b.domain, &[vec![tn, fp], vec![fn_, tp]])
                 });
                 let m = BinomialMetrics {
-                    r2: self.r2, logloss: b.logloss, loglikelihood: f64::NAN, aic: f64::NAN, auc: b.auc, pr_auc: b.pr_auc, gini: 2.0 * b.auc - 1.0,
-                    mean_per_class_error: b.mean_per_class_error, domain: Some(b.domain.clone()), cm: cm.map_or(Value::Null, confusion),
-                    thresholds_and_metric_scores: Some(all), max_criteria_and_metric_scores: Some(best), gains_lift_table: b.gains_lift.clone(), base,
+                    r2: self.r2,
+                    logloss: b.logloss,
+                    loglikelihood: f64::NAN,
+                    aic: f64::NAN,
+                    auc: b.auc,
+                    pr_auc: b.pr_auc,
+                    gini: 2.0 * b.auc - 1.0,
+                    mean_per_class_error: b.mean_per_class_error,
+                    domain: Some(b.domain.clone()),
+                    cm: cm.map_or(Value::Null, confusion),
+                    thresholds_and_metric_scores: Some(all),
+                    max_criteria_and_metric_scores: Some(best),
+                    gains_lift_table: b.gains_lift.clone(),
+                    base,
                 };
                 match self.glm {
                     None => m.to_json(),
                     Some(g) => GlmBinomialMetrics {
-                        residual_deviance: g.residual_deviance, null_deviance: g.null_deviance, aic: g.aic, loglikelihood: f64::NAN,
-                        null_degrees_of_freedom: g.null_dof, residual_degrees_of_freedom: g.residual_dof, base: m,
-                    }.to_json(),
+                        residual_deviance: g.residual_deviance,
+                        null_deviance: g.null_deviance,
+                        aic: g.aic,
+                        loglikelihood: f64::NAN,
+                        null_degrees_of_freedom: g.null_dof,
+                        residual_degrees_of_freedom: g.residual_dof,
+                        base: m,
+                    }
+                    .to_json(),
                 }
             }
             Kind::Multinomial(c) => {
@@ -822,16 +941,31 @@ impl Metrics {
                     .named("k", "K", "string", "%s", (1..=k).map(|i| Cell::Text(i.to_string())).collect())
                     .named("hit_ratio", "Hit Ratio", "float", "%f", c.hit_ratios.iter().map(|h| Cell::Double(*h)).collect());
                 let m = MultinomialMetrics {
-                    r2: self.r2, hit_ratio_table: Some(hits), cm: confusion(confusion_table(&c.domain, &c.confusion)), logloss: c.logloss,
-                    loglikelihood: f64::NAN, aic: f64::NAN, mean_per_class_error: c.mean_per_class_error, auc: f64::NAN, pr_auc: f64::NAN,
-                    multinomial_auc_table: None, multinomial_aucpr_table: None, base,
+                    r2: self.r2,
+                    hit_ratio_table: Some(hits),
+                    cm: confusion(confusion_table(&c.domain, &c.confusion)),
+                    logloss: c.logloss,
+                    loglikelihood: f64::NAN,
+                    aic: f64::NAN,
+                    mean_per_class_error: c.mean_per_class_error,
+                    auc: f64::NAN,
+                    pr_auc: f64::NAN,
+                    multinomial_auc_table: None,
+                    multinomial_aucpr_table: None,
+                    base,
                 };
                 match self.glm {
                     None => m.to_json(),
                     Some(g) => GlmMultinomialMetrics {
-                        residual_deviance: g.residual_deviance, null_deviance: g.null_deviance, aic: g.aic, loglikelihood: f64::NAN,
-                        null_degrees_of_freedom: g.null_dof, residual_degrees_of_freedom: g.residual_dof, base: m,
-                    }.to_json(),
+                        residual_deviance: g.residual_deviance,
+                        null_deviance: g.null_deviance,
+                        aic: g.aic,
+                        loglikelihood: f64::NAN,
+                        null_degrees_of_freedom: g.null_dof,
+                        residual_degrees_of_freedom: g.residual_dof,
+                        base: m,
+                    }
+                    .to_json(),
                 }
             }
             Kind::Clustering(c) => {
@@ -841,14 +975,34 @@ impl Metrics {
                     .column("Centroid", "long", "%d", (1..=k).map(Cell::from).collect())
                     .column("Size", "double", "%.5f", c.sizes.iter().map(|v| Cell::Double(*v)).collect())
                     .column("Within Cluster Sum of Squares", "double", "%.5f", c.withinss.iter().map(|v| Cell::Double(*v)).collect());
-                ClusteringMetrics { tot_withinss: c.tot_withinss, totss: c.totss, betweenss: c.totss - c.tot_withinss, centroid_stats: Some(stats), base }.to_json()
+                ClusteringMetrics {
+                    tot_withinss: c.tot_withinss,
+                    totss: c.totss,
+                    betweenss: c.totss - c.tot_withinss,
+                    centroid_stats: Some(stats),
+                    base,
+                }
+                .to_json()
             }
         }
     }
 
     /// The main figures for a terminal.
     pub fn text(&self) -> String {
-        let names = ["mse", "rmse", "r2", "mae", "rmsle", "deviance", "logloss", "auc", "pr_auc", "mean_per_class_error", "classification_error", "tot_withinss"];
+        let names = [
+            "mse",
+            "rmse",
+            "r2",
+            "mae",
+            "rmsle",
+            "deviance",
+            "logloss",
+            "auc",
+            "pr_auc",
+            "mean_per_class_error",
+            "classification_error",
+            "tot_withinss",
+        ];
         let mut out = String::new();
         for n in names {
             if let Some(v) = self.get(n).filter(|v| !v.is_nan()) {

@@ -191,16 +191,48 @@ pub struct CommonParams {
     #[api(default = 0.9, secondary, gridable, range = "[0, 1]")]
     pub huber_alpha: f64,
     /// Column to be predicted.
-    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, gridable, member_of("training_frame", "validation_frame"), exclusive("ignored_columns"))]
+    #[api(
+        ty = "VecSpecifier",
+        schema = "ColSpecifierV3",
+        inout,
+        gridable,
+        member_of("training_frame", "validation_frame"),
+        exclusive("ignored_columns")
+    )]
     pub response_column: Option<String>,
     /// Column of row weights; a weight of 2 means the same as the row twice, 0 as its absence.
-    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, secondary, gridable, member_of("training_frame", "validation_frame"), exclusive("ignored_columns", "response_column"))]
+    #[api(
+        ty = "VecSpecifier",
+        schema = "ColSpecifierV3",
+        inout,
+        secondary,
+        gridable,
+        member_of("training_frame", "validation_frame"),
+        exclusive("ignored_columns", "response_column")
+    )]
     pub weights_column: Option<String>,
     /// Column of known additions to the linear predictor.
-    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, secondary, gridable, member_of("training_frame", "validation_frame"), exclusive("ignored_columns", "response_column", "weights_column"))]
+    #[api(
+        ty = "VecSpecifier",
+        schema = "ColSpecifierV3",
+        inout,
+        secondary,
+        gridable,
+        member_of("training_frame", "validation_frame"),
+        exclusive("ignored_columns", "response_column", "weights_column")
+    )]
     pub offset_column: Option<String>,
     /// Column with the fold of each row.
-    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, secondary, gridable, member_of("training_frame"), exclusive("ignored_columns", "response_column", "weights_column", "offset_column"), unsupported)]
+    #[api(
+        ty = "VecSpecifier",
+        schema = "ColSpecifierV3",
+        inout,
+        secondary,
+        gridable,
+        member_of("training_frame"),
+        exclusive("ignored_columns", "response_column", "weights_column", "offset_column"),
+        unsupported
+    )]
     pub fold_column: Option<String>,
     /// How rows are assigned to folds.
     #[api(inout, secondary, gridable)]
@@ -332,4 +364,3 @@ pub struct TreeParams {
     #[api(default = 1, expert, range = "[1, )")]
     pub in_training_checkpoints_tree_interval: i32,
 }
-

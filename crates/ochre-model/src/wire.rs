@@ -161,13 +161,25 @@ pub struct ModelBuilderSchema {
     #[api(output, inherits = "ModelBuilderSchema")]
     pub algo_full_name: Option<String>,
     /// Can build.
-    #[api(ty = "enum[]", choice = "ModelCategory", output, inherits = "ModelBuilderSchema", values("Unknown", "Binomial", "Ordinal", "Multinomial", "Regression", "Clustering", "AutoEncoder", "DimReduction"))]
+    #[api(
+        ty = "enum[]",
+        choice = "ModelCategory",
+        output,
+        inherits = "ModelBuilderSchema",
+        values("Unknown", "Binomial", "Ordinal", "Multinomial", "Regression", "Clustering", "AutoEncoder", "DimReduction")
+    )]
     pub can_build: Option<Vec<String>>,
     /// Supervised.
     #[api(output, inherits = "ModelBuilderSchema")]
     pub supervised: bool,
     /// Visibility.
-    #[api(ty = "enum", choice = "ModelBuilderBuilderVisibility", output, inherits = "ModelBuilderSchema", values("Experimental", "Beta", "AlwaysVisible"))]
+    #[api(
+        ty = "enum",
+        choice = "ModelBuilderBuilderVisibility",
+        output,
+        inherits = "ModelBuilderSchema",
+        values("Experimental", "Beta", "AlwaysVisible")
+    )]
     pub visibility: Option<String>,
     /// Job.
     #[api(ty = "Job", schema = "JobV3", output, inherits = "ModelBuilderSchema")]
@@ -212,7 +224,22 @@ pub struct ModelOutput {
     #[api(output, expert)]
     pub cross_validation_fold_assignment_frame_id: Option<FrameKey>,
     /// Model category.
-    #[api(ty = "enum", choice = "ModelCategory", output, values("Unknown", "Binomial", "Ordinal", "Multinomial", "Regression", "Clustering", "AutoEncoder", "DimReduction", "WordEmbedding"))]
+    #[api(
+        ty = "enum",
+        choice = "ModelCategory",
+        output,
+        values(
+            "Unknown",
+            "Binomial",
+            "Ordinal",
+            "Multinomial",
+            "Regression",
+            "Clustering",
+            "AutoEncoder",
+            "DimReduction",
+            "WordEmbedding"
+        )
+    )]
     pub model_category: Option<String>,
     /// Model summary.
     #[api(output)]
@@ -278,7 +305,12 @@ pub struct MetricsBase {
     #[api(output)]
     pub description: Option<String>,
     /// Model category.
-    #[api(ty = "enum", choice = "ModelCategory", output, values("Unknown", "Binomial", "BinomialUplift", "Ordinal", "Multinomial", "Regression", "Clustering"))]
+    #[api(
+        ty = "enum",
+        choice = "ModelCategory",
+        output,
+        values("Unknown", "Binomial", "BinomialUplift", "Ordinal", "Multinomial", "Regression", "Clustering")
+    )]
     pub model_category: Option<String>,
     /// Scoring time.
     #[api(output)]
@@ -516,4 +548,3 @@ pub struct GlmRegressionMetrics {
     #[api(flatten)]
     pub base: RegressionMetrics,
 }
-

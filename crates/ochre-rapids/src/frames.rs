@@ -35,7 +35,12 @@ pub const FRAMES: &[Prim] = &[
     call("apply", &["frame", "margin", "function"], apply, "Calls a function on each column (margin 2)."),
     call("t", &["frame"], transpose, "Rows as columns."),
     call("cut", &["frame", "breaks", "labels", "include_lowest", "right", "digits"], cut, "Numbers into intervals."),
-    call("h2o.impute", &["frame", "column", "method", "combine", "by", "by_frame", "values"], impute, "Fills missing values of a column in place."),
+    call(
+        "h2o.impute",
+        &["frame", "column", "method", "combine", "by", "by_frame", "values"],
+        impute,
+        "Fills missing values of a column in place.",
+    ),
     call("match", &["frame", "table", "nomatch", "start"], match_table, "Position of each value in a list."),
 ];
 
@@ -131,10 +136,18 @@ fn rbind(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let Some(first) = frames.first() else { return Err(Error::invalid("rbind needs at least one frame")) };
     for f in &frames {
         if f.width() != first.width() {
-            return Err(Error::invalid(format!("rbind frames must have all the same columns, found {} and {} columns.", first.width(), f.width())));
+            return Err(Error::invalid(format!(
+                "rbind frames must have all the same columns, found {} and {} columns.",
+                first.width(),
+                f.width()
+            )));
         }
         if f.names() != first.names() {
-            return Err(Error::invalid(format!("rbind frames must have all the same column names, found [{}] and [{}]", first.names().join(", "), f.names().join(", "))));
+            return Err(Error::invalid(format!(
+                "rbind frames must have all the same column names, found [{}] and [{}]",
+                first.names().join(", "),
+                f.names().join(", ")
+            )));
         }
     }
     let mut out = vec![];
@@ -193,7 +206,12 @@ fn append(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let column = match source {
             Value::Frame(f) if f.width() == 1 && f.rows() == frame.rows() => f.column(0).clone(),
             Value::Frame(f) => {
-                return Err(Error::invalid(format!("Can only append one column of {} rows, found {} columns of {} rows", frame.rows(), f.width(), f.rows())));
+                return Err(Error::invalid(format!(
+                    "Can only append one column of {} rows, found {} columns of {} rows",
+                    frame.rows(),
+                    f.width(),
+                    f.rows()
+                )));
             }
             v => constant(env, v, frame.rows())?,
         };
@@ -317,7 +335,11 @@ fn rename(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let picked = columns(&frame, &args[1], false)?;
     let new = args[2].texts()?;
     if picked.len() != new.len() {
-        return Err(Error::invalid(format!("Must have the same number of columns as names: {} columns, {} names", picked.len(), new.len())));
+        return Err(Error::invalid(format!(
+            "Must have the same number of columns as names: {} columns, {} names",
+            picked.len(),
+            new.len()
+        )));
     }
     let mut names = frame.names().to_vec();
     for (i, n) in picked.into_iter().zip(new) {
@@ -353,7 +375,13 @@ fn levels(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 }
 
 fn only_enum(frame: &Frame, what: &str) -> Result<Arc<Vec<String>>> {
-    frame.columns().first().and_then(|c| c.domain()).filter(|_| frame.width() == 1).cloned().ok_or_else(|| Error::invalid(format!("{what} applies to a single categorical column")))
+    frame
+        .columns()
+        .first()
+        .and_then(|c| c.domain())
+        .filter(|_| frame.width() == 1)
+        .cloned()
+        .ok_or_else(|| Error::invalid(format!("{what} applies to a single categorical column")))
 }
 
 fn set_domain(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -365,7 +393,11 @@ fn set_domain(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         return Value::one(&frame.names()[0], to_enum(env, &frame.column(0).to_texts()?)?);
     }
     if new.len() != old.len() {
-        return Err(Error::invalid(format!("Number of replacement factors must equal current number of levels. Current number of levels: {} != {}", old.len(), new.len())));
+        return Err(Error::invalid(format!(
+            "Number of replacement factors must equal current number of levels. Current number of levels: {} != {}",
+            old.len(),
+            new.len()
+        )));
     }
     Value::one(&frame.names()[0], frame.column(0).with_kind(Kind::Enum(Arc::new(new))))
 }
@@ -379,9 +411,22 @@ fn relevel(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     };
     let mut new = vec![level.to_string()];
     new.extend(domain.iter().filter(|d| *d != level).cloned());
-    let values: Vec<f64> = frame.column(0).to_f64()?.into_iter().map(|v| {
-        if v.is_nan() { v } else if v as usize == first { 0.0 } else if (v as usize) < first { v + 1.0 } else { v }
-    }).collect();
+    let values: Vec<f64> = frame
+        .column(0)
+        .to_f64()?
+        .into_iter()
+        .map(|v| {
+            if v.is_nan() {
+                v
+            } else if v as usize == first {
+                0.0
+            } else if (v as usize) < first {
+                v + 1.0
+            } else {
+                v
+            }
+        })
+        .collect();
     Value::one(&frame.names()[0], Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(new)), &values)?)
 }
 
@@ -405,7 +450,8 @@ fn as_factor(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             if distinct.len() > 10_000_000 {
                 return Err(Error::invalid(format!("a column with {} distinct values cannot become categorical", distinct.len())));
             }
-            let codes: Vec<f64> = values.into_par_iter().map(|v| distinct.binary_search_by(|d| d.total_cmp(&v)).map_or(f64::NAN, |i| i as f64)).collect();
+            let codes: Vec<f64> =
+                values.into_par_iter().map(|v| distinct.binary_search_by(|d| d.total_cmp(&v)).map_or(f64::NAN, |i| i as f64)).collect();
             let domain = distinct.iter().map(|v| ochre_core::number_text(*v)).collect();
             Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(domain)), &codes)
         }
@@ -425,7 +471,8 @@ fn as_numeric(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             _ => Ok(c.with_kind(Kind::Real)),
         },
         Kind::Text => {
-            let values: Vec<f64> = c.to_texts()?.iter().map(|t| t.as_deref().and_then(|t| t.trim().parse().ok()).unwrap_or(f64::NAN)).collect();
+            let values: Vec<f64> =
+                c.to_texts()?.iter().map(|t| t.as_deref().and_then(|t| t.trim().parse().ok()).unwrap_or(f64::NAN)).collect();
             Column::from_f64(&env.node.ledger, &values)
         }
         Kind::Time => Ok(c.with_kind(Kind::Real)),
@@ -483,7 +530,9 @@ fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             }
         };
         let (yes, no) = (side(&args[1])?, side(&args[2])?);
-        let words = |v: &Value| matches!(v, Value::Str(_)) || matches!(v, Value::Frame(f) if f.column(0).is_enum() || matches!(f.column(0).kind, Kind::Text));
+        let words = |v: &Value| {
+            matches!(v, Value::Str(_)) || matches!(v, Value::Frame(f) if f.column(0).is_enum() || matches!(f.column(0).kind, Kind::Text))
+        };
         let tests = t.to_f64()?;
         if words(&yes) || words(&no) {
             let texts = |v: &Value| -> Result<Vec<Option<String>>> {
@@ -495,9 +544,19 @@ fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 }
             };
             let (y, n) = (texts(&yes)?, texts(&no)?);
-            let values: Vec<Option<String>> = tests.iter().enumerate().map(|(r, t)| {
-                if t.is_nan() { None } else if *t != 0.0 { y[r.min(y.len() - 1)].clone() } else { n[r.min(n.len() - 1)].clone() }
-            }).collect();
+            let values: Vec<Option<String>> = tests
+                .iter()
+                .enumerate()
+                .map(|(r, t)| {
+                    if t.is_nan() {
+                        None
+                    } else if *t != 0.0 {
+                        y[r.min(y.len() - 1)].clone()
+                    } else {
+                        n[r.min(n.len() - 1)].clone()
+                    }
+                })
+                .collect();
             out.push(to_enum(env, &values)?);
         } else {
             let numbers = |v: &Value| -> Result<Vec<f64>> {
@@ -507,9 +566,19 @@ fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 }
             };
             let (y, n) = (numbers(&yes)?, numbers(&no)?);
-            let values: Vec<f64> = tests.par_iter().enumerate().map(|(r, t)| {
-                if t.is_nan() { f64::NAN } else if *t != 0.0 { y[r.min(y.len() - 1)] } else { n[r.min(n.len() - 1)] }
-            }).collect();
+            let values: Vec<f64> = tests
+                .par_iter()
+                .enumerate()
+                .map(|(r, t)| {
+                    if t.is_nan() {
+                        f64::NAN
+                    } else if *t != 0.0 {
+                        y[r.min(y.len() - 1)]
+                    } else {
+                        n[r.min(n.len() - 1)]
+                    }
+                })
+                .collect();
             out.push(Column::from_f64(&env.node.ledger, &values)?);
         }
     }
@@ -533,7 +602,11 @@ fn getrow(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if f.rows() != 1 {
         return Err(Error::invalid(format!("getrow works only for frames with a single row, found {} rows", f.rows())));
     }
-    f.columns().iter().map(|c| if matches!(c.kind, Kind::Text | Kind::Uuid) { Ok(f64::NAN) } else { c.value(0) }).collect::<Result<Vec<_>>>().map(Value::Nums)
+    f.columns()
+        .iter()
+        .map(|c| if matches!(c.kind, Kind::Text | Kind::Uuid) { Ok(f64::NAN) } else { c.value(0) })
+        .collect::<Result<Vec<_>>>()
+        .map(Value::Nums)
 }
 
 fn seed(v: &Value) -> Result<i64> {
@@ -544,10 +617,16 @@ fn seed(v: &Value) -> Result<i64> {
 fn runif(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let rows = args[0].clone().frame()?.rows();
     let seed = seed(&args[1])?;
-    let values: Vec<f64> = (0..rows).into_par_iter().map_init(|| Rng::new(0), |rng, i| {
-        rng.set_seed(seed.wrapping_add(i as i64));
-        f64::from(rng.next_f32())
-    }).collect();
+    let values: Vec<f64> = (0..rows)
+        .into_par_iter()
+        .map_init(
+            || Rng::new(0),
+            |rng, i| {
+                rng.set_seed(seed.wrapping_add(i as i64));
+                f64::from(rng.next_f32())
+            },
+        )
+        .collect();
     Value::one("rnd", Column::from_f64(&env.node.ledger, &values)?)
 }
 
@@ -557,7 +636,8 @@ fn kfold(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if !(1.0..=1e9).contains(&n) {
         return Err(Error::invalid(format!("the number of folds must be at least 1, but is {n}")));
     }
-    let values: Vec<f64> = (0..rows).map(|i| f64::from((Rng::new(seed.wrapping_add(i as i64)).next_u32() as i32).unsigned_abs() % n as u32)).collect();
+    let values: Vec<f64> =
+        (0..rows).map(|i| f64::from((Rng::new(seed.wrapping_add(i as i64)).next_u32() as i32).unsigned_abs() % n as u32)).collect();
     Value::one("C1", Column::from_f64(&env.node.ledger, &values)?)
 }
 
@@ -572,7 +652,11 @@ fn which(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if f.width() != 1 && f.rows() != 1 {
         return Err(Error::invalid("which requires a single column"));
     }
-    let values = if f.rows() == 1 && f.width() > 1 { f.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()? } else { f.column(0).to_f64()? };
+    let values = if f.rows() == 1 && f.width() > 1 {
+        f.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()?
+    } else {
+        f.column(0).to_f64()?
+    };
     let found: Vec<f64> = values.iter().enumerate().filter(|(_, v)| **v != 0.0 && !v.is_nan()).map(|(i, _)| i as f64).collect();
     Value::one("C1", Column::from_f64(&env.node.ledger, &found)?)
 }
@@ -617,7 +701,9 @@ fn apply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             });
         }
         let width = out.first().map_or(0, Vec::len);
-        let columns = (0..width).map(|c| Column::from_f64(&env.node.ledger, &out.iter().map(|r| r[c]).collect::<Vec<_>>())).collect::<Result<Vec<_>>>()?;
+        let columns = (0..width)
+            .map(|c| Column::from_f64(&env.node.ledger, &out.iter().map(|r| r[c]).collect::<Vec<_>>()))
+            .collect::<Result<Vec<_>>>()?;
         return Value::new_frame((1..=width).map(|i| format!("C{i}")).collect(), columns);
     }
     let (mut names, mut columns) = (vec![], vec![]);
@@ -638,7 +724,9 @@ fn transpose(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         return Err(Error::invalid(format!("transposing {} rows would make as many columns; at most 100000 are allowed", frame.rows())));
     }
     let values = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
-    let columns = (0..frame.rows()).map(|r| Column::from_f64(&env.node.ledger, &values.iter().map(|c| c[r]).collect::<Vec<_>>())).collect::<Result<Vec<_>>>()?;
+    let columns = (0..frame.rows())
+        .map(|r| Column::from_f64(&env.node.ledger, &values.iter().map(|c| c[r]).collect::<Vec<_>>()))
+        .collect::<Result<Vec<_>>>()?;
     Value::new_frame((1..=frame.rows()).map(|i| format!("C{i}")).collect(), columns)
 }
 
@@ -670,21 +758,38 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         if s.contains('.') { s.trim_end_matches('0').trim_end_matches('.').to_string() } else { s }
     };
     let labels: Vec<String> = if given.is_empty() {
-        breaks.windows(2).map(|w| if right { format!("({},{}]", show(w[0]), show(w[1])) } else { format!("[{},{})", show(w[0]), show(w[1])) }).collect()
+        breaks
+            .windows(2)
+            .map(|w| if right { format!("({},{}]", show(w[0]), show(w[1])) } else { format!("[{},{})", show(w[0]), show(w[1])) })
+            .collect()
     } else {
         given
     };
     if labels.len() + 1 != breaks.len() {
-        return Err(Error::invalid(format!("`labels` vector does not match the number of cuts: {} labels, {} intervals", labels.len(), breaks.len() - 1)));
+        return Err(Error::invalid(format!(
+            "`labels` vector does not match the number of cuts: {} labels, {} intervals",
+            labels.len(),
+            breaks.len() - 1
+        )));
     }
     let n = breaks.len();
-    let values: Vec<f64> = c.to_f64()?.into_par_iter().map(|v| {
-        if v.is_nan() || v < breaks[0] || v > breaks[n - 1] {
-            return f64::NAN;
-        }
-        let i = if right { breaks.partition_point(|b| *b < v) as i64 - 1 } else { breaks.partition_point(|b| *b <= v) as i64 - 1 };
-        if i < 0 { if lowest { 0.0 } else { f64::NAN } } else if i as usize >= n - 1 { if lowest { (n - 2) as f64 } else { f64::NAN } } else { i as f64 }
-    }).collect();
+    let values: Vec<f64> = c
+        .to_f64()?
+        .into_par_iter()
+        .map(|v| {
+            if v.is_nan() || v < breaks[0] || v > breaks[n - 1] {
+                return f64::NAN;
+            }
+            let i = if right { breaks.partition_point(|b| *b < v) as i64 - 1 } else { breaks.partition_point(|b| *b <= v) as i64 - 1 };
+            if i < 0 {
+                if lowest { 0.0 } else { f64::NAN }
+            } else if i as usize >= n - 1 {
+                if lowest { (n - 2) as f64 } else { f64::NAN }
+            } else {
+                i as f64
+            }
+        })
+        .collect();
     Value::one(&frame.names()[0], Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(labels)), &values)?)
 }
 

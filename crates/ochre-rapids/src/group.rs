@@ -149,20 +149,30 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 for (v, g) in column.to_f64()?.iter().zip(&g.of_row) {
                     if v.is_nan() { missing[*g as usize] = true } else { lists[*g as usize].push(*v) }
                 }
-                lists.par_iter_mut().zip(missing).map(|(l, missing)| {
-                    l.sort_unstable_by(f64::total_cmp);
-                    if missing && mode == "all" { f64::NAN } else if f == "median" { quantile(l, 0.5, "interpolate") } else { most_frequent(l) }
-                }).collect()
+                lists
+                    .par_iter_mut()
+                    .zip(missing)
+                    .map(|(l, missing)| {
+                        l.sort_unstable_by(f64::total_cmp);
+                        if missing && mode == "all" {
+                            f64::NAN
+                        } else if f == "median" {
+                            quantile(l, 0.5, "interpolate")
+                        } else {
+                            most_frequent(l)
+                        }
+                    })
+                    .collect()
             }
             _ => {
-                if !done.contains_key(&c) {
+                if let std::collections::hash_map::Entry::Vacant(e) = done.entry(c) {
                     let mut sums = vec![NONE; count];
                     let texts = matches!(column.kind, Kind::Text | Kind::Uuid);
                     let values = if texts { vec![0.0; frame.rows()] } else { column.to_f64()? };
                     for (v, g) in values.iter().zip(&g.of_row) {
                         sums[*g as usize].push(*v);
                     }
-                    done.insert(c, sums);
+                    e.insert(sums);
                 }
                 done[&c].iter().map(|s| aggregate(&f, &mode, s)).collect::<Result<Vec<_>>>()?
             }
@@ -202,11 +212,39 @@ fn aggregate(f: &str, mode: &str, s: &Sums) -> Result<f64> {
         "sum" => s.sum,
         "sumSquares" | "ss" => s.squares,
         "mean" => s.sum / rows,
-        "min" => if s.n == 0.0 { f64::NAN } else { s.min },
-        "max" => if s.n == 0.0 { f64::NAN } else { s.max },
-        "var" => if s.n > 1.0 { s.m2 / (rows - 1.0) } else { f64::NAN },
-        "sd" | "sdev" => if s.n > 1.0 { (s.m2 / (rows - 1.0)).sqrt() } else { f64::NAN },
-        _ => return Err(Error::invalid(format!("unknown aggregate '{f}'; use nrow, mean, sum, min, max, var, sdev, sumSquares, median or mode"))),
+        "min" => {
+            if s.n == 0.0 {
+                f64::NAN
+            } else {
+                s.min
+            }
+        }
+        "max" => {
+            if s.n == 0.0 {
+                f64::NAN
+            } else {
+                s.max
+            }
+        }
+        "var" => {
+            if s.n > 1.0 {
+                s.m2 / (rows - 1.0)
+            } else {
+                f64::NAN
+            }
+        }
+        "sd" | "sdev" => {
+            if s.n > 1.0 {
+                (s.m2 / (rows - 1.0)).sqrt()
+            } else {
+                f64::NAN
+            }
+        }
+        _ => {
+            return Err(Error::invalid(format!(
+                "unknown aggregate '{f}'; use nrow, mean, sum, min, max, var, sdev, sumSquares, median or mode"
+            )));
+        }
     };
     Ok(if spoiled { f64::NAN } else { v })
 }
@@ -218,7 +256,10 @@ fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     for a in &args[1..] {
         match a {
             Value::Frame(y) => {
-                both = Frame::new(ochre_core::unique_names(x.names().iter().chain(y.names()).cloned().collect()), x.columns().iter().chain(y.columns()).cloned().collect())?;
+                both = Frame::new(
+                    ochre_core::unique_names(x.names().iter().chain(y.names()).cloned().collect()),
+                    x.columns().iter().chain(y.columns()).cloned().collect(),
+                )?;
             }
             v => dense = v.truth()?,
         }
@@ -301,7 +342,11 @@ fn sort(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             return Err(Error::invalid(format!("sort cannot use the text column '{}'; make it categorical first", frame.names()[c])));
         }
     }
-    let keys: Vec<(Vec<i64>, bool)> = by.iter().enumerate().map(|(i, &c)| Ok((keys(frame.column(c))?, directions.get(i).is_none_or(|d| *d >= 0.0)))).collect::<Result<_>>()?;
+    let keys: Vec<(Vec<i64>, bool)> = by
+        .iter()
+        .enumerate()
+        .map(|(i, &c)| Ok((keys(frame.column(c))?, directions.get(i).is_none_or(|d| *d >= 0.0))))
+        .collect::<Result<_>>()?;
     let mut index: Vec<u64> = (0..frame.rows() as u64).collect();
     index.par_sort_by(|a, b| {
         for (k, up) in &keys {

@@ -44,7 +44,12 @@ pub enum Apply {
     Special(fn(&mut Env<'_>, &[Ast]) -> Result<Value>),
 }
 
-pub const fn call(name: &'static str, args: &'static [&'static str], f: fn(&mut Env<'_>, Vec<Value>) -> Result<Value>, help: &'static str) -> Prim {
+pub const fn call(
+    name: &'static str,
+    args: &'static [&'static str],
+    f: fn(&mut Env<'_>, Vec<Value>) -> Result<Value>,
+    help: &'static str,
+) -> Prim {
     Prim { name, args, apply: Apply::Call(f), help }
 }
 
@@ -184,7 +189,12 @@ fn check_count(p: &Prim, given: usize) -> Result<()> {
     let least = p.args.iter().filter(|a| !a.ends_with('?') && **a != "...").count();
     let most = if p.args.contains(&"...") { usize::MAX } else { p.args.len() };
     if given < least || given > most {
-        return Err(Error::invalid(format!("Incorrect number of arguments; '{}' expects {} ({}) but was passed {given}", p.name, least, p.args.join(" "))));
+        return Err(Error::invalid(format!(
+            "Incorrect number of arguments; '{}' expects {} ({}) but was passed {given}",
+            p.name,
+            least,
+            p.args.join(" ")
+        )));
     }
     Ok(())
 }

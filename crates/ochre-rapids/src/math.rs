@@ -52,12 +52,24 @@ pub const UNARY: &[Prim] = &[
 ];
 
 fn and(a: f64, b: f64) -> f64 {
-    if a == 0.0 || b == 0.0 { 0.0 } else if a.is_nan() || b.is_nan() { f64::NAN } else { 1.0 }
+    if a == 0.0 || b == 0.0 {
+        0.0
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        1.0
+    }
 }
 
 fn or(a: f64, b: f64) -> f64 {
     let yes = |v: f64| v != 0.0 && !v.is_nan();
-    if yes(a) || yes(b) { 1.0 } else if a.is_nan() || b.is_nan() { f64::NAN } else { 0.0 }
+    if yes(a) || yes(b) {
+        1.0
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        0.0
+    }
 }
 
 pub const BINARY: &[Prim] = &[
@@ -158,7 +170,14 @@ pub fn binary(env: &mut Env<'_>, name: &'static str, f: fn(f64, f64) -> f64, log
     }
 }
 
-fn scalar(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync), frame: &Arc<Frame>, other: Value, flipped: bool) -> Result<Value> {
+fn scalar(
+    env: &mut Env<'_>,
+    name: &str,
+    apply: &(dyn Fn(f64, f64) -> f64 + Sync),
+    frame: &Arc<Frame>,
+    other: Value,
+    flipped: bool,
+) -> Result<Value> {
     let mut columns = vec![];
     for (i, c) in frame.columns().iter().enumerate() {
         let side = match &other {
@@ -167,7 +186,11 @@ fn scalar(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync
             Value::Nums(v) if v.len() == frame.width() => Side::Scalar(v[i]),
             other => return Err(Error::invalid(format!("{name} cannot be applied to a Frame and {}", other.kind()))),
         };
-        columns.push(if flipped { pair(env, name, apply, side, Side::Column(c.clone()), c.rows())? } else { pair(env, name, apply, Side::Column(c.clone()), side, c.rows())? });
+        columns.push(if flipped {
+            pair(env, name, apply, side, Side::Column(c.clone()), c.rows())?
+        } else {
+            pair(env, name, apply, Side::Column(c.clone()), side, c.rows())?
+        });
     }
     Value::new_frame(frame.names().to_vec(), columns)
 }

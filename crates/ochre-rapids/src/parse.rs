@@ -56,7 +56,9 @@ impl Parser<'_> {
             b'{' => self.lambda(),
             b'[' => self.list(),
             b'"' | b'\'' => self.string().map(Ast::Str),
-            b')' | b'}' | b']' => Err(Error::invalid(format!("Illegal Rapids expression: '{}' closes nothing", self.text[self.at] as char))),
+            b')' | b'}' | b']' => {
+                Err(Error::invalid(format!("Illegal Rapids expression: '{}' closes nothing", self.text[self.at] as char)))
+            }
             _ => Ok(self.atom()),
         };
         self.depth -= 1;

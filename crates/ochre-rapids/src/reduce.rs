@@ -18,7 +18,12 @@ pub const REDUCERS: &[Prim] = &[
     call("all", &["frame"], |_, a| truth(a, true), "1 when no value is 0."),
     call("any", &["frame"], |_, a| truth(a, false), "1 when a value is not 0."),
     call("any.na", &["frame"], any_na, "1 when a value is missing."),
-    call("any.factor", &["frame"], |_, a| Ok(Value::Num(f64::from(a[0].clone().frame()?.columns().iter().any(Column::is_enum)))), "1 when a column is categorical."),
+    call(
+        "any.factor",
+        &["frame"],
+        |_, a| Ok(Value::Num(f64::from(a[0].clone().frame()?.columns().iter().any(Column::is_enum)))),
+        "1 when a column is categorical.",
+    ),
     call("naCnt", &["frame"], na_count, "Missing values of each column."),
     call("sd", &["frame", "na_rm?"], |_, a| deviations(a), "Sample standard deviation of each column."),
     call("median", &["frame", "na_rm?"], median, "Median of each column."),
@@ -79,7 +84,11 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
 
 /// The sum of a column's present values, chunk by chunk.
 fn sum(c: &Column) -> Result<f64> {
-    let parts = c.chunks().par_iter().map(|k| Ok(ochre_core::f64s(&k.data()?).iter().filter(|v| !v.is_nan()).sum::<f64>())).collect::<Result<Vec<_>>>()?;
+    let parts = c
+        .chunks()
+        .par_iter()
+        .map(|k| Ok(ochre_core::f64s(&k.data()?).iter().filter(|v| !v.is_nan()).sum::<f64>()))
+        .collect::<Result<Vec<_>>>()?;
     Ok(parts.iter().sum())
 }
 
@@ -211,7 +220,8 @@ fn quantiles(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 probs.iter().map(|p| quantile(&s, *p, &method)).collect()
             }
             Some((_, w, _)) => {
-                let mut pairs: Vec<(f64, f64)> = c.to_f64()?.into_iter().zip(w.iter().copied()).filter(|(v, w)| !v.is_nan() && *w > 0.0).collect();
+                let mut pairs: Vec<(f64, f64)> =
+                    c.to_f64()?.into_iter().zip(w.iter().copied()).filter(|(v, w)| !v.is_nan() && *w > 0.0).collect();
                 pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
                 probs.iter().map(|p| weighted_quantile(&pairs, *p, &method)).collect()
             }
@@ -233,9 +243,17 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
     }
     let how = args[2].text()?.to_string();
     if correlation && !args[3].text()?.eq_ignore_ascii_case("pearson") {
-        return Err(Error::Unsupported(format!("correlation method {} is not supported by this version of ochre; use Pearson", args[3].text()?)));
+        return Err(Error::Unsupported(format!(
+            "correlation method {} is not supported by this version of ochre; use Pearson",
+            args[3].text()?
+        )));
     }
-    let read = |f: &Frame| f.columns().iter().map(|c| if c.is_number() || c.is_enum() { c.to_f64() } else { Err(Error::invalid("only numeric columns have a covariance")) }).collect::<Result<Vec<_>>>();
+    let read = |f: &Frame| {
+        f.columns()
+            .iter()
+            .map(|c| if c.is_number() || c.is_enum() { c.to_f64() } else { Err(Error::invalid("only numeric columns have a covariance")) })
+            .collect::<Result<Vec<_>>>()
+    };
     let (mut a, mut b) = (read(&x)?, read(&y)?);
     if how == "complete.obs" || how == "na.or.complete" {
         let keep: Vec<bool> = (0..x.rows()).map(|r| a.iter().chain(&b).all(|c| !c[r].is_nan())).collect();
@@ -248,7 +266,8 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
     }
     let one = |p: &[f64], q: &[f64]| {
         let pairwise = how == "pairwise.complete.obs";
-        let both: Vec<(f64, f64)> = p.iter().copied().zip(q.iter().copied()).filter(|(u, v)| !pairwise || !(u.is_nan() || v.is_nan())).collect();
+        let both: Vec<(f64, f64)> =
+            p.iter().copied().zip(q.iter().copied()).filter(|(u, v)| !pairwise || !(u.is_nan() || v.is_nan())).collect();
         let n = both.len() as f64;
         let (mx, my) = (both.iter().map(|t| t.0).sum::<f64>() / n, both.iter().map(|t| t.1).sum::<f64>() / n);
         let sxy: f64 = both.iter().map(|t| (t.0 - mx) * (t.1 - my)).sum();
@@ -262,7 +281,10 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
     if a.len() == 1 && b.len() == 1 {
         return Ok(Value::Num(one(&a[0], &b[0])));
     }
-    let columns = b.par_iter().map(|q| Column::from_f64(&env.node.ledger, &a.iter().map(|p| one(p, q)).collect::<Vec<_>>())).collect::<Result<Vec<_>>>()?;
+    let columns = b
+        .par_iter()
+        .map(|q| Column::from_f64(&env.node.ledger, &a.iter().map(|p| one(p, q)).collect::<Vec<_>>()))
+        .collect::<Result<Vec<_>>>()?;
     Value::new_frame(y.names().to_vec(), columns)
 }
 
@@ -323,10 +345,14 @@ fn cumulative(env: &mut Env<'_>, args: Vec<Value>, start: f64, f: fn(f64, f64) -
     let mut out = vec![];
     for c in frame.columns() {
         let mut at = start;
-        let values: Vec<f64> = c.to_f64()?.into_iter().map(|v| {
-            at = if v.is_nan() || at.is_nan() { f64::NAN } else { f(at, v) };
-            at
-        }).collect();
+        let values: Vec<f64> = c
+            .to_f64()?
+            .into_iter()
+            .map(|v| {
+                at = if v.is_nan() || at.is_nan() { f64::NAN } else { f(at, v) };
+                at
+            })
+            .collect();
         out.push(Column::from_f64(&env.node.ledger, &values)?);
     }
     let names = if frame.width() == 1 { vec!["C1".into()] } else { frame.names().to_vec() };

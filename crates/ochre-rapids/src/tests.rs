@@ -22,7 +22,9 @@ fn show(v: Value) -> String {
             .names()
             .iter()
             .zip(f.columns())
-            .map(|(n, c)| format!("{n}: {}", c.to_texts().unwrap().into_iter().map(|t| t.unwrap_or("-".into())).collect::<Vec<_>>().join(" ")))
+            .map(|(n, c)| {
+                format!("{n}: {}", c.to_texts().unwrap().into_iter().map(|t| t.unwrap_or("-".into())).collect::<Vec<_>>().join(" "))
+            })
             .collect::<Vec<_>>()
             .join("; "),
         v => v.kind().into(),
@@ -112,11 +114,15 @@ fn selections_copy_nothing() {
 fn any_text_gets_an_answer() {
     let node = node();
     let session = Session::default();
-    let words = ["(", ")", "[", "]", "{", "}", "\"", "+", "f", "cols", "1", "x", ".", ":", "-", "_", "rows", "tmp=", "a", "\\", "'", "NaN", "GB", "mean"];
+    let words = [
+        "(", ")", "[", "]", "{", "}", "\"", "+", "f", "cols", "1", "x", ".", ":", "-", "_", "rows", "tmp=", "a", "\\", "'", "NaN", "GB",
+        "mean",
+    ];
     let mut rng = ochre_core::Rng::new(1);
     for _ in 0..20_000 {
         let n = rng.below(12);
-        let text: String = (0..n).map(|_| words[rng.below(words.len() as u32) as usize].to_string() + if rng.below(2) == 0 { " " } else { "" }).collect();
+        let text: String =
+            (0..n).map(|_| words[rng.below(words.len() as u32) as usize].to_string() + if rng.below(2) == 0 { " " } else { "" }).collect();
         let _ = run(&node, &session, &text);
     }
 }

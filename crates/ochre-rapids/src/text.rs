@@ -8,8 +8,18 @@ pub const TEXT: &[Prim] = &[
     call("toupper", &["frame"], |e, a| map(e, a, |t| t.to_uppercase()), "In capitals."),
     call("tolower", &["frame"], |e, a| map(e, a, |t| t.to_lowercase()), "In small letters."),
     call("trim", &["frame"], |e, a| map(e, a, |t| t.trim().to_string()), "Without space at the ends."),
-    call("replaceall", &["frame", "pattern", "replacement", "ignore_case"], |e, a| replace(e, a, true), "Every occurrence of a text replaced."),
-    call("replacefirst", &["frame", "pattern", "replacement", "ignore_case"], |e, a| replace(e, a, false), "The first occurrence of a text replaced."),
+    call(
+        "replaceall",
+        &["frame", "pattern", "replacement", "ignore_case"],
+        |e, a| replace(e, a, true),
+        "Every occurrence of a text replaced.",
+    ),
+    call(
+        "replacefirst",
+        &["frame", "pattern", "replacement", "ignore_case"],
+        |e, a| replace(e, a, false),
+        "The first occurrence of a text replaced.",
+    ),
     call("strlen", &["frame"], length, "Number of characters."),
 ];
 
@@ -40,7 +50,9 @@ fn map(env: &mut Env<'_>, args: Vec<Value>, f: impl Fn(&str) -> String) -> Resul
 fn replace(env: &mut Env<'_>, args: Vec<Value>, all: bool) -> Result<Value> {
     let (pattern, with) = (args[1].text()?.to_string(), args[2].text()?.to_string());
     if pattern.contains(|c: char| r"\.[]{}()*+?^$|".contains(c)) || args[3].truth()? {
-        return Err(Error::Unsupported(format!("pattern '{pattern}': regular expressions and ignore_case are not supported by this version of ochre; use a plain text")));
+        return Err(Error::Unsupported(format!(
+            "pattern '{pattern}': regular expressions and ignore_case are not supported by this version of ochre; use a plain text"
+        )));
     }
     map(env, args, move |t| if all { t.replace(&pattern, &with) } else { t.replacen(&pattern, &with, 1) })
 }

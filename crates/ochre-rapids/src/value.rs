@@ -99,7 +99,12 @@ pub fn columns(frame: &Frame, selector: &Value, from_end: bool) -> Result<Vec<us
             let width = frame.width() as f64;
             if from_end {
                 // Numbers beyond the frame name no column, as the reference has it.
-                return Ok(v.iter().map(|i| if *i < 0.0 { i + width } else { *i }).filter(|i| *i >= 0.0 && *i < width).map(|i| i as usize).collect());
+                return Ok(v
+                    .iter()
+                    .map(|i| if *i < 0.0 { i + width } else { *i })
+                    .filter(|i| *i >= 0.0 && *i < width)
+                    .map(|i| i as usize)
+                    .collect());
             }
             if !v.is_empty() && v.iter().all(|i| *i < 0.0) {
                 let dropped: Vec<usize> = v.iter().map(|i| (-i - 1.0) as usize).collect();

@@ -8,23 +8,61 @@ use ochre_schema::{Value, Wire};
 
 pub const ROUTES: &[crate::Route] = &[
     get("/3/Cloud", "cloud", ("CloudV3", "CloudV3"), cloud, "State of the cluster and its nodes."),
-    crate::Route { method: "HEAD", url: "/3/Cloud", api_name: "cloud_head", input: "CloudV3", output: "CloudV3", handler: cloud, summary: "Is the cluster there?" },
+    crate::Route {
+        method: "HEAD",
+        url: "/3/Cloud",
+        api_name: "cloud_head",
+        input: "CloudV3",
+        output: "CloudV3",
+        handler: cloud,
+        summary: "Is the cluster there?",
+    },
     get("/3/Ping", "ping", ("PingV3", "PingV3"), ping, "Is the cluster there?"),
     get("/3/About", "about", ("AboutV3", "AboutV3"), about, "Versions."),
     get("/3/Capabilities", "list_all_capabilities", ("CapabilitiesV3", "CapabilitiesV3"), capabilities, "Extensions that are present."),
-    get("/3/Capabilities/API", "list_rest_capabilities", ("CapabilitiesV3", "CapabilitiesV3"), capabilities, "REST extensions that are present."),
-    get("/3/Capabilities/Core", "list_core_capabilities", ("CapabilitiesV3", "CapabilitiesV3"), capabilities, "Core extensions that are present."),
+    get(
+        "/3/Capabilities/API",
+        "list_rest_capabilities",
+        ("CapabilitiesV3", "CapabilitiesV3"),
+        capabilities,
+        "REST extensions that are present.",
+    ),
+    get(
+        "/3/Capabilities/Core",
+        "list_core_capabilities",
+        ("CapabilitiesV3", "CapabilitiesV3"),
+        capabilities,
+        "Core extensions that are present.",
+    ),
     get("/3/InitID", "newSession", ("InitIDV3", "InitIDV3"), new_session, "Opens a session."),
     delete("/3/InitID", "endSession3", ("InitIDV3", "InitIDV3"), end_session, "Ends a session."),
     post("/4/sessions", "newSession4", ("InitIDV3", "SessionIdV4"), new_session4, "Opens a session."),
     delete("/4/sessions/{session_key}", "endSession", ("InitIDV3", "InitIDV3"), end_session, "Ends a session and removes its temporaries."),
-    get("/3/SessionProperties", "getSessionProperty", ("SessionPropertyV3", "SessionPropertyV3"), get_property, "Reads a property of a session."),
-    post("/3/SessionProperties", "setSessionProperty", ("SessionPropertyV3", "SessionPropertyV3"), set_property, "Sets a property of a session."),
+    get(
+        "/3/SessionProperties",
+        "getSessionProperty",
+        ("SessionPropertyV3", "SessionPropertyV3"),
+        get_property,
+        "Reads a property of a session.",
+    ),
+    post(
+        "/3/SessionProperties",
+        "setSessionProperty",
+        ("SessionPropertyV3", "SessionPropertyV3"),
+        set_property,
+        "Sets a property of a session.",
+    ),
     post("/3/LogAndEcho", "logAndEcho", ("LogAndEchoV3", "LogAndEchoV3"), log_and_echo, "Writes a line to the log and answers it."),
     get("/3/Logs/nodes/{nodeidx}/files/{name}", "logs", ("LogsV3", "LogsV3"), logs, "The log of a node."),
     get("/3/Logs/download", "downloadLogs", ("LogsV3", "LogsV3"), download_logs, "The log as a text file."),
     post("/3/Shutdown", "shutdown", ("ShutdownV3", "ShutdownV3"), shutdown, "Stops the server."),
-    post("/3/GarbageCollect", "garbageCollect", ("GarbageCollectV3", "GarbageCollectV3"), garbage_collect, "Nothing to collect: memory is freed when it is no longer used."),
+    post(
+        "/3/GarbageCollect",
+        "garbageCollect",
+        ("GarbageCollectV3", "GarbageCollectV3"),
+        garbage_collect,
+        "Nothing to collect: memory is freed when it is no longer used.",
+    ),
 ];
 
 fn uptime(app: &App) -> i64 {
@@ -177,7 +215,12 @@ fn logs(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn download_logs(app: &App, _: &Ask) -> Result<Reply, Failure> {
     let name = format!("attachment; filename=ochre_{}.log", app.config.port);
-    Ok(Reply { status: 200, content_type: "text/plain", headers: vec![("Content-Disposition", name)], body: Body::Bytes(app.config.log.text().into_bytes()) })
+    Ok(Reply {
+        status: 200,
+        content_type: "text/plain",
+        headers: vec![("Content-Disposition", name)],
+        body: Body::Bytes(app.config.log.text().into_bytes()),
+    })
 }
 
 fn shutdown(app: &App, _: &Ask) -> Result<Reply, Failure> {

@@ -10,9 +10,18 @@ use ochre_schema::{Notes, Severity, Value};
 pub enum Failure {
     Error(Error),
     /// As `Error`, with the reference's status and exception for this case.
-    Told { status: u16, exception: &'static str, message: String },
+    Told {
+        status: u16,
+        exception: &'static str,
+        message: String,
+    },
     /// A model's parameters are wrong.
-    Parameters { notes: Notes, stem: &'static str, key: String, schema: Box<Value> },
+    Parameters {
+        notes: Notes,
+        stem: &'static str,
+        key: String,
+        schema: Box<Value>,
+    },
 }
 
 impl From<Error> for Failure {
@@ -48,8 +57,13 @@ impl Failure {
                 (status, exception, e.to_string())
             }
             Failure::Parameters { notes, stem, key, .. } => {
-                let details: String = notes.errors().map(|n| format!("ERRR on field: _{}: {}\n", n.field.trim_start_matches('_'), n.message)).collect();
-                (412, "water.exceptions.H2OModelBuilderIllegalArgumentException", format!("Illegal argument(s) for {stem} model: {key}.  Details: {details}"))
+                let details: String =
+                    notes.errors().map(|n| format!("ERRR on field: _{}: {}\n", n.field.trim_start_matches('_'), n.message)).collect();
+                (
+                    412,
+                    "water.exceptions.H2OModelBuilderIllegalArgumentException",
+                    format!("Illegal argument(s) for {stem} model: {key}.  Details: {details}"),
+                )
             }
         }
     }
@@ -75,14 +89,23 @@ impl Failure {
         };
         let mut json = ochre_schema::object(&base);
         if let Failure::Parameters { notes, schema, .. } = self {
-            json["__meta"] = serde_json::json!({"schema_version": 3, "schema_name": "H2OModelBuilderErrorV3", "schema_type": "H2OModelBuilderError"});
+            json["__meta"] =
+                serde_json::json!({"schema_version": 3, "schema_name": "H2OModelBuilderErrorV3", "schema_type": "H2OModelBuilderError"});
             json["parameters"] = schema["parameters"].clone();
             json["messages"] = schema["messages"].clone();
             json["error_count"] = Value::from(notes.errors().count());
-            let logged: Vec<Value> = notes.0.iter().map(|n| {
-                let level = match n.severity { Severity::Error => 1, Severity::Warn => 2, Severity::Info => 3 };
-                serde_json::json!({"_log_level": level, "_field_name": n.field, "_message": n.message})
-            }).collect();
+            let logged: Vec<Value> = notes
+                .0
+                .iter()
+                .map(|n| {
+                    let level = match n.severity {
+                        Severity::Error => 1,
+                        Severity::Warn => 2,
+                        Severity::Info => 3,
+                    };
+                    serde_json::json!({"_log_level": level, "_field_name": n.field, "_message": n.message})
+                })
+                .collect();
             json["values"] = serde_json::json!({"messages": logged, "error_count": notes.errors().count()});
         }
         Reply { status, content_type: "application/json", headers: vec![], body: Body::Bytes(json.to_string().into_bytes()) }

@@ -18,7 +18,13 @@ pub const ROUTES: &[crate::Route] = &[
     get("/3/Frames/{frame_id}/columns", "frameColumns", ("FramesV3", "FramesV3"), fetch, "The columns of a frame."),
     get("/3/Frames/{frame_id}/columns/{column}", "frameColumn", ("FramesV3", "FramesV3"), column, "One column."),
     get("/3/Frames/{frame_id}/columns/{column}/domain", "frameColumnDomain", ("FramesV3", "FramesV3"), domain, "Categories of a column."),
-    get("/3/Frames/{frame_id}/columns/{column}/summary", "frameColumnSummary", ("FramesV3", "FramesV3"), column_summary, "One column with histogram and percentiles."),
+    get(
+        "/3/Frames/{frame_id}/columns/{column}/summary",
+        "frameColumnSummary",
+        ("FramesV3", "FramesV3"),
+        column_summary,
+        "One column with histogram and percentiles.",
+    ),
     get("/3/FrameChunks/{frame_id}", "frameChunks", ("FrameChunksV3", "FrameChunksV3"), chunks, "How a frame's rows are cut into chunks."),
     post("/3/Frames/{frame_id}/export", "exportFrame", ("FramesV3", "FramesV3"), export_frame, "Writes a frame to a CSV file."),
     delete("/3/Frames/{frame_id}", "deleteFrame", ("FramesV3", "FramesV3"), remove, "Removes a frame."),
@@ -58,7 +64,7 @@ struct Window {
 const ROWS_SHOWN: usize = 100;
 
 fn window(a: &Frames, f: &Frame, tables: bool, statistics: bool) -> Window {
-    let count = |asked: i32, default: usize| if asked < 0 || asked == 0 { default } else { asked as usize };
+    let count = |asked: i32, default: usize| if asked <= 0 { default } else { asked as usize };
     let row_offset = (a.row_offset.max(0) as usize).min(f.rows());
     let column_offset = (a.column_offset.max(0) as usize).min(f.width());
     let columns = count(a.column_count, f.width()).min(f.width() - column_offset);
@@ -183,7 +189,12 @@ fn distribution_table(app: &App, f: &Frame) -> Table {
     let row = |v: f64| labels.iter().map(|l| Cell::Double(if *l == "stddev" { 0.0 } else { v })).collect::<Vec<_>>();
     Table::new("Frame distribution summary", "")
         .row_labels(labels.iter().map(|l| Cell::from(*l)).collect())
-        .column("Size", "string", "%s", labels.iter().map(|l| Cell::Text(size_text(if *l == "stddev" { 0.0 } else { f.bytes() as f64 }))).collect())
+        .column(
+            "Size",
+            "string",
+            "%s",
+            labels.iter().map(|l| Cell::Text(size_text(if *l == "stddev" { 0.0 } else { f.bytes() as f64 }))).collect(),
+        )
         .column("Number of Rows", "float", "%f", row(f.rows() as f64))
         .column("Number of Chunks per Column", "float", "%f", row(per_column))
         .column("Number of Chunks", "float", "%f", row(per_column * f.width() as f64))
@@ -267,10 +278,22 @@ fn domain(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 fn list(app: &App, _: &Ask) -> Result<Reply, Failure> {
     let mut out = vec![];
     for (key, f) in app.node.store.all::<Frame>() {
-        out.push(FrameSynopsis { rows: f.rows() as i64, columns: f.width() as i64, frame_id: Some(FrameKey(key)), byte_size: f.bytes() as i64, is_text: false }.to_json());
+        out.push(
+            FrameSynopsis {
+                rows: f.rows() as i64,
+                columns: f.width() as i64,
+                frame_id: Some(FrameKey(key)),
+                byte_size: f.bytes() as i64,
+                is_text: false,
+            }
+            .to_json(),
+        );
     }
     for (key, r) in app.node.store.all::<RawFile>() {
-        out.push(FrameSynopsis { rows: r.bytes as i64, columns: 1, frame_id: Some(FrameKey(key)), byte_size: r.bytes as i64, is_text: true }.to_json());
+        out.push(
+            FrameSynopsis { rows: r.bytes as i64, columns: 1, frame_id: Some(FrameKey(key)), byte_size: r.bytes as i64, is_text: true }
+                .to_json(),
+        );
     }
     Reply::schema(&FramesList { frames: Value::Array(out), ..FramesList::default() })
 }
@@ -278,7 +301,11 @@ fn list(app: &App, _: &Ask) -> Result<Reply, Failure> {
 fn chunks(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("frame_id");
     let f = frame_at(app, key)?;
-    let chunks = chunk_lengths(f.rows()).into_iter().enumerate().map(|(i, n)| FrameChunk { chunk_id: i as i32, row_count: n as i32, node_idx: 0 }.to_json()).collect();
+    let chunks = chunk_lengths(f.rows())
+        .into_iter()
+        .enumerate()
+        .map(|(i, n)| FrameChunk { chunk_id: i as i32, row_count: n as i32, node_idx: 0 }.to_json())
+        .collect();
     Reply::schema(&FrameChunks { frame_id: Some(FrameKey(key.into())), chunks: Value::Array(chunks) })
 }
 
@@ -331,7 +358,10 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let f = frame_at(app, &key)?;
     let path = a.path.clone().filter(|p| !p.is_empty()).ok_or_else(|| Error::invalid("path is required: the file to write"))?;
     if a.format.as_deref().is_some_and(|t| !t.eq_ignore_ascii_case("csv")) || a.compression.is_some() || a.num_parts > 1 {
-        return Err(Error::Unsupported("this version of ochre exports one uncompressed CSV file; leave format, compression and parts at their defaults".into()).into());
+        return Err(Error::Unsupported(
+            "this version of ochre exports one uncompressed CSV file; leave format, compression and parts at their defaults".into(),
+        )
+        .into());
     }
     if std::path::Path::new(&path).exists() && !a.force {
         return Err(Failure::precondition(format!("File {path} already exists; give force=True to overwrite it")));
@@ -369,5 +399,7 @@ fn remove_all(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     }
     app.node.store.clear(&keep);
     app.sessions.clear();
-    Reply::json(&serde_json::json!({"__meta": {"schema_version": 3, "schema_name": "RemoveAllV3", "schema_type": "Iced"}, "retained_keys": retained}))
+    Reply::json(
+        &serde_json::json!({"__meta": {"schema_version": 3, "schema_name": "RemoveAllV3", "schema_type": "Iced"}, "retained_keys": retained}),
+    )
 }

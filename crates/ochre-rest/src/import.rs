@@ -14,7 +14,13 @@ use std::sync::Arc;
 pub const ROUTES: &[crate::Route] = &[
     get("/3/ImportFiles", "importFiles_deprecated", ("ImportFilesV3", "ImportFilesV3"), import, "Makes files known by path."),
     post("/3/ImportFiles", "importFiles", ("ImportFilesV3", "ImportFilesV3"), import, "Makes files known by path."),
-    post("/3/ImportFilesMulti", "importFilesMulti", ("ImportFilesMultiV3", "ImportFilesMultiV3"), import_multi, "Makes files known by several paths."),
+    post(
+        "/3/ImportFilesMulti",
+        "importFilesMulti",
+        ("ImportFilesMultiV3", "ImportFilesMultiV3"),
+        import_multi,
+        "Makes files known by several paths.",
+    ),
     post("/3/PostFile", "postFile", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file."),
     post("/3/ParseSetup", "guessSetup", ("ParseSetupV3", "ParseSetupV3"), guess, "Proposes how to parse files."),
     post("/3/Parse", "parse", ("ParseV3", "ParseV3"), parse, "Parses files into a frame."),
@@ -77,7 +83,9 @@ fn raw_files(app: &App, keys: &Option<Vec<FrameKey>>) -> Result<Vec<Arc<RawFile>
     if keys.is_empty() {
         return Err(Error::invalid("source_frames is required: the keys of imported or uploaded files").into());
     }
-    keys.iter().map(|k| app.node.store.get::<RawFile>(&k.0).map_err(|_| Error::invalid(format!("Key not loaded: Key<Frame> {k}")).into())).collect()
+    keys.iter()
+        .map(|k| app.node.store.get::<RawFile>(&k.0).map_err(|_| Error::invalid(format!("Key not loaded: Key<Frame> {k}")).into()))
+        .collect()
 }
 
 /// The frame key proposed for a file: its name with `.hex`, numbered until it is free.
@@ -159,7 +167,11 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
     refuse(a.domains.as_ref().is_some_and(|d| d.iter().any(Option::is_some)), "domains")?;
     let files = raw_files(app, &a.source_frames)?;
-    let destination = a.destination_frame.clone().filter(|k| !k.0.is_empty()).ok_or_else(|| Error::invalid("destination_frame is required: the key of the frame to make"))?;
+    let destination = a
+        .destination_frame
+        .clone()
+        .filter(|k| !k.0.is_empty())
+        .ok_or_else(|| Error::invalid("destination_frame is required: the key of the frame to make"))?;
     let types = a.column_types.iter().flatten().map(|t| ColumnType::from_name(t)).collect::<Result<Vec<_>, _>>()?;
     let width = (a.number_columns.max(0) as usize).max(types.len());
     let names = match a.column_names.clone().filter(|n| !n.is_empty()) {
@@ -212,7 +224,10 @@ fn typeahead(_: &App, ask: &Ask) -> Result<Reply, Failure> {
         (src.clone(), String::new())
     } else {
         let p = Path::new(&src);
-        (p.parent().map_or("/".into(), |d| d.display().to_string()), p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned()))
+        (
+            p.parent().map_or("/".into(), |d| d.display().to_string()),
+            p.file_name().map_or(String::new(), |n| n.to_string_lossy().into_owned()),
+        )
     };
     let mut matches: Vec<String> = std::fs::read_dir(if dir.is_empty() { "." } else { &dir })
         .map(|entries| {

@@ -9,7 +9,13 @@ use std::time::Duration;
 
 pub const ROUTES: &[crate::Route] = &[
     get("/3/Jobs", "jobs", ("JobsV3", "JobsV3"), list, "All jobs."),
-    get("/3/Jobs/{job_id}", "job", ("JobsV3", "JobsV3"), fetch, "One job; answered as soon as it ends, and after a short while at the latest."),
+    get(
+        "/3/Jobs/{job_id}",
+        "job",
+        ("JobsV3", "JobsV3"),
+        fetch,
+        "One job; answered as soon as it ends, and after a short while at the latest.",
+    ),
     post("/3/Jobs/{job_id}/cancel", "cancel_job", ("JobsV3", "JobsV3"), cancel, "Cancels a job."),
 ];
 

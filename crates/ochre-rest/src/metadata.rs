@@ -8,7 +8,6 @@ use ochre_model::PublishedSchema;
 use ochre_model::wire as model_wire;
 use ochre_schema::{FieldDecl, Published, Value, Wire, published};
 
-
 pub const ROUTES: &[crate::Route] = &[
     get("/3/Metadata/endpoints", "listRoutes", ("MetadataV3", "MetadataV3"), endpoints, "All routes."),
     get("/3/Metadata/endpoints/{path}", "getRoute", ("MetadataV3", "MetadataV3"), endpoint, "One route, by number or name."),
@@ -22,17 +21,72 @@ macro_rules! table {
 
 /// Every declared schema that no algorithm owns.
 pub const SCHEMAS: &[Published] = table![
-    wire::About, wire::AboutEntry, wire::Cloud, wire::Node, wire::Ping, wire::NodeMemoryInfo, wire::Capabilities, wire::CapabilityEntry,
-    wire::InitID, wire::SessionProperty, wire::LogAndEcho, wire::Logs, wire::Job, wire::Jobs, wire::ImportFiles, wire::ImportFilesMulti,
-    wire::ParseSetup, wire::Parse, wire::Frames, wire::FramesList, wire::FrameSynopsis, wire::Frame, wire::Col, wire::FrameChunks, wire::FrameChunk,
-    wire::Typeahead, wire::RapidsSchema, wire::RapidsFrame, wire::RapidsNumber, wire::RapidsNumbers, wire::RapidsString, wire::RapidsStrings,
-    wire::RapidsFunction, wire::Remove, wire::RemoveAll, wire::Models, wire::ModelBuilders, wire::ModelMetricsListSchema, wire::H2OError,
-    wire::H2OModelBuilderError, wire::Metadata, wire::SchemaMetadata, wire::FieldMetadata, wire::Route, wire::Shutdown, wire::DownloadData,
-    wire::JobKeySchema, wire::FrameKeySchema, wire::ModelKeySchema, wire::KeySchema, wire::TableSchema, wire::ColumnSpecsBase, wire::SessionId,
+    wire::About,
+    wire::AboutEntry,
+    wire::Cloud,
+    wire::Node,
+    wire::Ping,
+    wire::NodeMemoryInfo,
+    wire::Capabilities,
+    wire::CapabilityEntry,
+    wire::InitID,
+    wire::SessionProperty,
+    wire::LogAndEcho,
+    wire::Logs,
+    wire::Job,
+    wire::Jobs,
+    wire::ImportFiles,
+    wire::ImportFilesMulti,
+    wire::ParseSetup,
+    wire::Parse,
+    wire::Frames,
+    wire::FramesList,
+    wire::FrameSynopsis,
+    wire::Frame,
+    wire::Col,
+    wire::FrameChunks,
+    wire::FrameChunk,
+    wire::Typeahead,
+    wire::RapidsSchema,
+    wire::RapidsFrame,
+    wire::RapidsNumber,
+    wire::RapidsNumbers,
+    wire::RapidsString,
+    wire::RapidsStrings,
+    wire::RapidsFunction,
+    wire::Remove,
+    wire::RemoveAll,
+    wire::Models,
+    wire::ModelBuilders,
+    wire::ModelMetricsListSchema,
+    wire::H2OError,
+    wire::H2OModelBuilderError,
+    wire::Metadata,
+    wire::SchemaMetadata,
+    wire::FieldMetadata,
+    wire::Route,
+    wire::Shutdown,
+    wire::DownloadData,
+    wire::JobKeySchema,
+    wire::FrameKeySchema,
+    wire::ModelKeySchema,
+    wire::KeySchema,
+    wire::TableSchema,
+    wire::ColumnSpecsBase,
+    wire::SessionId,
     wire::RapidsHelp,
-    model_wire::ModelParameterSchema, model_wire::ValidationMessage, model_wire::ConfusionMatrix, model_wire::ModelSynopsis,
-    model_wire::MetricsBase, model_wire::BinomialMetrics, model_wire::MultinomialMetrics, model_wire::RegressionMetrics,
-    model_wire::ClusteringMetrics, model_wire::GlmBinomialMetrics, model_wire::GlmMultinomialMetrics, model_wire::GlmRegressionMetrics,
+    model_wire::ModelParameterSchema,
+    model_wire::ValidationMessage,
+    model_wire::ConfusionMatrix,
+    model_wire::ModelSynopsis,
+    model_wire::MetricsBase,
+    model_wire::BinomialMetrics,
+    model_wire::MultinomialMetrics,
+    model_wire::RegressionMetrics,
+    model_wire::ClusteringMetrics,
+    model_wire::GlmBinomialMetrics,
+    model_wire::GlmMultinomialMetrics,
+    model_wire::GlmRegressionMetrics,
 ];
 
 /// Every schema that is served, those of the algorithms included.
@@ -113,7 +167,9 @@ fn endpoints(_: &App, _: &Ask) -> Result<Reply, Failure> {
 
 fn endpoint(_: &App, ask: &Ask) -> Result<Reply, Failure> {
     let wanted = ask.path_param("path");
-    let found = routes().enumerate().find(|(i, r)| i.to_string() == wanted || r.api_name == wanted || r.url.trim_start_matches('/') == wanted.trim_start_matches('/'));
+    let found = routes()
+        .enumerate()
+        .find(|(i, r)| i.to_string() == wanted || r.api_name == wanted || r.url.trim_start_matches('/') == wanted.trim_start_matches('/'));
     let (_, r) = found.ok_or_else(|| Failure::not_found(format!("There is no endpoint '{wanted}'")))?;
     Reply::schema(&Metadata { routes: Value::Array(vec![route_json(r)]), ..Metadata::default() })
 }

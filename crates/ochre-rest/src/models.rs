@@ -15,20 +15,62 @@ pub const ROUTES: &[crate::Route] = &[
     get("/3/ModelBuilders", "model_builders", ("ModelBuildersV3", "ModelBuildersV3"), builders, "All algorithms with their parameters."),
     get("/3/ModelBuilders/{algo}", "model_builder", ("ModelBuildersV3", "ModelBuildersV3"), builder, "One algorithm with its parameters."),
     post("/3/ModelBuilders/{algo}", "train", ("ModelBuildersV3", "ModelBuilderSchema"), train, "Trains a model."),
-    post("/3/ModelBuilders/{algo}/parameters", "validate_parameters", ("ModelBuildersV3", "ModelBuilderSchema"), validate, "Checks parameters without training."),
+    post(
+        "/3/ModelBuilders/{algo}/parameters",
+        "validate_parameters",
+        ("ModelBuildersV3", "ModelBuilderSchema"),
+        validate,
+        "Checks parameters without training.",
+    ),
     post("/3/ModelBuilders/{algo}/model_id", "calcModelId", ("ModelIdV3", "ModelIdV3"), model_id, "A free key for a model."),
     get("/3/Models", "models", ("ModelsV3", "ModelsV3"), list, "All models."),
     get("/3/Models/{model_id}", "model", ("ModelsV3", "ModelsV3"), fetch, "One model."),
     get("/99/Models/{model_id}", "model99", ("ModelsV3", "ModelsV3"), fetch, "One model."),
     delete("/3/Models/{model_id}", "deleteModel", ("ModelsV3", "ModelsV3"), remove, "Removes a model."),
     delete("/3/Models", "deleteAllModels", ("ModelsV3", "ModelsV3"), remove_all, "Removes all models."),
-    post("/3/Predictions/models/{model}/frames/{frame}", "predict", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), predict, "Scores a frame and waits."),
-    post("/4/Predictions/models/{model}/frames/{frame}", "predict_async", ("ModelMetricsListSchemaV3", "JobV3"), predict_job, "Scores a frame in a job."),
+    post(
+        "/3/Predictions/models/{model}/frames/{frame}",
+        "predict",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        predict,
+        "Scores a frame and waits.",
+    ),
+    post(
+        "/4/Predictions/models/{model}/frames/{frame}",
+        "predict_async",
+        ("ModelMetricsListSchemaV3", "JobV3"),
+        predict_job,
+        "Scores a frame in a job.",
+    ),
     get("/3/ModelMetrics", "modelMetrics", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "All metrics."),
-    get("/3/ModelMetrics/models/{model}", "modelMetricsForModel", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "Metrics of a model."),
-    get("/3/ModelMetrics/frames/{frame}", "modelMetricsForFrame", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "Metrics on a frame."),
-    get("/3/ModelMetrics/models/{model}/frames/{frame}", "modelMetricsForModelAndFrame", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), metrics_list, "Metrics of a model on a frame."),
-    post("/3/ModelMetrics/models/{model}/frames/{frame}", "score", ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"), score, "Measures a model on a frame."),
+    get(
+        "/3/ModelMetrics/models/{model}",
+        "modelMetricsForModel",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        metrics_list,
+        "Metrics of a model.",
+    ),
+    get(
+        "/3/ModelMetrics/frames/{frame}",
+        "modelMetricsForFrame",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        metrics_list,
+        "Metrics on a frame.",
+    ),
+    get(
+        "/3/ModelMetrics/models/{model}/frames/{frame}",
+        "modelMetricsForModelAndFrame",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        metrics_list,
+        "Metrics of a model on a frame.",
+    ),
+    post(
+        "/3/ModelMetrics/models/{model}/frames/{frame}",
+        "score",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        score,
+        "Measures a model on a frame.",
+    ),
 ];
 
 fn find<'a>(app: &'a App, ask: &Ask, verb: &str) -> Result<&'a dyn Builder, Failure> {
@@ -64,7 +106,9 @@ fn start(app: &App, ask: &Ask, validate_only: bool) -> Result<Reply, Failure> {
         // Asked only to check, wrong parameters are the answer and no failure.
         Err(Refusal::Notes { schema, .. }) if validate_only => Reply::json(&schema),
         Err(Refusal::Notes { notes, key, schema }) => Err(Failure::Parameters { notes, stem: b.info().stem, key, schema }),
-        Err(Refusal::Failed(Error::Invalid(m))) if m.starts_with("Unknown parameter") || m.starts_with("Illegal argument") => Err(Failure::precondition(m)),
+        Err(Refusal::Failed(Error::Invalid(m))) if m.starts_with("Unknown parameter") || m.starts_with("Illegal argument") => {
+            Err(Failure::precondition(m))
+        }
         Err(Refusal::Failed(e)) => Err(e.into()),
     }
 }
@@ -142,8 +186,16 @@ fn missing(kind: &str, key: &str, function: &str) -> Failure {
 fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, Arc<ochre_core::Frame>, String, String), Failure> {
     let a: ModelMetricsListSchema = ask.decode()?;
     let (m, f) = (ask.path_param("model").to_string(), ask.path_param("frame").to_string());
-    let model = app.node.store.get::<Model>(&m).map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("model", &m, "predict") } else { e.into() })?;
-    let frame = app.node.store.frame(&f).map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("frame", &f, "predict") } else { e.into() })?;
+    let model = app
+        .node
+        .store
+        .get::<Model>(&m)
+        .map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("model", &m, "predict") } else { e.into() })?;
+    let frame = app
+        .node
+        .store
+        .frame(&f)
+        .map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("frame", &f, "predict") } else { e.into() })?;
     let asked: [(&str, bool); 10] = [
         ("reconstruction_error", a.reconstruction_error),
         ("deep_features_hidden_layer", a.deep_features_hidden_layer > 0 || a.deep_features_hidden_layer_name.is_some()),
@@ -188,7 +240,12 @@ fn predict(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let known = model.response.as_ref().is_none_or(|r| frame.by_name(&r.name).is_some());
     let metrics = if known { vec![keep(&model, model.evaluate(&app.node, &frame_key, &frame)?).json(Value::Null)] } else { vec![] };
     let shown = FrameKey(dest);
-    let mut json = ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), predictions_frame: Some(shown.clone()), ..a });
+    let mut json = ochre_schema::object(&ModelMetricsListSchema {
+        model: Some(ModelKey(model.key.clone())),
+        frame: Some(FrameKey(frame_key)),
+        predictions_frame: Some(shown.clone()),
+        ..a
+    });
     json["model_metrics"] = if metrics.is_empty() { serde_json::json!([{}]) } else { Value::Array(metrics) };
     json["model_metrics"][0]["predictions"] = serde_json::json!({"frame_id": shown.to_json()});
     Reply::json(&json)
@@ -206,7 +263,8 @@ fn keep(model: &Model, m: Metrics) -> Arc<Metrics> {
 fn score(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, _) = scoring(app, ask)?;
     let m = keep(&model, model.evaluate(&app.node, &frame_key, &frame)?);
-    let mut json = ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), ..a });
+    let mut json =
+        ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), ..a });
     json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);
     Reply::json(&json)
 }

@@ -31,19 +31,40 @@ fn exec(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         Answer::Frame(f) => {
             // The key under which the frame lies, when it has one.
             let name = app.node.store.all::<ochre_core::Frame>().into_iter().find(|(_, g)| std::sync::Arc::ptr_eq(g, &f)).map(|(k, _)| k);
-            let named = text.trim_start().strip_prefix("(tmp= ").or_else(|| text.trim_start().strip_prefix("(assign ")).and_then(|t| t.split_whitespace().next());
-            let key = named.map(|n| n.trim_matches('"').to_string()).filter(|n| app.node.store.contains(n)).or(name).unwrap_or_else(|| "None".into());
-            Reply::schema(&RapidsFrame { key: Some(FrameKey(key)), num_rows: f.rows() as i64, num_cols: f.width() as i32, ..RapidsFrame::default() })
+            let named = text
+                .trim_start()
+                .strip_prefix("(tmp= ")
+                .or_else(|| text.trim_start().strip_prefix("(assign "))
+                .and_then(|t| t.split_whitespace().next());
+            let key = named
+                .map(|n| n.trim_matches('"').to_string())
+                .filter(|n| app.node.store.contains(n))
+                .or(name)
+                .unwrap_or_else(|| "None".into());
+            Reply::schema(&RapidsFrame {
+                key: Some(FrameKey(key)),
+                num_rows: f.rows() as i64,
+                num_cols: f.width() as i32,
+                ..RapidsFrame::default()
+            })
         }
         Answer::Nothing => Reply::schema(&RapidsNumber { scalar: f64::NAN, ..RapidsNumber::default() }),
-        f => Reply::schema(&RapidsFunction { funstr: Some(match f { Answer::Prim(p) => p.name.to_string(), _ => text }), ..RapidsFunction::default() }),
+        f => Reply::schema(&RapidsFunction {
+            funstr: Some(match f {
+                Answer::Prim(p) => p.name.to_string(),
+                _ => text,
+            }),
+            ..RapidsFunction::default()
+        }),
     }
 }
 
 fn help(_: &App, _: &Ask) -> Result<Reply, Failure> {
     let rows: Vec<Value> = FAMILIES
         .iter()
-        .flat_map(|(family, prims)| prims.iter().map(move |p| serde_json::json!({"name": p.name, "family": family, "args": p.args, "description": p.help})))
+        .flat_map(|(family, prims)| {
+            prims.iter().map(move |p| serde_json::json!({"name": p.name, "family": family, "args": p.args, "description": p.help}))
+        })
         .collect();
     Reply::json(&serde_json::json!({"__meta": {"schema_version": 3, "schema_name": "RapidsHelpV3", "schema_type": "Iced"}, "syntax": rows}))
 }

@@ -17,17 +17,42 @@ pub struct Route {
     pub summary: &'static str,
 }
 
-const fn route(method: &'static str, url: &'static str, api_name: &'static str, io: (&'static str, &'static str), handler: Handler, summary: &'static str) -> Route {
+const fn route(
+    method: &'static str,
+    url: &'static str,
+    api_name: &'static str,
+    io: (&'static str, &'static str),
+    handler: Handler,
+    summary: &'static str,
+) -> Route {
     Route { method, url, api_name, input: io.0, output: io.1, handler, summary }
 }
 
-pub const fn get(url: &'static str, api_name: &'static str, io: (&'static str, &'static str), handler: Handler, summary: &'static str) -> Route {
+pub const fn get(
+    url: &'static str,
+    api_name: &'static str,
+    io: (&'static str, &'static str),
+    handler: Handler,
+    summary: &'static str,
+) -> Route {
     route("GET", url, api_name, io, handler, summary)
 }
-pub const fn post(url: &'static str, api_name: &'static str, io: (&'static str, &'static str), handler: Handler, summary: &'static str) -> Route {
+pub const fn post(
+    url: &'static str,
+    api_name: &'static str,
+    io: (&'static str, &'static str),
+    handler: Handler,
+    summary: &'static str,
+) -> Route {
     route("POST", url, api_name, io, handler, summary)
 }
-pub const fn delete(url: &'static str, api_name: &'static str, io: (&'static str, &'static str), handler: Handler, summary: &'static str) -> Route {
+pub const fn delete(
+    url: &'static str,
+    api_name: &'static str,
+    io: (&'static str, &'static str),
+    handler: Handler,
+    summary: &'static str,
+) -> Route {
     route("DELETE", url, api_name, io, handler, summary)
 }
 
@@ -64,7 +89,9 @@ impl Ask {
             }
             match s.set(name, text) {
                 Some(Ok(())) => {}
-                Some(Err(e)) => return Err(Failure::precondition(format!("Illegal argument for field: {name} of schema: {}: {e}", S::META.name))),
+                Some(Err(e)) => {
+                    return Err(Failure::precondition(format!("Illegal argument for field: {name} of schema: {}: {e}", S::META.name)));
+                }
                 None => return Err(Failure::precondition(format!("Unknown parameter: {name}"))),
             }
         }
@@ -87,7 +114,12 @@ pub struct Reply {
 
 impl Reply {
     pub fn json(v: &Value) -> Result<Reply, Failure> {
-        Ok(Reply { status: 200, content_type: "application/json", headers: vec![], body: Body::Bytes(serde_json::to_vec(v).map_err(|e| Error::Internal(e.to_string()))?) })
+        Ok(Reply {
+            status: 200,
+            content_type: "application/json",
+            headers: vec![],
+            body: Body::Bytes(serde_json::to_vec(v).map_err(|e| Error::Internal(e.to_string()))?),
+        })
     }
     pub fn schema<S: Schema>(s: &S) -> Result<Reply, Failure> {
         Reply::json(&ochre_schema::object(s))

@@ -84,7 +84,9 @@ async fn read(app: &App, request: Request, id: u64) -> Result<Ask, Failure> {
         ask.upload = Some(store_upload(app, body, id, &kind).await?);
         return Ok(ask);
     }
-    let bytes = axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|e| Error::invalid(format!("the request's body could not be read: {e}")))?;
+    let bytes = axum::body::to_bytes(body, FORM_BYTES_MAX)
+        .await
+        .map_err(|e| Error::invalid(format!("the request's body could not be read: {e}")))?;
     if kind.starts_with("application/json") {
         if let Ok(serde_json::Value::Object(map)) = serde_json::from_slice(&bytes) {
             for (k, v) in map {
@@ -141,7 +143,11 @@ fn unwrap_multipart(path: &std::path::Path, boundary: &str) -> Result<(), Failur
 
 fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     if !matches!(ask.method.as_str(), "GET" | "POST" | "DELETE" | "HEAD") {
-        return Err(Failure::Told { status: 400, exception: "java.net.MalformedURLException", message: format!("Bad HTTP method: {}", ask.method) });
+        return Err(Failure::Told {
+            status: 400,
+            exception: "java.net.MalformedURLException",
+            message: format!("Bad HTTP method: {}", ask.method),
+        });
     }
     let method = if ask.method == "HEAD" { "GET" } else { ask.method.as_str() };
     let path = if ask.path.len() > 1 { ask.path.trim_end_matches('/') } else { &ask.path };
@@ -149,13 +155,19 @@ fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     let mut found: Option<(&crate::Route, Vec<(String, String)>)> = None;
     for r in ROUTES.iter().flat_map(|r| r.iter()).filter(|r| r.method == method) {
         if let Some(p) = matches(r.url, path)
-            && found.as_ref().is_none_or(|f| f.0.url.split('/').count() < r.url.split('/').count() || (f.0.url.contains('{') && !r.url.contains('{')))
+            && found
+                .as_ref()
+                .is_none_or(|f| f.0.url.split('/').count() < r.url.split('/').count() || (f.0.url.contains('{') && !r.url.contains('{')))
         {
             found = Some((r, p));
         }
     }
     let Some((route, params)) = found else {
-        return Err(Failure::not_found(if ask.method == "GET" { format!("Resource {} not found", ask.path) } else { format!("{} {} not found", ask.method, ask.path) }));
+        return Err(Failure::not_found(if ask.method == "GET" {
+            format!("Resource {} not found", ask.path)
+        } else {
+            format!("{} {} not found", ask.method, ask.path)
+        }));
     };
     ask.path_params = params;
     (route.handler)(app, &ask)

@@ -1298,8 +1298,7 @@ pub struct Route {
 /// Shutdown.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ShutdownV3", iced = "Shutdown", request)]
-pub struct Shutdown {
-}
+pub struct Shutdown {}
 
 /// Download Data.
 #[derive(Clone, Debug, Schema)]
@@ -1436,4 +1435,3 @@ pub struct RapidsHelp {
     #[api(ty = "Iced[]", schema = "RapidsExpressionV3", output)]
     pub expressions: Value,
 }
-

@@ -42,9 +42,13 @@ impl ModelFile {
         if entry.size() > JSON_BYTES_MAX {
             return Err(format!("model.json claims {} bytes, more than a model has", entry.size()));
         }
-        let file: ModelFile = serde_json::from_reader(std::io::BufReader::new(entry.take(JSON_BYTES_MAX))).map_err(|e| format!("model.json is damaged: {e}"))?;
+        let file: ModelFile = serde_json::from_reader(std::io::BufReader::new(entry.take(JSON_BYTES_MAX)))
+            .map_err(|e| format!("model.json is damaged: {e}"))?;
         if file.format != FORMAT || file.version > VERSION {
-            return Err(format!("model format {} version {} is newer than this ochre reads ({FORMAT} up to {VERSION})", file.format, file.version));
+            return Err(format!(
+                "model format {} version {} is newer than this ochre reads ({FORMAT} up to {VERSION})",
+                file.format, file.version
+            ));
         }
         Ok(file)
     }
@@ -57,10 +61,21 @@ mod tests {
 
     #[test]
     fn a_model_survives_its_file() {
-        let scorer = KMeansScorer { categorical: 0, fills: vec![0.1], means: vec![1.0], mults: vec![1.0 / 3.0], centers: vec![vec![0.1], vec![-2.0]] };
+        let scorer = KMeansScorer {
+            categorical: 0,
+            fills: vec![0.1],
+            means: vec![1.0],
+            mults: vec![1.0 / 3.0],
+            centers: vec![vec![0.1], vec![-2.0]],
+        };
         let file = ModelFile {
-            format: FORMAT.into(), version: VERSION, algorithm: "kmeans".into(),
-            predictors: vec![Column { name: "x".into(), domain: None }], response: None, offset: None, threshold: 0.5,
+            format: FORMAT.into(),
+            version: VERSION,
+            algorithm: "kmeans".into(),
+            predictors: vec![Column { name: "x".into(), domain: None }],
+            response: None,
+            offset: None,
+            threshold: 0.5,
             scorer: Scorer::KMeans(scorer),
         };
         let mut bytes = std::io::Cursor::new(vec![]);

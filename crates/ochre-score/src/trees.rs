@@ -7,7 +7,10 @@ pub enum Split {
     /// Left when the value is less.
     Less(f32),
     /// Right when the bit of the code is set; codes outside the set count as missing.
-    Set { offset: u32, bits: Vec<bool> },
+    Set {
+        offset: u32,
+        bits: Vec<bool>,
+    },
     /// Present values left, missing right.
     Missing,
 }

@@ -30,6 +30,10 @@ pub fn start(level: &str, json: bool, buffer: Arc<LogBuffer>) -> Result<(), Stri
     let filter = tracing_subscriber::EnvFilter::new(level);
     let writer = move || Tee(buffer.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).with_target(false);
-    if json { builder.json().init() } else { builder.init() }
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
     Ok(())
 }

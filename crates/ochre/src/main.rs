@@ -28,7 +28,8 @@ enum Command {
 
 /// H2O's spelling of flags, `-port 54321`, as this command line spells them.
 fn h2o_spelling(args: impl Iterator<Item = String>) -> Vec<String> {
-    let known = ["ip", "port", "name", "nthreads", "ice_root", "ice-root", "log_level", "log-level", "log-format", "max-mem", "compat-version"];
+    let known =
+        ["ip", "port", "name", "nthreads", "ice_root", "ice-root", "log_level", "log-level", "log-format", "max-mem", "compat-version"];
     args.map(|a| match a.strip_prefix('-') {
         Some(n) if known.contains(&n) => format!("--{}", n.replace('_', "-")),
         _ => a,

@@ -127,7 +127,9 @@ pub fn run(f: Flags) -> Result<(), String> {
         let test = load(&node, path, &factors)?;
         let out = model.predict(&node, &test, &mut |w| eprintln!("note: {w}")).map_err(text)?;
         let mut sink: Box<dyn Write> = match &f.out {
-            Some(p) => Box::new(std::io::BufWriter::new(std::fs::File::create(p).map_err(|e| format!("cannot write {}: {e}", p.display()))?)),
+            Some(p) => {
+                Box::new(std::io::BufWriter::new(std::fs::File::create(p).map_err(|e| format!("cannot write {}: {e}", p.display()))?))
+            }
             None => Box::new(std::io::stdout().lock()),
         };
         ochre_io::export::csv(&out, b',', true, false, &mut sink).map_err(text)?;

@@ -83,18 +83,18 @@ fn routes_equal_the_contract() {
         // The contract lists training once per algorithm: those that do not exist here are not served.
         .filter(|(_, u)| {
             let mut parts = u.split('/').skip(3);
-            !u.contains("/ModelBuilders/") || parts.next().is_none_or(|a| a.starts_with('{') || ochre_algos::ALGORITHMS.iter().any(|b| b.info().name == a))
+            !u.contains("/ModelBuilders/")
+                || parts.next().is_none_or(|a| a.starts_with('{') || ochre_algos::ALGORITHMS.iter().any(|b| b.info().name == a))
         })
         .collect();
     let routes = || ROUTES.iter().flat_map(|r| r.iter());
     let plain = |u: &str| u.split('/').map(|p| if p.starts_with('{') { "x" } else { p }).collect::<Vec<_>>().join("/");
-    let exact = |r: &ochre_rest::Route, u: &str| r.url.split('/').count() == u.split('/').count() && ochre_rest::address_matches(r.url, &plain(u));
+    let exact =
+        |r: &ochre_rest::Route, u: &str| r.url.split('/').count() == u.split('/').count() && ochre_rest::address_matches(r.url, &plain(u));
     let served = all.iter().filter(|(m, u)| routes().any(|r| r.method == *m && exact(r, u))).count();
     println!("{served} of {} routes are served", want.as_array().unwrap().len());
-    let unknown: Vec<&str> = routes()
-        .filter(|r| !UNLISTED.contains(&r.url) && !all.iter().any(|(m, u)| r.method == *m && exact(r, u)))
-        .map(|r| r.url)
-        .collect();
+    let unknown: Vec<&str> =
+        routes().filter(|r| !UNLISTED.contains(&r.url) && !all.iter().any(|(m, u)| r.method == *m && exact(r, u))).map(|r| r.url).collect();
     assert!(unknown.is_empty(), "routes that the contract does not have: {unknown:?}");
     assert!(served >= 68, "{served}");
 }

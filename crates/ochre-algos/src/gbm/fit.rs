@@ -82,7 +82,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
 
     let init = loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref());
     let mut ensemble = TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![] };
-    let start = |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
+    let start =
+        |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
     let mut f = start(train.offset.as_deref(), rows);
     let mut f_valid = run.valid.as_ref().map(|v| start(v.offset.as_deref(), v.data.rows));
 
@@ -251,9 +252,20 @@ fn history_columns(category: Category) -> &'static [(&'static str, &'static str)
     match category {
         Category::Regression => &[("rmse", "RMSE"), ("mae", "MAE"), ("deviance", "Deviance")],
         Category::Binomial => &[
-            ("rmse", "RMSE"), ("logloss", "LogLoss"), ("auc", "AUC"), ("pr_auc", "pr_auc"), ("lift", "Lift"), ("classification_error", "Classification Error"),
+            ("rmse", "RMSE"),
+            ("logloss", "LogLoss"),
+            ("auc", "AUC"),
+            ("pr_auc", "pr_auc"),
+            ("lift", "Lift"),
+            ("classification_error", "Classification Error"),
         ],
-        _ => &[("rmse", "RMSE"), ("logloss", "LogLoss"), ("classification_error", "Classification Error"), ("auc", "AUC"), ("pr_auc", "pr_auc")],
+        _ => &[
+            ("rmse", "RMSE"),
+            ("logloss", "LogLoss"),
+            ("classification_error", "Classification Error"),
+            ("auc", "AUC"),
+            ("pr_auc", "pr_auc"),
+        ],
     }
 }
 
@@ -280,10 +292,13 @@ fn residuals(loss: Loss, y: &[f64], f: &[f64], sums: usize, z: &mut [f32]) {
 fn sample(rows: usize, rate: f64, seed: i64) -> Vec<bool> {
     (0..rows)
         .into_par_iter()
-        .map_init(|| Rng::new(0), |rng, i| {
-            rng.set_seed(seed.wrapping_add(i as i64));
-            f64::from(rng.next_f32()) < rate
-        })
+        .map_init(
+            || Rng::new(0),
+            |rng, i| {
+                rng.set_seed(seed.wrapping_add(i as i64));
+                f64::from(rng.next_f32()) < rate
+            },
+        )
         .collect()
 }
 
@@ -319,7 +334,9 @@ fn walk(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> f32 {
             Split::Missing => v.is_nan(),
             _ if v.is_nan() => !node.missing_left,
             Split::Less(t) => v >= f64::from(*t),
-            Split::Set { offset, bits } if v >= f64::from(*offset) => bits.get(v as usize - *offset as usize).copied().unwrap_or(!node.missing_left),
+            Split::Set { offset, bits } if v >= f64::from(*offset) => {
+                bits.get(v as usize - *offset as usize).copied().unwrap_or(!node.missing_left)
+            }
             Split::Set { .. } => !node.missing_left,
         };
         node = &tree.nodes[if right { node.right } else { node.left } as usize];
@@ -361,7 +378,10 @@ fn summary(ensemble: &TreeEnsemble) -> Table {
     let depths: Vec<usize> = trees.iter().map(|t| t.depth()).collect();
     let leaves: Vec<usize> = trees.iter().map(|t| t.leaves()).collect();
     let mean = |v: &[usize]| v.iter().sum::<usize>() as f64 / v.len().max(1) as f64;
-    let bytes: usize = trees.iter().map(|t| t.nodes.iter().map(|n| 28 + if let Split::Set { bits, .. } = &n.split { bits.len() / 8 } else { 0 }).sum::<usize>()).sum();
+    let bytes: usize = trees
+        .iter()
+        .map(|t| t.nodes.iter().map(|n| 28 + if let Split::Set { bits, .. } = &n.split { bits.len() / 8 } else { 0 }).sum::<usize>())
+        .sum();
     let long = |v: usize| vec![Cell::from(v)];
     let low = |v: &[usize]| v.iter().copied().min().unwrap_or(0);
     let high = |v: &[usize]| v.iter().copied().max().unwrap_or(0);

@@ -9,8 +9,6 @@ mod fit;
 mod loss;
 mod output;
 mod params;
-#[cfg(test)]
-mod tests;
 
 use ochre_core::Result;
 use ochre_model::params::{CommonParams, Distribution, HistogramType};
@@ -57,12 +55,23 @@ impl Algorithm for Gbm {
         use Distribution::*;
         let tree = &params.tree;
         if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive) {
-            notes.error("_histogram_type", format!("histogram_type {} is not supported by this version of ochre; use AUTO or UniformAdaptive", tree.histogram_type.name()));
+            notes.error(
+                "_histogram_type",
+                format!(
+                    "histogram_type {} is not supported by this version of ochre; use AUTO or UniformAdaptive",
+                    tree.histogram_type.name()
+                ),
+            );
         }
         if shape.weighted_rows < 2.0 * tree.min_rows {
             notes.error(
                 "_min_rows",
-                format!("The dataset size is too small to split for min_rows={}: must have at least {} (weighted) rows, but have only {}.", tree.min_rows, 2.0 * tree.min_rows, shape.weighted_rows),
+                format!(
+                    "The dataset size is too small to split for min_rows={}: must have at least {} (weighted) rows, but have only {}.",
+                    tree.min_rows,
+                    2.0 * tree.min_rows,
+                    shape.weighted_rows
+                ),
             );
         }
         let Some(category) = shape.category else { return };
@@ -84,10 +93,16 @@ impl Algorithm for Gbm {
         }
         if let Some(r) = shape.response.and_then(|c| c.rollup().ok()) {
             if matches!(d, Poisson | Tweedie) && r.min < 0.0 {
-                notes.error("_response_column", format!("Response must be non-negative for {} distribution, but its smallest value is {}.", d.name(), r.min));
+                notes.error(
+                    "_response_column",
+                    format!("Response must be non-negative for {} distribution, but its smallest value is {}.", d.name(), r.min),
+                );
             }
             if d == Gamma && r.min <= 0.0 {
-                notes.error("_response_column", format!("Response must be positive for Gamma distribution, but its smallest value is {}.", r.min));
+                notes.error(
+                    "_response_column",
+                    format!("Response must be positive for Gamma distribution, but its smallest value is {}.", r.min),
+                );
             }
         }
         if params.common.offset_column.is_some() && (d == Multinomial || (d == Auto && category == Category::Multinomial)) {
@@ -96,7 +111,10 @@ impl Algorithm for Gbm {
         if params.common.categorical_encoding != Default::default() {
             let name = params.common.categorical_encoding.name();
             if name != "Enum" {
-                notes.error("_categorical_encoding", format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"));
+                notes.error(
+                    "_categorical_encoding",
+                    format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
+                );
             }
         }
     }

@@ -41,4 +41,3 @@ pub struct GbmParams {
     #[api(default = true, expert)]
     pub auto_rebalance: bool,
 }
-

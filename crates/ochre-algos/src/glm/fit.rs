@@ -1,9 +1,9 @@
 //! Iteratively reweighted least squares.
 
 use super::design::Design;
+use super::output::GlmOutput;
 use super::params::{Family, GlmParams, Link, MissingValues, Solver};
 use super::passes::{Gram, GramPass};
-use super::output::GlmOutput;
 use crate::linalg;
 use ochre_core::{Column, Error, Frame, Kind, Result, time};
 use ochre_model::driver::measure;
@@ -137,7 +137,13 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         Some(l) => *l,
         None => default_lambda(&problem, &null, alpha)?,
     };
-    let objective_epsilon = if params.objective_epsilon >= 0.0 { params.objective_epsilon } else if problem.lambda == 0.0 { 1e-6 } else { 1e-4 };
+    let objective_epsilon = if params.objective_epsilon >= 0.0 {
+        params.objective_epsilon
+    } else if problem.lambda == 0.0 {
+        1e-6
+    } else {
+        1e-4
+    };
     let iterations_max = if params.max_iterations >= 0 { params.max_iterations.max(1) as usize } else { 50 };
     let started = time::now_ms();
     let mut steps: Vec<Step> = vec![];
@@ -245,7 +251,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let labels = train.response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
     if many {
         output.coefficients_table = Some(class_table(&names, &original, &beta, params.standardize, |k| k.to_string()));
-        output.coefficients_table_multinomials_with_class_names = Some(class_table(&names, &original, &beta, params.standardize, |k| labels[k].clone()));
+        output.coefficients_table_multinomials_with_class_names =
+            Some(class_table(&names, &original, &beta, params.standardize, |k| labels[k].clone()));
     } else {
         output.coefficients_table = Some(coefficient_table(&names, &original[0], &beta[0], params.standardize));
     }
@@ -276,9 +283,21 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         Table::new("Scoring History", "")
             .row_labels(vec!["".into(); steps.len()])
             .named("timestamp", "timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
-            .named("duration", "duration", "string", "%s", steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect())
+            .named(
+                "duration",
+                "duration",
+                "string",
+                "%s",
+                steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect(),
+            )
             .named("iterations", "iterations", "int", "%d", (0..steps.len()).map(Cell::from).collect())
-            .named("negative_log_likelihood", "negative_log_likelihood", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.loss)).collect())
+            .named(
+                "negative_log_likelihood",
+                "negative_log_likelihood",
+                "double",
+                "%.5f",
+                steps.iter().map(|s| Cell::Double(s.loss)).collect(),
+            )
             .named("objective", "objective", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.objective)).collect()),
     );
     let order = design.order.clone();
@@ -332,7 +351,14 @@ fn default_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
     Ok(10.0 * ratio * top)
 }
 
-fn metrics(run: &Run<'_, GlmParams>, scorer: &Scorer, design: &Design, deviance: Deviance, active: usize, link: Link) -> Result<(Metrics, Option<Metrics>)> {
+fn metrics(
+    run: &Run<'_, GlmParams>,
+    scorer: &Scorer,
+    design: &Design,
+    deviance: Deviance,
+    active: usize,
+    link: Link,
+) -> Result<(Metrics, Option<Metrics>)> {
     let train = &run.train;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
     let bins = run.params.common.gainslift_bins;
@@ -412,13 +438,27 @@ fn name_cells(names: &[String]) -> Vec<Cell> {
 }
 
 fn coefficient_table(names: &[String], original: &[f64], standardized: &[f64], with_standardized: bool) -> Table {
-    let t = Table::new("Coefficients", "glm coefficients")
-        .named("names", "names", "string", "%s", name_cells(names))
-        .named("coefficients", "Coefficients", "double", "%5f", intercept_first(original));
-    if with_standardized { t.named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", intercept_first(standardized)) } else { t }
+    let t = Table::new("Coefficients", "glm coefficients").named("names", "names", "string", "%s", name_cells(names)).named(
+        "coefficients",
+        "Coefficients",
+        "double",
+        "%5f",
+        intercept_first(original),
+    );
+    if with_standardized {
+        t.named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", intercept_first(standardized))
+    } else {
+        t
+    }
 }
 
-fn class_table(names: &[String], original: &[Vec<f64>], standardized: &[Vec<f64>], with_standardized: bool, label: impl Fn(usize) -> String) -> Table {
+fn class_table(
+    names: &[String],
+    original: &[Vec<f64>],
+    standardized: &[Vec<f64>],
+    with_standardized: bool,
+    label: impl Fn(usize) -> String,
+) -> Table {
     let mut t = Table::new("Coefficients", "glm multinomial coefficients").named("names", "names", "string", "%s", name_cells(names));
     for (k, b) in original.iter().enumerate() {
         let n = format!("coefs_class_{}", label(k));

@@ -77,7 +77,9 @@ impl Algorithm for Glm {
             let family = fit::family(params, category);
             match (family, category) {
                 (Binomial, Category::Binomial) | (Multinomial, Category::Multinomial | Category::Binomial) => {}
-                (Binomial, _) => notes.error("_family", "Binomial requires the response to be a 2-class categorical or a binary column (0/1)"),
+                (Binomial, _) => {
+                    notes.error("_family", "Binomial requires the response to be a 2-class categorical or a binary column (0/1)")
+                }
                 (Multinomial, _) => notes.error("_family", "Multinomial requires a categorical response with at least 3 levels"),
                 (f, Category::Binomial | Category::Multinomial) => {
                     notes.error("_family", format!("{} requires a numeric response, but the response is categorical", f.name()));
@@ -93,7 +95,10 @@ impl Algorithm for Glm {
                 _ => params.link == Link::FamilyDefault,
             };
             if !good {
-                notes.error("_link", format!("Incompatible link function for selected family. link={}, family={}", link.name(), family.name()));
+                notes.error(
+                    "_link",
+                    format!("Incompatible link function for selected family. link={}, family={}", link.name(), family.name()),
+                );
             }
             if let Some(r) = shape.response.and_then(|c| c.rollup().ok()) {
                 if family == Poisson && r.min < 0.0 {

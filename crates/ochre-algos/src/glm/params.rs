@@ -85,7 +85,19 @@ pub enum MissingValues {
 #[api(name = "GLMParametersV3", superclass = "ModelParametersSchemaV3", iced = "GLMParameters")]
 pub struct GlmParams {
     /// What every algorithm has.
-    #[api(flatten, omit(parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, categorical_encoding, max_categorical_levels, custom_distribution_func))]
+    #[api(
+        flatten,
+        omit(
+            parallelize_cross_validation,
+            distribution,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            categorical_encoding,
+            max_categorical_levels,
+            custom_distribution_func
+        )
+    )]
     pub common: CommonParams,
     /// Seed of the random generator; -1 for a fresh one.
     #[api(default = -1, gridable)]
@@ -262,4 +274,3 @@ pub struct GlmParams {
     #[api(default = 10.0, inout, expert, gridable, unsupported)]
     pub constraint_c0: f64,
 }
-

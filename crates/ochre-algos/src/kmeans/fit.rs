@@ -1,8 +1,8 @@
 //! Seeding and Lloyd's iterations.
 
+use super::output::KMeansOutput;
 use super::params::{Init, KMeansParams};
 use super::passes::AssignPass;
-use super::output::KMeansOutput;
 use ochre_core::{Error, Frame, Result, Rng, time};
 use ochre_model::metrics::{Kind, argmax};
 use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
@@ -43,10 +43,8 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
         means.push(if params.standardize { r.mean } else { 0.0 });
         mults.push(if params.standardize && r.sigma > 0.0 { 1.0 / r.sigma } else { 1.0 });
     }
-    let frame = Frame::new(
-        order.iter().map(|&i| train.names[i].clone()).collect(),
-        order.iter().map(|&i| train.columns[i].clone()).collect(),
-    )?;
+    let frame =
+        Frame::new(order.iter().map(|&i| train.names[i].clone()).collect(), order.iter().map(|&i| train.columns[i].clone()).collect())?;
     let mut scorer = KMeansScorer { categorical: cats, fills, means, mults, centers: vec![] };
     let wanted = params.k as usize;
     scorer.centers = match &params.user_points {
@@ -66,8 +64,7 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
             break;
         }
         let sums = run.node.runner.run(run.job, &frame, &all, &AssignPass { centers: scorer.clone(), levels: levels.clone() })?;
-        let reassigned =
-            if assigned.is_empty() { rows } else { assigned.iter().zip(&sums.assigned).filter(|(a, b)| a != b).count() };
+        let reassigned = if assigned.is_empty() { rows } else { assigned.iter().zip(&sums.assigned).filter(|(a, b)| a != b).count() };
         for (c, center) in scorer.centers.iter_mut().enumerate() {
             if sums.rows[c] > 0.0 {
                 for (j, n) in sums.counts[c].iter().enumerate() {
@@ -127,7 +124,11 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     let centers = |name: &str, standardized: bool| {
         let mut t = Table::new(name, "").column("Centroid", "string", "%s", (1..=k).map(|i| Cell::Text(i.to_string())).collect());
         for (j, n) in frame.names().iter().enumerate() {
-            let values: Vec<f64> = scorer.centers.iter().map(|c| if standardized || j < cats { c[j] } else { c[j] / scorer.mults[j] + scorer.means[j] }).collect();
+            let values: Vec<f64> = scorer
+                .centers
+                .iter()
+                .map(|c| if standardized || j < cats { c[j] } else { c[j] / scorer.mults[j] + scorer.means[j] })
+                .collect();
             t = match frame.column(j).domain() {
                 Some(d) => t.named(n, n, "string", "%s", values.iter().map(|v| Cell::Text(d[*v as usize].clone())).collect()),
                 None => t.named(n, n, "double", "%f", values.into_iter().map(Cell::Double).collect()),
@@ -155,7 +156,11 @@ fn user_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScore
         return Err(Error::invalid(format!("user_points '{key}' has {} rows where k is {k}: give one row per cluster", points.rows())));
     }
     if points.width() != frame.width() {
-        return Err(Error::invalid(format!("user_points '{key}' has {} columns where the model has {}: give one per predictor", points.width(), frame.width())));
+        return Err(Error::invalid(format!(
+            "user_points '{key}' has {} columns where the model has {}: give one per predictor",
+            points.width(),
+            frame.width()
+        )));
     }
     // By name when the names are there, by place otherwise.
     let by_name: Option<Vec<usize>> = frame.names().iter().map(|n| points.find(n)).collect();
@@ -180,7 +185,13 @@ fn user_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScore
         .collect())
 }
 
-fn seed_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScorer, params: &KMeansParams, k: usize) -> Result<Vec<Vec<f64>>> {
+fn seed_centers(
+    run: &Run<'_, KMeansParams>,
+    frame: &Frame,
+    scorer: &KMeansScorer,
+    params: &KMeansParams,
+    k: usize,
+) -> Result<Vec<Vec<f64>>> {
     let rows = frame.rows();
     let mut rng = Rng::new(params.seed.wrapping_sub(1));
     if params.init == Init::Random {
@@ -238,10 +249,12 @@ fn seed_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScore
             argmax(&left)
         } else {
             let mut at = rng.next_f64() * total;
-            left.iter().position(|d| {
-                at -= d;
-                at <= 0.0
-            }).unwrap_or(left.len() - 1)
+            left.iter()
+                .position(|d| {
+                    at -= d;
+                    at <= 0.0
+                })
+                .unwrap_or(left.len() - 1)
         };
         let c = candidates[pick].clone();
         for (d, x) in left.iter_mut().zip(&candidates) {

@@ -66,7 +66,10 @@ impl Algorithm for KMeans {
         }
         let encoding = params.common.categorical_encoding;
         if encoding != Default::default() && encoding.name() != "Enum" {
-            notes.error("_categorical_encoding", format!("categorical_encoding {} is not supported by this version of ochre; use AUTO or Enum", encoding.name()));
+            notes.error(
+                "_categorical_encoding",
+                format!("categorical_encoding {} is not supported by this version of ochre; use AUTO or Enum", encoding.name()),
+            );
         }
     }
 

@@ -19,7 +19,28 @@ pub enum Init {
 #[api(name = "KMeansParametersV3", superclass = "ClusteringModelParametersSchemaV3", iced = "KMeansParameters")]
 pub struct KMeansParams {
     /// What every algorithm has.
-    #[api(flatten, omit(parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, response_column, weights_column, offset_column, max_categorical_levels, checkpoint, stopping_rounds, stopping_metric, stopping_tolerance, gainslift_bins, custom_metric_func, custom_distribution_func, auc_type))]
+    #[api(
+        flatten,
+        omit(
+            parallelize_cross_validation,
+            distribution,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            response_column,
+            weights_column,
+            offset_column,
+            max_categorical_levels,
+            checkpoint,
+            stopping_rounds,
+            stopping_metric,
+            stopping_tolerance,
+            gainslift_bins,
+            custom_metric_func,
+            custom_distribution_func,
+            auc_type
+        )
+    )]
     pub common: CommonParams,
     /// Number of clusters.
     #[api(default = 1, range = "[1, 10000000]", inout, gridable, inherits = "ClusteringModelParametersSchemaV3")]
@@ -46,4 +67,3 @@ pub struct KMeansParams {
     #[api(expert, unsupported)]
     pub cluster_size_constraints: Option<Vec<i32>>,
 }
-

@@ -8,7 +8,10 @@ const CODED_MAX: usize = 1 << 14;
 
 pub enum Values {
     /// Codes into `distinct`; the code `distinct.len()` means missing.
-    Coded { codes: Vec<u16>, distinct: Vec<f64> },
+    Coded {
+        codes: Vec<u16>,
+        distinct: Vec<f64>,
+    },
     Plain(Vec<f64>),
 }
 

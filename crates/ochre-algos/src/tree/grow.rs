@@ -267,7 +267,8 @@ impl TreeGrower<'_> {
                 break;
             }
             job.check()?;
-            let per_split = ((self.rules.columns_per_split as f64 * self.rules.change_per_level.powi(depth as i32)) as usize).clamp(1, self.data.columns.len());
+            let per_split = ((self.rules.columns_per_split as f64 * self.rules.change_per_level.powi(depth as i32)) as usize)
+                .clamp(1, self.data.columns.len());
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
@@ -284,11 +285,8 @@ impl TreeGrower<'_> {
                 rest = (a.1, b.1);
                 at = n.end;
             }
-            let sides: Vec<Option<[usize; 2]>> = segments
-                .into_par_iter()
-                .zip(&choices)
-                .map(|((rows, room), c)| c.as_ref().map(|c| self.partition(rows, room, c)))
-                .collect();
+            let sides: Vec<Option<[usize; 2]>> =
+                segments.into_par_iter().zip(&choices).map(|((rows, room), c)| c.as_ref().map(|c| self.partition(rows, room, c))).collect();
             let (mut next, mut next_family, mut next_parents) = (vec![], vec![], vec![]);
             let drawn = take.filter(|_| depth == 0);
             let mut drawn_sides: Option<[usize; 2]> = None;
@@ -316,7 +314,8 @@ impl TreeGrower<'_> {
                     tree.nodes.push(blank(if drawn_sides.is_some() { rows as f64 } else { choice.w[way] }));
                     match bins.filter(|_| depth + 1 < self.rules.max_depth) {
                         Some(bins) => {
-                            children[way] = Some(Open { id: ids[way], start, end: start + rows, bins, counts: vec![], square: 0, score_columns: None })
+                            children[way] =
+                                Some(Open { id: ids[way], start, end: start + rows, bins, counts: vec![], square: 0, score_columns: None })
                         }
                         None => leaves.push(Leaf { node: ids[way], start, end: start + rows }),
                     }
@@ -361,7 +360,8 @@ impl TreeGrower<'_> {
             if c.constant {
                 return None;
             }
-            let (min, max_ex) = if c.level == 2 { (0.0, c.levels as f64) } else { (c.min.max(-f64::MAX), exclusive(c.max.min(f64::MAX), c.level == 1)) };
+            let (min, max_ex) =
+                if c.level == 2 { (0.0, c.levels as f64) } else { (c.min.max(-f64::MAX), exclusive(c.max.min(f64::MAX), c.level == 1)) };
             Bins::new(top, &self.rules, c, min, max_ex)
         });
         let bins = bins.collect();
@@ -388,9 +388,17 @@ impl TreeGrower<'_> {
     }
 
     /// Fills the counts of every open node.
-    fn count(&self, fixed: &Fixed<'_>, index: &[u32], open: &mut [Open], parents: &mut [(Vec<Option<Counts>>, i64)], family: &[Option<(usize, usize)>]) {
+    fn count(
+        &self,
+        fixed: &Fixed<'_>,
+        index: &[u32],
+        open: &mut [Open],
+        parents: &mut [(Vec<Option<Counts>>, i64)],
+        family: &[Option<(usize, usize)>],
+    ) {
         let width = self.data.columns.len();
-        let fine: usize = self.data.columns.iter().map(|c| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 0 }).sum();
+        let fine: usize =
+            self.data.columns.iter().map(|c| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 0 }).sum();
         // Counting by distinct value pays while a node has about as many rows as there are values.
         let mut by_value: Vec<bool> = open.iter().map(|n| (n.end - n.start) * 2 >= fine).collect();
         // The smaller of two siblings is counted by value when the larger is, so that one can be subtracted; and then
@@ -444,7 +452,11 @@ impl TreeGrower<'_> {
                             let cells = parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect();
                             Some(Counts { cells, missing_square: parent.missing_square - other.missing_square, seen: (f64::NAN, f64::NAN) })
                         }
-                        _ => self.count_columns(&[(c, bins)], &index[open[n].start..open[n].end], fixed, true, false).0.pop().map(|(_, counts)| counts),
+                        _ => self
+                            .count_columns(&[(c, bins)], &index[open[n].start..open[n].end], fixed, true, false)
+                            .0
+                            .pop()
+                            .map(|(_, counts)| counts),
                     }
                 })
                 .collect();
@@ -481,8 +493,10 @@ impl TreeGrower<'_> {
         let close = node.square as f64 / fixed.yy_scale * TIE;
         found.retain(|(_, cut)| cut.after <= least + close);
         if self.data.rows <= ROW_ORDER_MAX && (found.len() > 1 || found.first().is_some_and(|(_, cut)| cut.second <= least + close)) {
-            let exact: Vec<(usize, Cut)> =
-                found.iter().filter_map(|(c, _)| Some((*c, self.best_cut_in_row_order(*c, node.bins[*c].as_ref()?, rows, fixed)?))).collect();
+            let exact: Vec<(usize, Cut)> = found
+                .iter()
+                .filter_map(|(c, _)| Some((*c, self.best_cut_in_row_order(*c, node.bins[*c].as_ref()?, rows, fixed)?)))
+                .collect();
             if !exact.is_empty() {
                 found = exact;
             }
@@ -524,7 +538,17 @@ impl TreeGrower<'_> {
             return None;
         }
         let mut before = error(everything - yy_na, y_in, w_in);
-        let mut best = Cut { after: f64::MAX, second: f64::MAX, before, at: 0, side: Side::None, w: [0.0; 2], y: [0.0; 2], error: [f64::NAN; 2], order: None };
+        let mut best = Cut {
+            after: f64::MAX,
+            second: f64::MAX,
+            before,
+            at: 0,
+            side: Side::None,
+            w: [0.0; 2],
+            y: [0.0; 2],
+            error: [f64::NAN; 2],
+            order: None,
+        };
         if w_na >= min_rows && w_na > 0.0 && w_in > 0.0 {
             best.after = before + error(yy_na, y_na, w_na);
             before = whole;
@@ -596,7 +620,17 @@ impl TreeGrower<'_> {
         let error = |s: [f64; 3]| (s[2] - s[1] * s[1] / s[0]).max(0.0);
         let min_rows = self.rules.min_rows;
         let before = error(high[0]);
-        let mut best = Cut { after: f64::MAX, second: f64::MAX, before, at: 0, side: Side::None, w: [0.0; 2], y: [0.0; 2], error: [f64::NAN; 2], order: None };
+        let mut best = Cut {
+            after: f64::MAX,
+            second: f64::MAX,
+            before,
+            at: 0,
+            side: Side::None,
+            w: [0.0; 2],
+            y: [0.0; 2],
+            error: [f64::NAN; 2],
+            order: None,
+        };
         if na[0] >= min_rows && na[0] > 0.0 {
             best.after = before + error(na);
             best.before = error(plus(high[0], na));
@@ -611,10 +645,13 @@ impl TreeGrower<'_> {
                 break;
             }
             let mut consider = |l: [f64; 3], r: [f64; 3], side: Side| {
-                if l[0] >= min_rows && r[0] >= min_rows && l[0] > 0.0 && r[0] > 0.0 {
-                    if best.offer(error(l) + error(r), b, n, side, [l[0], r[0]], [l[1], r[1]]) {
-                        best.error = [error(l), error(r)];
-                    }
+                if l[0] >= min_rows
+                    && r[0] >= min_rows
+                    && l[0] > 0.0
+                    && r[0] > 0.0
+                    && best.offer(error(l) + error(r), b, n, side, [l[0], r[0]], [l[1], r[1]])
+                {
+                    best.error = [error(l), error(r)];
                 }
             };
             if na[0] == 0.0 {
@@ -695,7 +732,11 @@ impl TreeGrower<'_> {
                 _ if v.is_nan() => !choice.missing_left,
                 Where::Less(t) => v >= f64::from(*t),
                 Where::Set { offset, bits } => {
-                    if v < f64::from(*offset) { !choice.missing_left } else { bits.get(v as usize - *offset as usize).copied().unwrap_or(!choice.missing_left) }
+                    if v < f64::from(*offset) {
+                        !choice.missing_left
+                    } else {
+                        bits.get(v as usize - *offset as usize).copied().unwrap_or(!choice.missing_left)
+                    }
                 }
             }
         };
@@ -709,12 +750,9 @@ impl TreeGrower<'_> {
         let parts: Vec<usize> = rows
             .par_chunks_mut(PIECE)
             .zip(room.par_chunks_mut(PIECE))
-            .map(|(piece, right)| {
-                let l = match (&column.values, &table) {
-                    (Values::Coded { codes, .. }, Some(table)) => separate(piece, right, |row| table[usize::from(codes[row as usize])]),
-                    _ => separate(piece, right, |row| decide(column.value(row as usize))),
-                };
-                l
+            .map(|(piece, right)| match (&column.values, &table) {
+                (Values::Coded { codes, .. }, Some(table)) => separate(piece, right, |row| table[usize::from(codes[row as usize])]),
+                _ => separate(piece, right, |row| decide(column.value(row as usize))),
             })
             .collect();
         let (all, mut at) = (rows.len(), 0);
@@ -766,7 +804,11 @@ impl TreeGrower<'_> {
                     let t = if column.level > 0 { f64::from(f64::from(t).ceil() as f32) } else { f64::from(t) };
                     if way == 0 { max_ex = t } else { min = t }
                 }
-                if min > max_ex || nearly_equal_f64(min, max_ex) || (next as f64 / (max_ex - min)).is_infinite() || (column.level > 0 && min + 1.0 >= max_ex) {
+                if min > max_ex
+                    || nearly_equal_f64(min, max_ex)
+                    || (next as f64 / (max_ex - min)).is_infinite()
+                    || (column.level > 0 && min + 1.0 >= max_ex)
+                {
                     return None;
                 }
                 let made = Bins::new(next, &self.rules, column, min, max_ex)?;
@@ -829,7 +871,14 @@ const LARGE: usize = 1 << 14;
 
 impl TreeGrower<'_> {
     /// Counts some columns over the rows of a node.
-    fn count_columns(&self, wanted: &[(usize, Bins)], rows: &[u32], fixed: &Fixed<'_>, by_value: bool, with_square: bool) -> (Vec<(usize, Counts)>, i64) {
+    fn count_columns(
+        &self,
+        wanted: &[(usize, Bins)],
+        rows: &[u32],
+        fixed: &Fixed<'_>,
+        by_value: bool,
+        with_square: bool,
+    ) -> (Vec<(usize, Counts)>, i64) {
         let mut out: Vec<(usize, Counts)> = wanted
             .iter()
             .map(|(c, bins)| {
@@ -869,7 +918,8 @@ impl TreeGrower<'_> {
                         }
                         if column.has_missing {
                             let na = distinct.len() as u16;
-                            counts.missing_square += block.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.square(*r as usize)).sum::<i64>();
+                            counts.missing_square +=
+                                block.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.square(*r as usize)).sum::<i64>();
                         }
                     }
                     _ => {

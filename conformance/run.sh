@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Drives a fresh ochre server with the official Python client: conformance/run.sh [path of the ochre binary]
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+ochre=${1:-$root/target/release/ochre}
+venv=${OCHRE_VENV:-$root/.venv}
+export DO_NOT_TRACK=1
+if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import h2o' 2>/dev/null; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q 'h2o_client==3.46.0.11'
+fi
+work=$(mktemp -d)
+port=$("$venv/bin/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$ochre" serve --port "$port" --ice-root "$work/ice" --max-mem 2g >"$work/ochre.log" 2>&1 &
+pid=$!
+trap 'kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
+for _ in $(seq 100); do
+    if curl -sf "http://127.0.0.1:$port/3/Ping" >/dev/null; then break; fi
+    sleep 0.05
+done
+fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 "$work/ochre.log"; exit 1; }
+"$venv/bin/python" -W ignore "$here/check.py" "http://127.0.0.1:$port" || fail "the main job differs from the goldens"
+"$venv/bin/python" -W ignore "$here/command_line.py" "http://127.0.0.1:$port" "$ochre" || fail "the command line differs from the server"
+"$venv/bin/python" -W ignore "$here/robustness.py" "http://127.0.0.1:$port" || fail "the server did not survive"
+"$venv/bin/python" -W ignore "$here/bad_input.py" "http://127.0.0.1:$port" "$ochre" || fail "bad input was not told clearly"
+kill -0 "$pid" 2>/dev/null || fail "the server is gone"
+echo "conformance: all passed"
