@@ -84,6 +84,9 @@ fn part(kind: &Kind, data: &crate::Data) -> Part {
         r.whole = false;
         return Part { n: 0.0, mean: 0.0, m2: 0.0, roll: r };
     }
+    if let Some(counts) = byte_counts(data) {
+        return from_counts(&counts, data.len(), kind);
+    }
     let values = f64s(data);
     let (mut n, mut sum) = (0.0f64, 0.0f64);
     let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -112,6 +115,50 @@ fn part(kind: &Kind, data: &crate::Data) -> Part {
     r.mins = extremes(&values, |a, b| a < b);
     r.maxs = extremes(&values, |a, b| a > b);
     Part { n, mean, m2, roll: r }
+}
+
+/// How often each value occurs, for chunks stored in bytes: (value, count), ascending.
+fn byte_counts(data: &crate::Data) -> Option<Vec<(f64, usize)>> {
+    use arrow_array::types::{Int8Type, UInt8Type};
+    let signed = match data.data_type() {
+        arrow_schema::DataType::Int8 => true,
+        arrow_schema::DataType::UInt8 => false,
+        _ => return None,
+    };
+    let mut counts = [0usize; 256];
+    let nulls = data.nulls();
+    let mut add = |i: usize, byte: u8| counts[byte as usize] += usize::from(nulls.is_none_or(|n| n.is_valid(i)));
+    if signed {
+        data.as_primitive::<Int8Type>().values().iter().enumerate().for_each(|(i, v)| add(i, *v as u8));
+    } else {
+        data.as_primitive::<UInt8Type>().values().iter().enumerate().for_each(|(i, v)| add(i, *v));
+    }
+    let value = |byte: usize| if signed { f64::from(byte as u8 as i8) } else { byte as f64 };
+    let mut out: Vec<(f64, usize)> = (0..256).filter(|b| counts[*b] > 0).map(|b| (value(b), counts[b])).collect();
+    out.sort_by(|a, b| a.0.total_cmp(&b.0));
+    Some(out)
+}
+
+/// The same as counting value by value: sums of small whole numbers are exact in any order.
+fn from_counts(counts: &[(f64, usize)], rows: usize, kind: &Kind) -> Part {
+    let present: usize = counts.iter().map(|c| c.1).sum();
+    let repeat = |c: &(f64, usize)| std::iter::repeat_n(c.0, c.1.min(EXTREMES)).collect::<Vec<_>>();
+    let n = present as f64;
+    let mean = if present > 0 { counts.iter().map(|(v, k)| v * *k as f64).sum::<f64>() / n } else { 0.0 };
+    let spread = !matches!(kind, Kind::Enum(d) if d.len() > 2);
+    let m2 = if spread { counts.iter().map(|(v, k)| (v - mean) * (v - mean) * *k as f64).sum() } else { 0.0 };
+    let roll = Rollup {
+        rows,
+        missing: rows - present,
+        zeros: counts.iter().find(|c| c.0 == 0.0).map_or(0, |c| c.1),
+        min: counts.first().map_or(f64::NAN, |c| c.0),
+        max: counts.last().map_or(f64::NAN, |c| c.0),
+        mins: counts.iter().flat_map(repeat).take(EXTREMES).collect(),
+        maxs: counts.iter().rev().flat_map(repeat).take(EXTREMES).collect(),
+        whole: true,
+        ..Rollup::default()
+    };
+    Part { n, mean, m2, roll }
 }
 
 /// The first few values, repeated ones included, in the order given by `before`.

@@ -20,7 +20,7 @@ pub const ROUTES: &[crate::Route] = &[
 ];
 
 /// How long a request is held when the job it asks for may end soon: clients sleep between two questions.
-const HOLD: Duration = Duration::from_millis(500);
+const HOLD: Duration = Duration::from_millis(1000);
 
 /// The wire form of a job that was just started, after a moment's grace: short work is done in the reply already.
 pub fn started(job: &Job) -> Value {
