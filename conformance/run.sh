@@ -3,7 +3,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
-ochre=${1:-$root/target/release/ochre}
+ochre=${1:-${CARGO_TARGET_DIR:-$root/target}/release/ochre}
 venv=${OCHRE_VENV:-$root/.venv}
 export DO_NOT_TRACK=1
 if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import h2o' 2>/dev/null; then
