@@ -84,7 +84,7 @@ fn part(kind: &Kind, data: &crate::Data) -> Part {
         r.whole = false;
         return Part { n: 0.0, mean: 0.0, m2: 0.0, roll: r };
     }
-    if let Some(counts) = byte_counts(data) {
+    if let Some(counts) = byte_counts(data).or_else(|| code_counts(kind, data)) {
         return from_counts(&counts, data.len(), kind);
     }
     let values = f64s(data);
@@ -137,6 +137,23 @@ fn byte_counts(data: &crate::Data) -> Option<Vec<(f64, usize)>> {
     let mut out: Vec<(f64, usize)> = (0..256).filter(|b| counts[*b] > 0).map(|b| (value(b), counts[b])).collect();
     out.sort_by(|a, b| a.0.total_cmp(&b.0));
     Some(out)
+}
+
+/// How often each code occurs, for categories stored in two bytes.
+fn code_counts(kind: &Kind, data: &crate::Data) -> Option<Vec<(f64, usize)>> {
+    const LEVELS_MAX: usize = 8192;
+    let Kind::Enum(domain) = kind else { return None };
+    if *data.data_type() != arrow_schema::DataType::UInt16 || domain.len() > LEVELS_MAX {
+        return None;
+    }
+    let array = data.as_primitive::<arrow_array::types::UInt16Type>();
+    let mut counts = vec![0usize; domain.len()];
+    for (i, code) in array.values().iter().enumerate() {
+        if array.is_valid(i) {
+            *counts.get_mut(usize::from(*code))? += 1;
+        }
+    }
+    Some(counts.into_iter().enumerate().filter(|c| c.1 > 0).map(|(v, n)| (v as f64, n)).collect())
 }
 
 /// The same as counting value by value: sums of small whole numbers are exact in any order.

@@ -70,7 +70,7 @@ fn column(c: &Column) -> Result<TreeColumn> {
         match distinct_values(c)? {
             Some(distinct) => {
                 let n = distinct.len() as u16;
-                let whole = r.whole && r.max - r.min < 65_536.0;
+                let whole = r.whole && r.max - r.min < MARKED_MAX;
                 // Whole numbers in a short range are looked up, others searched for.
                 let table: Vec<u16> = if whole {
                     let mut t = vec![n; (r.max - r.min) as usize + 1];
@@ -111,8 +111,23 @@ fn map_codes(c: &Column, code: impl Fn(f64) -> u16 + Sync) -> Result<Vec<u16>> {
     Ok(out)
 }
 
+/// Whole numbers in a range of at most this many are found by marking, not by sorting.
+const MARKED_MAX: f64 = (1u32 << 20) as f64;
+
 /// The distinct values in order, unless there are too many.
 fn distinct_values(c: &Column) -> Result<Option<Vec<f64>>> {
+    let r = c.rollup()?;
+    if r.whole && r.max - r.min < MARKED_MAX {
+        let mut seen = vec![false; (r.max - r.min) as usize + 1];
+        for chunk in c.chunks() {
+            let data = chunk.data()?;
+            for v in ochre_core::f64s(&data).iter().filter(|v| !v.is_nan()) {
+                seen[(v - r.min) as usize] = true;
+            }
+        }
+        let out: Vec<f64> = (0..seen.len()).filter(|i| seen[*i]).map(|i| r.min + i as f64).collect();
+        return Ok((out.len() <= CODED_MAX).then_some(out));
+    }
     let mut seen: std::collections::HashSet<u64> = std::collections::HashSet::new();
     for chunk in c.chunks() {
         let data = chunk.data()?;
