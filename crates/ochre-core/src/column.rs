@@ -1,6 +1,7 @@
 //! Columns: immutable Arrow arrays in the narrowest physical type, cut into chunks by row count alone.
 
-use crate::{Error, Ledger, Reservation, Result, Rollup};
+use crate::exchange::{NOWHERE, Place};
+use crate::{Error, Ledger, Reservation, Result, Rollup, Team};
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, Float64Array, NullArray, RecordBatch, StringArray, cast::AsArray, types::*};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema};
@@ -44,6 +45,8 @@ enum State {
     /// The values and the memory they hold on to.
     Resident(Data, #[expect(dead_code, reason = "held for its drop")] Reservation),
     Spilled(PathBuf),
+    /// On another node: a chunk of a column that all nodes know by this name.
+    Elsewhere(Place),
 }
 
 /// A run of rows of one column. Lives in memory or, when cold and memory is short, in an Arrow IPC file.
@@ -69,6 +72,22 @@ impl Chunk {
         chunk
     }
 
+    /// The place of a chunk whose values other nodes hold.
+    pub fn elsewhere(len: usize, ledger: &Arc<Ledger>) -> Arc<Chunk> {
+        Arc::new(Chunk {
+            len,
+            bytes: 0,
+            state: Mutex::new(State::Elsewhere(NOWHERE)),
+            last_used: AtomicU64::new(0),
+            ledger: ledger.clone(),
+        })
+    }
+
+    /// Does this node hold the values?
+    pub fn is_here(&self) -> bool {
+        !matches!(*self.state.lock(), State::Elsewhere(..))
+    }
+
     pub fn len(&self) -> usize {
         self.len
     }
@@ -77,6 +96,32 @@ impl Chunk {
     }
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+    /// Where the values are, when other nodes hold them.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match *self.state.lock() {
+            State::Elsewhere(place) => Some(place),
+            _ => None,
+        }
+    }
+    /// Gives the place of values held elsewhere its name, unless it has one.
+    pub(crate) fn name_place(&self, place: Place) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Elsewhere(NOWHERE)) {
+            *state = State::Elsewhere(place);
+        }
+    }
+    /// Takes in values that were held elsewhere.
+    pub(crate) fn take_in(&self, data: Data) -> Result<()> {
+        let reservation = self.ledger.reserve("copies of chunks", data_bytes(&data))?;
+        let mut state = self.state.lock();
+        if let State::Elsewhere(..) = *state {
+            *state = State::Resident(data, reservation);
+        }
+        Ok(())
+    }
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
     pub(crate) fn last_used(&self) -> u64 {
         self.last_used.load(Relaxed)
@@ -88,12 +133,16 @@ impl Chunk {
         if let State::Resident(data, _) = &*self.state.lock() {
             return Ok(data.clone());
         }
+        if let Some(place) = self.place() {
+            return crate::exchange::fetch(&self.ledger, place, self.len);
+        }
         // Room is made before the chunk is locked: making room may lock other chunks.
         let reservation = self.ledger.reserve("a chunk coming back from disk", self.bytes)?;
         let mut state = self.state.lock();
         let path = match &*state {
             State::Resident(data, _) => return Ok(data.clone()),
             State::Spilled(path) => path.clone(),
+            State::Elsewhere(..) => return Err(Error::Internal("a chunk that was here is elsewhere".into())),
         };
         let fail = |e: &dyn std::fmt::Display| Error::io(path.display(), e);
         let file = std::fs::File::open(&path).map_err(|e| fail(&e))?;
@@ -150,7 +199,63 @@ impl Column {
     pub fn from_chunks(kind: Kind, chunks: Vec<Arc<Chunk>>) -> Column {
         let rows = chunks.iter().map(|c| c.len()).sum();
         debug_assert_eq!(chunks.iter().map(|c| c.len()).collect::<Vec<_>>(), chunk_lengths(rows));
-        Column { kind, chunks: Arc::new(chunks), rows, rollup: Arc::default() }
+        Column { kind, chunks: crate::exchange::share(chunks, rows), rows, rollup: Arc::default() }
+    }
+
+    /// A column made value by value from others of the same rows: `f` gets the values of one chunk of each input. On a
+    /// cluster each node makes the chunks that it keeps.
+    pub fn map_chunks(
+        ledger: &Arc<Ledger>,
+        kind: Kind,
+        inputs: &[&Column],
+        f: impl Fn(&[Cow<'_, [f64]>]) -> Vec<f64> + Sync,
+    ) -> Result<Column> {
+        use rayon::prelude::*;
+        let lengths = chunk_lengths(inputs[0].rows);
+        let kept = crate::exchange::kept(inputs[0].rows);
+        let chunks = (0..lengths.len())
+            .into_par_iter()
+            .map(|k| {
+                if !kept.contains(&k) {
+                    return Ok(Chunk::elsewhere(lengths[k], ledger));
+                }
+                let data = inputs.iter().map(|c| c.chunks[k].data()).collect::<Result<Vec<_>>>()?;
+                let values: Vec<Cow<'_, [f64]>> = data.iter().map(f64s).collect();
+                store_data(ledger, pack_f64(&f(&values)))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(kind, chunks))
+    }
+
+    /// A column of which this node brings the rows that are its own.
+    pub fn of_team(ledger: &Arc<Ledger>, kind: Kind, team: &Team, rows: usize, mine: &[f64]) -> Result<Column> {
+        use rayon::prelude::*;
+        let lengths = chunk_lengths(rows);
+        let own = team.mine(lengths.len());
+        let chunks = (0..lengths.len())
+            .into_par_iter()
+            .map(|k| {
+                if !own.contains(&k) {
+                    return Ok(Chunk::elsewhere(lengths[k], ledger));
+                }
+                let at = (k - own.start) * CHUNK_ROWS;
+                store_data(ledger, pack_f64(&mine[at..at + lengths[k]]))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(kind, chunks))
+    }
+
+    /// The values of a member's own rows as numbers, NaN for missing.
+    pub fn team_f64(&self, team: &Team) -> Result<Vec<f64>> {
+        if team.is_alone() {
+            return self.to_f64();
+        }
+        let own = team.mine(self.chunks.len());
+        let mut out = Vec::with_capacity(own.len() * CHUNK_ROWS);
+        for chunk in &self.chunks[own] {
+            out.extend_from_slice(&f64s(&chunk.data()?));
+        }
+        Ok(out)
     }
 
     /// A real column from values, NaN meaning missing.

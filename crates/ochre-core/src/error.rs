@@ -11,7 +11,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub enum Error {
     /// The request names something in a way that cannot be used: the message says what and how to mend it.
     Invalid(String),
@@ -54,6 +54,10 @@ pub enum Error {
         budget: u64,
     },
     Cancelled,
+    /// Other nodes left while they were needed; the work is begun again without them.
+    ClusterChanged,
+    /// The cluster cannot do this now: the message says why and what to do.
+    Unavailable(String),
     Unsupported(String),
     NotFound(String),
     Internal(String),
@@ -77,7 +81,7 @@ impl Error {
             Error::WrongType { .. } | Error::Locked { .. } => ErrorKind::Conflict,
             Error::Cancelled => ErrorKind::Cancelled,
             Error::Unsupported(_) => ErrorKind::Unsupported,
-            Error::OutOfMemory { .. } => ErrorKind::Unavailable,
+            Error::OutOfMemory { .. } | Error::ClusterChanged | Error::Unavailable(_) => ErrorKind::Unavailable,
             Error::Internal(_) => ErrorKind::Internal,
         }
     }
@@ -86,7 +90,7 @@ impl Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Error::Invalid(m) | Error::Unsupported(m) | Error::NotFound(m) | Error::Internal(m) => f.write_str(m),
+            Error::Invalid(m) | Error::Unavailable(m) | Error::Unsupported(m) | Error::NotFound(m) | Error::Internal(m) => f.write_str(m),
             Error::KeyNotFound { key, wanted } => write!(f, "Object '{key}' not found in function: getFromDKV for argument: {wanted}"),
             Error::WrongType { key, wanted, found } => {
                 write!(f, "For Key: {key} expected a value of type {wanted}; found a: {found}")
@@ -102,6 +106,7 @@ impl std::fmt::Display for Error {
                 "Not enough memory for {what}: {needed} bytes are needed, {available} of the budget of {budget} bytes are free; \
                  remove frames or models that are no longer used, or start ochre with a larger --max-mem"
             ),
+            Error::ClusterChanged => f.write_str("The cluster lost a node while this ran"),
             Error::Cancelled => f.write_str("Job was cancelled"),
         }
     }

@@ -3,7 +3,7 @@
 use crate::{Error, Result, time::now_ms};
 use ochre_schema::{AnyKey, JobKey};
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ pub struct Job {
     deadline_ms: AtomicU64,
     state: Mutex<State>,
     ended: Condvar,
+    checkpoint: Mutex<Option<Box<dyn std::any::Any + Send>>>,
 }
 
 impl Job {
@@ -64,6 +65,7 @@ impl Job {
             deadline_ms: AtomicU64::new(0),
             state: Mutex::new(State { status: JobStatus::Running, message: String::new(), warnings: vec![], error: None, ended_ms: 0 }),
             ended: Condvar::new(),
+            checkpoint: Mutex::new(None),
         })
     }
 
@@ -83,6 +85,13 @@ impl Job {
         if seconds > 0.0 {
             self.deadline_ms.store((now_ms() as f64 + seconds * 1000.0) as u64, Relaxed);
         }
+    }
+    pub fn has_deadline(&self) -> bool {
+        self.deadline_ms.load(Relaxed) > 0
+    }
+    /// What an earlier attempt left for the next: an algorithm's own progress.
+    pub fn checkpoint(&self) -> &Mutex<Option<Box<dyn std::any::Any + Send>>> {
+        &self.checkpoint
     }
     pub fn out_of_time(&self) -> bool {
         let d = self.deadline_ms.load(Relaxed);
@@ -117,7 +126,8 @@ impl Job {
         if s.status.ended() { s.ended_ms - self.started_ms } else { now_ms() - self.started_ms }
     }
 
-    fn finish(&self, outcome: Result<()>) {
+    /// Ends the job.
+    pub fn finish(&self, outcome: Result<()>) {
         let mut s = self.state.lock();
         s.ended_ms = now_ms();
         match outcome {
@@ -142,6 +152,10 @@ impl Job {
     /// Waits until the job has ended, at most `limit`.
     pub fn wait(&self, limit: Duration) -> JobStatus {
         let mut s = self.state.lock();
+        if crate::team::current().is_some() {
+            // A command of a cluster never waits for a job, which begins when the command has ended.
+            return s.status;
+        }
         let until = std::time::Instant::now() + limit;
         while !s.status.ended() {
             if self.ended.wait_until(&mut s, until).timed_out() {
@@ -159,14 +173,26 @@ const JOBS_KEPT_MAX: usize = 1000;
 pub struct Jobs {
     list: Mutex<Vec<Arc<Job>>>,
     next: AtomicU64,
+    starter: OnceLock<Start>,
 }
+
+/// Work of a job.
+pub type Work = Arc<dyn Fn(&Arc<Job>) -> Result<()> + Send + Sync>;
+/// How a cluster starts jobs: the job, its number, its work.
+pub type Start = Box<dyn Fn(Arc<Job>, u64, Work) + Send + Sync>;
 
 impl Jobs {
     /// Starts `work` on a thread of its own.
-    pub fn start(&self, description: &str, dest: AnyKey, work: impl FnOnce(&Arc<Job>) -> Result<()> + Send + 'static) -> Result<Arc<Job>> {
-        let n = self.next.fetch_add(1, Relaxed);
-        let key =
-            JobKey(format!("$0301{:08x}ffffffff$_{:032x}", std::process::id(), crate::Rng::new(n as i64 ^ now_ms()).next_i64() as u64));
+    ///
+    /// A job of a cluster may have to begin again when a node was lost, so its work can be called more than once.
+    pub fn start(&self, description: &str, dest: AnyKey, work: impl Fn(&Arc<Job>) -> Result<()> + Send + Sync + 'static) -> Result<Arc<Job>> {
+        let task = crate::team::current();
+        let n = task.as_ref().map_or_else(|| self.next.fetch_add(1, Relaxed), |t| t.next_name());
+        let home = if task.is_some() { 0 } else { std::process::id() };
+        let key = JobKey(format!(
+            "$0301{home:08x}ffffffff$_{:032x}",
+            crate::Rng::new((n as i64).wrapping_shl(20) ^ crate::team::shared_now_ms()).next_i64() as u64
+        ));
         let job = Job::new(key, description, dest);
         {
             let mut list = self.list.lock();
@@ -176,6 +202,10 @@ impl Jobs {
                 list.remove(i);
             }
             list.push(job.clone());
+        }
+        if let (Some(_), Some(start)) = (task, self.starter.get()) {
+            start(job.clone(), n, Arc::new(work));
+            return Ok(job);
         }
         let running = job.clone();
         let span = tracing::info_span!("job", key = %job.key);
@@ -194,6 +224,15 @@ impl Jobs {
                 Error::Internal(format!("cannot start a thread for the job: {e}"))
             })?;
         Ok(job)
+    }
+
+    /// From now on jobs are started by a cluster.
+    pub fn set_starter(&self, start: Start) {
+        let _ = self.starter.set(start);
+    }
+    /// Forgets a job that was never begun.
+    pub fn forget(&self, key: &str) {
+        self.list.lock().retain(|j| j.key.0 != key);
     }
 
     pub fn get(&self, key: &str) -> Result<Arc<Job>> {

@@ -1,11 +1,13 @@
 //! One memory budget. Every large allocation reserves from it first; when it is spent, cold chunks go to disk; when
 //! that is not enough, the reservation fails with an error that says how much was needed and how much is free.
 
+use crate::team::{Carrier, ColumnId};
 use crate::{Chunk, Error, Result};
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 pub struct Ledger {
     budget: u64,
@@ -19,7 +21,13 @@ pub struct Ledger {
     chunks: Mutex<Vec<Weak<Chunk>>>,
     /// One spiller at a time, or two would count the same bytes as freed.
     spilling: Mutex<()>,
+    carrier: OnceLock<Arc<dyn Carrier>>,
+    /// Columns that other nodes may ask for.
+    pub(crate) shared: Mutex<FxHashMap<ColumnId, Weak<Vec<Arc<Chunk>>>>>,
 }
+
+/// How often a reservation looks again when nothing can be spilled.
+const PATIENCE: usize = 10;
 
 impl Ledger {
     pub fn new(budget: u64, ice_root: &Path) -> Result<Arc<Ledger>> {
@@ -34,6 +42,8 @@ impl Ledger {
             dir,
             chunks: Mutex::new(vec![]),
             spilling: Mutex::new(()),
+            carrier: OnceLock::new(),
+            shared: Mutex::default(),
         }))
     }
 
@@ -68,21 +78,25 @@ impl Ledger {
             return Ok(Reservation { ledger: self.clone(), bytes });
         }
         let _one = self.spilling.lock();
-        let mut tried = false;
+        let mut patience = PATIENCE;
         loop {
             if self.take(bytes) {
                 return Ok(Reservation { ledger: self.clone(), bytes });
             }
-            if tried || bytes > self.budget {
+            if bytes <= self.budget && self.spill(bytes.saturating_sub(self.free())) > 0 {
+                continue;
+            }
+            if patience == 0 || bytes > self.budget {
                 return Err(Error::OutOfMemory { what: what.into(), needed: bytes, available: self.free(), budget: self.budget });
             }
-            self.spill(bytes.saturating_sub(self.free()));
-            tried = true;
+            // What others have reserved a moment ago may not be a chunk yet, or still be in their hands.
+            patience -= 1;
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
 
-    /// Writes the coldest chunks out until `bytes` came free or nothing is left to write.
-    fn spill(self: &Arc<Self>, bytes: u64) {
+    /// Writes the coldest chunks out until `bytes` came free or nothing is left to write; returns what came free.
+    fn spill(self: &Arc<Self>, bytes: u64) -> u64 {
         let mut live: Vec<Arc<Chunk>> = {
             let mut chunks = self.chunks.lock();
             chunks.retain(|c| c.strong_count() > 0);
@@ -102,6 +116,15 @@ impl Ledger {
                 }
             }
         }
+        freed
+    }
+
+    /// The other nodes of the cluster, once there are any.
+    pub fn carrier(&self) -> Option<&Arc<dyn Carrier>> {
+        self.carrier.get()
+    }
+    pub fn set_carrier(&self, carrier: Arc<dyn Carrier>) {
+        let _ = self.carrier.set(carrier);
     }
 
     pub(crate) fn spill_path(&self) -> Result<PathBuf> {

@@ -7,6 +7,7 @@
 
 mod column;
 mod error;
+mod exchange;
 mod frame;
 mod job;
 mod ledger;
@@ -14,17 +15,20 @@ mod pass;
 mod rng;
 mod rollup;
 mod store;
+mod team;
 pub mod time;
 
 pub use column::{CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_text, pack_f64, store_data, uuid_text};
+pub use exchange::{answer, heal, kept};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{Frame, unique_names};
-pub use job::{Job, JobStatus, Jobs};
+pub use job::{Job, JobStatus, Jobs, Start, Work};
 pub use ledger::{Ledger, Reservation};
 pub use pass::{MapReduce, Rows, Runner};
 pub use rng::Rng;
 pub use rollup::{PERCENTILES, Rollup, histogram, quantile};
 pub use store::{Held, Store, Stored};
+pub use team::{Carrier, ColumnId, Layout, Task, Team, WHOLE_ROWS_MAX, current as current_task, shared_now_ms};
 
 /// What every crate above works with: one node's store, jobs, threads and memory.
 pub struct Node {

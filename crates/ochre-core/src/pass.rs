@@ -2,11 +2,12 @@
 
 use crate::{CHUNK_ROWS, Column, Error, Frame, Job, Result, chunk_lengths};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// A distributed pass. A named struct that can be serialised, because a closure cannot travel to another node.
 pub trait MapReduce: serde::Serialize + serde::de::DeserializeOwned + Send + Sync {
     const NAME: &'static str;
-    type Out: Send;
+    type Out: Send + serde::Serialize + serde::de::DeserializeOwned;
     fn map(&self, rows: Rows<'_>) -> Self::Out;
     fn reduce(&self, left: Self::Out, right: Self::Out) -> Self::Out;
 }
@@ -42,7 +43,14 @@ impl Runner {
 
     /// Runs `work` on the pool, so that what it does in parallel uses this node's threads and no others.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(work)
+        match crate::team::current() {
+            // A task of a cluster waits for other nodes: on threads of its own it holds up nobody.
+            Some(task) => match task.pool() {
+                Ok(pool) => pool.install(work),
+                Err(_) => self.pool.install(work),
+            },
+            None => self.pool.install(work),
+        }
     }
 
     /// Runs a pass over some columns of a frame.
@@ -54,8 +62,49 @@ impl Runner {
         if lengths.is_empty() {
             return Ok(pass.map(Rows { start: 0, len: 0, columns: columns.iter().map(|_| Cow::Owned(vec![])).collect() }));
         }
-        self.install(|| tree(pass, job, &columns, &lengths, 0, lengths.len()))
+        let team = crate::Team::for_rows(frame.rows());
+        if team.is_alone() {
+            return self.install(|| tree(pass, job, &columns, &lengths, 0, lengths.len()));
+        }
+        // Each node computes the largest parts of the tree that lie in its own chunks; everybody joins them.
+        let mut mine = vec![];
+        self.install(|| parts(pass, job, &columns, &lengths, 0..lengths.len(), &team.mine(lengths.len()), &mut mine))?;
+        let all = team.gather(mine)?.into_iter().flatten().map(|(low, high, state)| ((low, high), state)).collect();
+        Ok(join(pass, 0, lengths.len(), &mut { all }))
     }
+}
+
+/// The partial results of the largest subtrees within `mine`.
+fn parts<P: MapReduce>(
+    pass: &P,
+    job: &Job,
+    columns: &[&Column],
+    lengths: &[usize],
+    at: std::ops::Range<usize>,
+    mine: &std::ops::Range<usize>,
+    out: &mut Vec<(usize, usize, P::Out)>,
+) -> Result<()> {
+    let (low, high) = (at.start, at.end);
+    if low >= mine.start && high <= mine.end {
+        out.push((low, high, tree(pass, job, columns, lengths, low, high)?));
+    } else if low < mine.end && mine.start < high {
+        let middle = low + (high - low) / 2;
+        parts(pass, job, columns, lengths, low..middle, mine, out)?;
+        parts(pass, job, columns, lengths, middle..high, mine, out)?;
+    }
+    Ok(())
+}
+
+/// Puts the parts of all nodes together along the same tree.
+fn join<P: MapReduce>(pass: &P, low: usize, high: usize, parts: &mut BTreeMap<(usize, usize), P::Out>) -> P::Out {
+    if let Some(done) = parts.remove(&(low, high)) {
+        return done;
+    }
+    assert!(high - low > 1, "every chunk is in a part");
+    let middle = low + (high - low) / 2;
+    let left = join(pass, low, middle, parts);
+    let right = join(pass, middle, high, parts);
+    pass.reduce(left, right)
 }
 
 fn tree<P: MapReduce>(pass: &P, job: &Job, columns: &[&Column], lengths: &[usize], low: usize, high: usize) -> Result<P::Out> {

@@ -60,6 +60,11 @@ impl Rng {
 
     /// A seed for a user who gave none.
     pub fn fresh_seed() -> i64 {
+        if let Some(task) = crate::team::current() {
+            // The nodes of a cluster have to draw the same one.
+            let mut rng = Rng::new(task.now_ms ^ (task.next_name() as i64).wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64));
+            return (rng.next_i64() as u64 >> 11) as i64;
+        }
         use std::hash::{BuildHasher, Hasher};
         let mut h = std::collections::hash_map::RandomState::new().build_hasher();
         h.write_u64(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64));

@@ -12,7 +12,7 @@ pub const PERCENTILES: [f64; 17] =
 const EXTREMES: usize = 5;
 const HISTOGRAM_BINS: usize = 1000;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Rollup {
     pub rows: usize,
     pub missing: usize,
@@ -33,8 +33,8 @@ pub struct Rollup {
 }
 
 /// Mean and sum of squared deviations of one chunk (Chan, Golub, LeVeque 1979 for the merge).
-#[derive(Clone)]
-struct Part {
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Part {
     n: f64,
     mean: f64,
     m2: f64,
@@ -43,9 +43,17 @@ struct Part {
 
 impl Rollup {
     pub fn compute(column: &Column) -> Result<Rollup> {
-        let parts: Vec<Part> = column.chunks().par_iter().map(|c| Ok(part(&column.kind, &c.data()?))).collect::<Result<Vec<_>>>()?;
+        let mut parts: Vec<(usize, Part)> = column
+            .chunks()
+            .par_iter()
+            .enumerate()
+            .filter(|(_, c)| c.is_here())
+            .map(|(i, c)| Ok((i, part(&column.kind, &c.data()?))))
+            .collect::<Result<Vec<_>>>()?;
+        parts.extend(crate::exchange::parts(column)?);
+        parts.sort_by_key(|p| p.0);
         let mut all = Part { n: 0.0, mean: 0.0, m2: 0.0, roll: Rollup { min: f64::NAN, max: f64::NAN, whole: true, ..Rollup::default() } };
-        for p in parts {
+        for (_, p) in parts {
             all = merge(all, p);
         }
         let mut r = all.roll;
@@ -73,7 +81,7 @@ impl Rollup {
     }
 }
 
-fn part(kind: &Kind, data: &crate::Data) -> Part {
+pub(crate) fn part(kind: &Kind, data: &crate::Data) -> Part {
     let mut r = Rollup { rows: data.len(), min: f64::NAN, max: f64::NAN, whole: true, ..Rollup::default() };
     if matches!(kind, Kind::Text | Kind::Uuid) {
         r.missing = data.null_count();

@@ -2,7 +2,7 @@
 //! changed on the way.
 
 use crate::Predictor;
-use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, chunk_lengths, f64s};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, Team, chunk_lengths, f64s};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -93,11 +93,14 @@ impl Source {
     }
 }
 
-/// Scores a whole frame: `width` numbers per row.
+/// Scores a whole frame: `width` numbers per row. The nodes of a cluster score their own rows and exchange the results.
 pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]>) -> Result<Vec<f64>> {
     let width = scorer.width();
-    let mut out = vec![0.0; data.rows * width];
+    let team = Team::for_rows(data.rows);
+    let first = team.rows(data.rows).start / CHUNK_ROWS;
+    let mut out = vec![0.0; team.rows(data.rows).len() * width];
     out.par_chunks_mut(CHUNK_ROWS * width).enumerate().try_for_each(|(k, slot)| {
+        let k = first + k;
         let n = slot.len() / width;
         let columns = data.sources.iter().map(|s| s.chunk(k, n)).collect::<Result<Vec<_>>>()?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
@@ -105,5 +108,5 @@ pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]
         scorer.score(&views, offset.map(|o| &o[start..start + n]), slot);
         Ok::<(), Error>(())
     })?;
-    Ok(out)
+    team.concat(out)
 }

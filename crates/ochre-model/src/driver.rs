@@ -6,7 +6,7 @@ use crate::metrics::{self, Deviance, Metrics};
 use crate::params::CommonParams;
 use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
 use crate::{Model, Predictor};
-use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng, time::now_ms};
+use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng, Team, time::now_ms};
 use ochre_schema::{AnyKey, FieldDecl, FrameKey, Key, ModelKey, Note, Notes, Schema, Severity, Value, Wire};
 use ochre_score::Scorer;
 use parking_lot::RwLock;
@@ -80,6 +80,8 @@ pub trait Algorithm: Send + Sync + 'static {
 }
 
 /// Prepared training data.
+///
+/// On a cluster the predictors' rows are shared out; response, weights and offset are here for all rows.
 pub struct Training {
     pub names: Vec<String>,
     pub columns: Vec<Column>,
@@ -134,6 +136,13 @@ pub struct Run<'a, P> {
     pub node: &'a Arc<Node>,
     /// Frame named by a key-valued parameter of the algorithm.
     pub started_ms: i64,
+}
+
+impl<P> Run<'_, P> {
+    /// Is the time that the user allows spent? On a cluster one node's clock decides for all.
+    pub fn out_of_time(&self) -> Result<bool> {
+        if self.job.has_deadline() { Team::everybody().agree(self.job.out_of_time()) } else { Ok(false) }
+    }
 }
 
 pub struct Fitted<O> {
@@ -383,7 +392,10 @@ impl<A: Algorithm> Builder for Row<A> {
         let key = common
             .model_id
             .clone()
-            .unwrap_or_else(|| ModelKey(format!("{}_model_ochre_{}_{}", Self::INFO.stem, now_ms(), NEXT_MODEL.fetch_add(1, Relaxed))));
+            .unwrap_or_else(|| {
+                let n = ochre_core::current_task().map_or_else(|| NEXT_MODEL.fetch_add(1, Relaxed), |t| t.next_name());
+                ModelKey(format!("{}_model_ochre_{}_{n}", Self::INFO.stem, ochre_core::shared_now_ms()))
+            });
         common.model_id = Some(key.clone());
         let Some(train_key) = common.training_frame.clone() else {
             notes.error("training_frame", "Missing training frame");
@@ -418,19 +430,28 @@ impl<A: Algorithm> Builder for Row<A> {
             return Err(Refusal::Notes { schema: Box::new(schema), notes, key: key.0 });
         };
         let valid = valid.zip(valid_key).map(|(f, k)| (f, k.0));
+        let prepared = parking_lot::Mutex::new(Some(train));
         let warnings: Vec<String> = notes.0.iter().filter(|n| n.severity == Severity::Warn).map(|n| n.message.clone()).collect();
         let (node2, key2) = (node.clone(), key.0.clone());
         let max_runtime = A::common(&params).max_runtime_secs;
         let job = node.jobs.start(Self::INFO.stem, AnyKey::Model(key.clone()), move |job| {
-            for w in warnings {
-                job.warn(w);
+            // On a cluster each attempt prepares its own: the members that share the rows may be others by then.
+            let train = match prepared.lock().take().filter(|_| ochre_core::current_task().is_none()) {
+                Some(train) => train,
+                None => prepare::<A>(&node2, &params, &frame, &mut Notes::default())?
+                    .ok_or_else(|| Error::Internal("the training data cannot be prepared again".into()))?,
+            };
+            for w in &warnings {
+                job.warn(w.clone());
             }
             job.set_deadline(max_runtime);
             let frames: Vec<&str> = std::iter::once(train_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
             let _held = node2.store.hold(&frames, &job.key.0);
             let node3 = node2.clone();
             let model =
-                node2.runner.install(|| train_model::<A>(&node3, job, key2.clone(), params, input, &frame, &train_key, train, valid))?;
+                node2.runner.install(|| {
+                    train_model::<A>(&node3, job, key2.clone(), params.clone(), input.clone(), &frame, &train_key, train, valid.clone())
+                })?;
             job.check()?;
             node2.store.put(&key2, model)?;
             Ok(())
@@ -451,12 +472,17 @@ fn missing_key(e: Error, key: &str) -> Error {
 fn as_classes(node: &Node, column: &Column) -> Result<Option<Column>> {
     let r = column.rollup()?;
     let (a, b) = (r.min, r.max);
-    if !r.whole || a == b || r.rows == r.missing || column.to_f64()?.iter().any(|v| !v.is_nan() && *v != a && *v != b) {
+    if !r.whole || a == b || r.rows == r.missing {
         return Ok(None);
     }
-    let codes: Vec<f64> = column.to_f64()?.into_iter().map(|v| if v.is_nan() { v } else { f64::from(v == b) }).collect();
+    let team = Team::for_rows(column.rows());
+    let other = column.team_f64(&team)?.iter().any(|v| !v.is_nan() && *v != a && *v != b);
+    if team.gather(other)?.contains(&true) {
+        return Ok(None);
+    }
     let domain = Arc::new(vec![ochre_core::number_text(a), ochre_core::number_text(b)]);
-    Ok(Some(Column::numeric(&node.ledger, Kind::Enum(domain), &codes)?))
+    let code = |v: &f64| if v.is_nan() { *v } else { f64::from(*v == b) };
+    Ok(Some(Column::map_chunks(&node.ledger, Kind::Enum(domain), &[column], |v| v[0].iter().map(code).collect())?))
 }
 
 fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: &mut Notes) -> Result<Option<Training>> {
@@ -847,9 +873,12 @@ fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Model, fitted: 
 pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) -> Result<Metrics> {
     let k = km.centers.len();
     let d = km.fills.len();
-    let parts: Vec<(Vec<f64>, Vec<f64>, f64)> = ochre_core::chunk_lengths(data.rows)
+    let team = Team::for_rows(data.rows);
+    let lengths = ochre_core::chunk_lengths(data.rows);
+    let parts: Vec<(Vec<f64>, Vec<f64>, f64)> = team
+        .mine(lengths.len())
         .into_par_iter()
-        .enumerate()
+        .map(|i| (i, lengths[i]))
         .map(|(i, n)| {
             let columns = data.sources.iter().map(|s| s.chunk(i, n)).collect::<Result<Vec<_>>>()?;
             let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
@@ -869,7 +898,7 @@ pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) ->
         })
         .collect::<Result<Vec<_>>>()?;
     let (mut sizes, mut within, mut total) = (vec![0.0; k], vec![0.0; k], 0.0);
-    for p in parts {
+    for p in team.gather(parts)?.into_iter().flatten() {
         sizes.iter_mut().zip(&p.0).for_each(|(a, b)| *a += b);
         within.iter_mut().zip(&p.1).for_each(|(a, b)| *a += b);
         total += p.2;

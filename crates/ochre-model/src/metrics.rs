@@ -1019,6 +1019,7 @@ pub struct ScoringHistory {
     pub events: Vec<Event>,
 }
 
+#[derive(Clone)]
 pub struct Event {
     pub at_ms: i64,
     pub step: usize,

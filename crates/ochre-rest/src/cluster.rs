@@ -89,8 +89,9 @@ fn load() -> f32 {
     std::fs::read_to_string("/proc/loadavg").ok().and_then(|t| t.split(' ').next()?.parse().ok()).unwrap_or(0.0)
 }
 
-fn cloud(app: &App, ask: &Ask) -> Result<Reply, Failure> {
-    let (ledger, version) = (&app.node.ledger, &app.config.compat_version);
+/// This node, as `/3/Cloud` lists it.
+pub(crate) fn node_json(app: &App) -> Value {
+    let ledger = &app.node.ledger;
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as i32);
     // The disk is asked once: `df` takes longer than all the rest of this reply.
     static DISK: std::sync::OnceLock<(i64, i64)> = std::sync::OnceLock::new();
@@ -120,6 +121,40 @@ fn cloud(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         fjqueue: Value::Array(vec![]),
         ..Node::default()
     };
+    node.to_json()
+}
+
+/// All nodes: this one, and what the others say of themselves; those that are gone are listed as not healthy.
+fn nodes(app: &App) -> Vec<Value> {
+    let Some(cluster) = app.cluster.as_ref().filter(|c| c.is_whole()) else { return vec![node_json(app)] };
+    let peers = cluster.peers();
+    let stats = cluster.all_stats();
+    peers
+        .iter()
+        .zip(stats)
+        .enumerate()
+        .map(|(slot, (peer, stats))| match stats {
+            _ if slot == cluster.me() => node_json(app),
+            Some(v) if !v.is_null() => v,
+            _ => Node {
+                h2o: Some(format!("/{}", peer.rest)),
+                ip_port: Some(peer.rest.to_string()),
+                healthy: false,
+                fjthrds: Value::Array(vec![]),
+                fjqueue: Value::Array(vec![]),
+                ..Node::default()
+            }
+            .to_json(),
+        })
+        .collect()
+}
+
+fn cloud(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let version = &app.config.compat_version;
+    let nodes = nodes(app);
+    let bad = nodes.iter().filter(|n| n["healthy"] != true).count() as i32;
+    let whole = app.cluster.as_ref().is_none_or(|c| c.is_whole());
+    let why_not = app.cluster.as_ref().and_then(|c| c.why_not());
     let reply = Cloud {
         version: Some(version.clone()),
         branch_name: Some(format!("ochre-{}", env!("CARGO_PKG_VERSION"))),
@@ -128,18 +163,28 @@ fn cloud(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         build_number: version.rsplit('.').next().map(str::to_string),
         build_age: Some("0 days".into()),
         cloud_name: Some(app.config.name.clone()),
-        cloud_size: 1,
+        cloud_size: nodes.len() as i32,
+        bad_nodes: bad,
         cloud_uptime_millis: uptime(app),
         cloud_internal_timezone: Some("UTC".into()),
         datafile_parser_timezone: Some("UTC".into()),
-        cloud_healthy: true,
-        consensus: true,
-        locked: true,
-        nodes: Value::Array(vec![node.to_json()]),
+        cloud_healthy: why_not.is_none() && bad == 0,
+        consensus: whole,
+        locked: whole,
+        is_client: false,
+        nodes: Value::Array(nodes),
         skip_ticks: ask.parsed("skip_ticks")?,
         ..Cloud::default()
     };
-    Reply::schema(&reply)
+    let mut json = ochre_schema::object(&reply);
+    if let Some(cluster) = &app.cluster {
+        json["node_idx"] = serde_json::json!(cluster.me());
+        // Beside what the reference answers: the composition's number, who leads, and why nothing can be done yet.
+        json["epoch"] = serde_json::json!(cluster.epoch());
+        json["leader_idx"] = serde_json::json!(cluster.leader());
+        json["why_not_whole"] = serde_json::json!(why_not);
+    }
+    Reply::json(&json)
 }
 
 fn ping(app: &App, _: &Ask) -> Result<Reply, Failure> {

@@ -1,6 +1,6 @@
 //! Frames: list, look into, summarise, download, remove.
 
-use crate::route::{Ask, Body, Reply, delete, get, post};
+use crate::route::{Ask, Body, Reply, delete, get, post, TempFile};
 use crate::wire::{Col, Frame as FrameSchema, FrameChunk, FrameChunks, FrameSynopsis, Frames, FramesList, Remove};
 use crate::{App, Failure, jobs};
 use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, PERCENTILES, Result as CoreResult, chunk_lengths, f64s, histogram, quantile};
@@ -348,7 +348,7 @@ fn download(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         status: 200,
         content_type: "application/octet-stream",
         headers: vec![("Content-Disposition", format!("attachment; filename={name}.csv"))],
-        body: Body::File(path),
+        body: Body::File(TempFile(path)),
     })
 }
 

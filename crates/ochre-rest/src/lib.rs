@@ -7,6 +7,7 @@
 //! This crate must name no algorithm.
 
 mod cluster;
+mod everywhere;
 mod errors;
 mod frames;
 mod import;
@@ -19,6 +20,7 @@ mod serve;
 pub mod wire;
 
 pub use errors::Failure;
+pub use everywhere::{join, stats};
 pub use metadata::all as schemas;
 pub use route::{Ask, Reply, Route};
 pub use serve::{Server, serve};
@@ -52,6 +54,8 @@ pub struct App {
     pub config: Config,
     pub shutdown: tokio::sync::Notify,
     pub started_ms: i64,
+    /// The other nodes, when there are any.
+    pub cluster: Option<Arc<ochre_engine::Cluster>>,
 }
 
 /// The last lines of the log, for `/3/Logs`.

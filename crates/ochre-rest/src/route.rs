@@ -56,8 +56,17 @@ pub const fn delete(
     route("DELETE", url, api_name, io, handler, summary)
 }
 
+/// A file that goes when it is no longer needed.
+pub struct TempFile(pub std::path::PathBuf);
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// A request: path parameters, query and form fields, and the file that an upload put aside.
-#[derive(Default)]
+#[derive(Default, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Ask {
     pub method: String,
     pub path: String,
@@ -102,7 +111,7 @@ impl Ask {
 pub enum Body {
     Bytes(Vec<u8>),
     /// Sent chunk by chunk as it is made.
-    File(std::path::PathBuf),
+    File(TempFile),
 }
 
 pub struct Reply {

@@ -59,7 +59,7 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
             let run = tokio::task::spawn_blocking(move || {
                 let span = tracing::info_span!("request", id);
                 let _in = span.enter();
-                dispatch(&app2, ask)
+                crate::everywhere::dispatch(&app2, ask)
             });
             // A handler that panics fails alone.
             run.await.unwrap_or_else(|e| Err(Error::Internal(format!("a fault in ochre stopped this request: {e}")).into()))
@@ -141,7 +141,7 @@ fn unwrap_multipart(path: &std::path::Path, boundary: &str) -> Result<(), Failur
     std::fs::write(path, &bytes[start..end]).map_err(|e| fail(&e))
 }
 
-fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
+pub(crate) fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     if !matches!(ask.method.as_str(), "GET" | "POST" | "DELETE" | "HEAD") {
         return Err(Failure::Told {
             status: 400,
@@ -189,13 +189,10 @@ async fn render(app: &App, reply: Reply) -> Response {
     }
     let body = match reply.body {
         Body::Bytes(b) => HttpBody::from(b),
-        Body::File(path) => match tokio::fs::File::open(&path).await {
-            Ok(file) => {
-                // Unlinked at once: the open handle is all that is needed.
-                let _ = tokio::fs::remove_file(&path).await;
-                HttpBody::from_stream(FileStream { file, buffer: vec![0; 256 << 10] })
-            }
-            Err(e) => HttpBody::from(format!("cannot read {}: {e}", path.display())),
+        // Unlinked when `path` goes: the open handle is all that is needed.
+        Body::File(path) => match tokio::fs::File::open(&path.0).await {
+            Ok(file) => HttpBody::from_stream(FileStream { file, buffer: vec![0; 256 << 10] }),
+            Err(e) => HttpBody::from(format!("cannot read {}: {e}", path.0.display())),
         },
     };
     builder.body(body).unwrap_or_else(|e| Response::new(HttpBody::from(e.to_string())))

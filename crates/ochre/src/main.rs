@@ -2,6 +2,7 @@
 
 mod logs;
 mod memory;
+mod doctor;
 mod serve;
 mod train;
 
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Start a server for H2O's Python and R clients.
     Serve(serve::Flags),
+    /// Check what a cluster needs, from this machine, and say what is missing.
+    Doctor(doctor::Flags),
     /// Train a model on a CSV file, without any server.
     Train(train::Flags),
 }
@@ -29,7 +32,7 @@ enum Command {
 /// H2O's spelling of flags, `-port 54321`, as this command line spells them.
 fn h2o_spelling(args: impl Iterator<Item = String>) -> Vec<String> {
     let known =
-        ["ip", "port", "name", "nthreads", "ice_root", "ice-root", "log_level", "log-level", "log-format", "max-mem", "compat-version"];
+        ["ip", "port", "name", "nthreads", "ice_root", "ice-root", "log_level", "log-level", "log-format", "max-mem", "compat-version", "flatfile"];
     args.map(|a| match a.strip_prefix('-') {
         Some(n) if known.contains(&n) => format!("--{}", n.replace('_', "-")),
         _ => a,
@@ -41,6 +44,7 @@ fn main() {
     let cli = Cli::parse_from(h2o_spelling(std::env::args()));
     let outcome = match cli.command {
         Command::Serve(f) => serve::run(f),
+        Command::Doctor(f) => doctor::run(f),
         Command::Train(f) => train::run(f),
     };
     if let Err(message) = outcome {

@@ -26,6 +26,8 @@ pub struct Flags {
     /// Directory for uploads and for chunks that do not fit into memory.
     #[arg(long)]
     ice_root: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// trace, debug, info, warn or error.
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -35,6 +37,99 @@ pub struct Flags {
     /// Version of H2O that clients are told; they check it strictly.
     #[arg(long, default_value = "3.46.0.11")]
     compat_version: String,
+}
+
+/// Where the other nodes are.
+#[derive(clap::Args, Clone, Default)]
+pub struct ClusterFlags {
+    /// File with one host:port a line, by the port of each node's REST API; lines with # are remarks.
+    #[arg(long)]
+    flatfile: Option<PathBuf>,
+    /// Other nodes, host:port,...; names are looked up again and again, so a headless service works.
+    #[arg(long, value_delimiter = ',')]
+    seeds: Vec<String>,
+    /// Number of nodes that make the cluster whole; the lines of the flatfile when not given.
+    #[arg(long)]
+    cluster_size: Option<usize>,
+    /// Seconds after which a node of a cluster that is not whole gives up and says why.
+    #[arg(long, default_value_t = 120)]
+    cluster_timeout: u64,
+    /// Copies of each chunk; 2 from three nodes on, 1 otherwise, when not given.
+    #[arg(long)]
+    replicas: Option<usize>,
+}
+
+impl ClusterFlags {
+    /// Seeds and size, when the flags name other nodes.
+    pub fn seeds(&self) -> Result<Option<(Vec<String>, usize)>, String> {
+        let mut seeds = self.seeds.clone();
+        if let Some(path) = &self.flatfile {
+            let text = std::fs::read_to_string(path).map_err(|e| format!("--flatfile {} cannot be read: {e}", path.display()))?;
+            let lines = text.lines().map(|l| l.split('#').next().unwrap_or("").trim().trim_start_matches('/')).filter(|l| !l.is_empty());
+            seeds.extend(lines.map(str::to_string));
+            if seeds.is_empty() {
+                return Err(format!("--flatfile {} names no node: write one host:port a line", path.display()));
+            }
+        }
+        if let Some(bad) = seeds.iter().find(|s| s.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_err())) {
+            return Err(format!("'{bad}' is not host:port"));
+        }
+        let size = match (self.cluster_size, &self.flatfile) {
+            (Some(n), _) => n,
+            (None, Some(_)) => seeds.len(),
+            (None, None) if seeds.is_empty() => 1,
+            (None, None) => return Err("--seeds needs --cluster-size: the number of nodes that make the cluster whole".into()),
+        };
+        if size == 0 {
+            return Err("--cluster-size must be at least 1".into());
+        }
+        if size > 1 && seeds.is_empty() {
+            return Err(format!("--cluster-size {size} needs --seeds or --flatfile: where the other nodes are"));
+        }
+        Ok((size > 1).then_some((seeds, size)))
+    }
+
+    pub fn options(&self, ip: &str, port: u16, name: &str, memory: u64, threads: usize, ice_root: &std::path::Path) -> Result<Option<ochre_engine::Options>, String> {
+        let Some((seeds, size)) = self.seeds()? else { return Ok(None) };
+        let ip = std::net::ToSocketAddrs::to_socket_addrs(&(ip, port))
+            .ok()
+            .and_then(|mut a| a.next())
+            .map(|a| a.ip())
+            .ok_or_else(|| format!("--ip {ip} is not an address of this machine"))?;
+        if ip.is_unspecified() {
+            return Err("a node of a cluster needs --ip with the address by which the others reach it; 0.0.0.0 is none".into());
+        }
+        let replicas = self.replicas.unwrap_or(if size >= 3 { 2 } else { 1 });
+        if replicas == 0 || replicas > size {
+            return Err(format!("--replicas {replicas} must be between 1 and the number of nodes, {size}"));
+        }
+        Ok(Some(ochre_engine::Options {
+            name: name.into(),
+            ip,
+            rest_port: port,
+            seeds,
+            size,
+            timeout: std::time::Duration::from_secs(self.cluster_timeout),
+            replicas,
+            memory,
+            version: env!("CARGO_PKG_VERSION").into(),
+            build: build(),
+            threads,
+            ice_root: ice_root.to_path_buf(),
+        }))
+    }
+}
+
+/// Fingerprint of this program: nodes that carry out one log have to be the same program.
+pub fn build() -> String {
+    let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
+    let mut h: u64 = 0xcbf29ce484222325;
+    for chunk in bytes.chunks(8) {
+        let mut word = [0u8; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        h = (h ^ u64::from_le_bytes(word)).wrapping_mul(0x100000001b3).rotate_left(17);
+    }
+    format!("{h:016x}")
 }
 
 /// Threads for a flag: all cores for none or a number below 1, as H2O reads -1.
@@ -51,7 +146,12 @@ pub fn run(f: Flags) -> Result<(), String> {
     let budget = memory::budget(f.max_mem.as_deref())?;
     let ice_root = f.ice_root.unwrap_or_else(|| std::env::temp_dir().join("ochre"));
     let threads = threads(f.nthreads);
-    let node = Node::new(threads, budget, &ice_root).map_err(|e| e.to_string())?;
+    let cluster_options = f.cluster.options(&f.ip, f.port, &f.name, budget, threads, &ice_root)?;
+    let node = Arc::new(Node::new(threads, budget, &ice_root).map_err(|e| e.to_string())?);
+    let cluster = match cluster_options {
+        Some(o) => Some(ochre_engine::Cluster::start(o, node.clone()).map_err(|e| e.to_string())?),
+        None => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(256)
@@ -64,7 +164,8 @@ pub fn run(f: Flags) -> Result<(), String> {
         // The port is bound before anything is promised.
         let listener_config = Config { ip: f.ip.clone(), port: f.port, name: f.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), log };
         let mut app = App {
-            node: Arc::new(node),
+            node,
+            cluster,
             algorithms: ochre_algos::ALGORITHMS,
             sessions: Default::default(),
             config: listener_config,
@@ -76,6 +177,7 @@ pub fn run(f: Flags) -> Result<(), String> {
         }
         let server = ochre_rest::serve(Arc::new(app)).await.map_err(|e| e.to_string())?;
         let app = server.app.clone();
+        ochre_rest::join(&app);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"), compatible = app.config.compat_version, threads, memory_bytes = budget, ice_root = %ice_root.display(),
             "ochre listens on http://{}:{}, open to {open_to}", f.ip, server.port()

@@ -76,16 +76,22 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let classes = train.classes();
     let loss = loss_of(params, category);
     let sums = if loss == Loss::Multinomial { classes } else { 1 };
-    let rows = train.rows;
     let data = TreeData::new(run.node, &train.columns)?;
+    // This node's rows; `y`, weights and offsets are there for all.
+    let own = data.team.rows(train.rows);
+    let rows = own.len();
+    let own_y = &train.y[own.clone()];
+    let weight = |row: usize| train.weight(own.start + row);
+    let valid_team = ochre_core::Team::for_rows(run.valid.as_ref().map_or(0, |v| v.data.rows));
+    let valid_own = run.valid.as_ref().map_or(0..0, |v| valid_team.rows(v.data.rows));
     let _scratch = run.node.ledger.reserve("boosting scores and residuals", (rows * (sums * 12 + 40)) as u64)?;
 
     let init = loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref());
     let mut ensemble = TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![] };
     let start =
         |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
-    let mut f = start(train.offset.as_deref(), rows);
-    let mut f_valid = run.valid.as_ref().map(|v| start(v.offset.as_deref(), v.data.rows));
+    let mut f = start(train.offset.as_ref().map(|o| &o[own.clone()]), rows);
+    let mut f_valid = run.valid.as_ref().map(|v| start(v.offset.as_ref().map(|o| &o[valid_own.clone()]), valid_own.len()));
 
     let width = data.columns.len();
     let t = &params.tree;
@@ -117,36 +123,61 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         }
         // No interval given: every tree while that is cheap, then ever less often. Depends on sizes alone, so that
         // early stopping gives the same model on any machine.
-        n * rows * sums <= HISTORY_BUDGET || n >= 2 * last
+        n * train.rows * sums <= HISTORY_BUDGET || n >= 2 * last
     };
     let mut last_scored = 0;
-    let score = |ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| {
-        let valid = run.valid.as_ref().zip(f_valid).map(|(v, f)| {
-            let p = State { ensemble, f, sums }.predictions();
-            measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.gainslift_bins)
-        });
-        let p = State { ensemble, f, sums }.predictions();
+    let score = |ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| -> Result<()> {
+        let valid = match run.valid.as_ref().zip(f_valid) {
+            None => None,
+            Some((v, f)) => {
+                let p = valid_team.concat(State { ensemble, f, sums }.predictions())?;
+                Some(measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.gainslift_bins))
+            }
+        };
+        let p = data.team.concat(State { ensemble, f, sums }.predictions())?;
         let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.gainslift_bins);
         history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
+        Ok(())
     };
-    score(&ensemble, &f, f_valid.as_deref(), 0, &mut history);
 
     let mut rate = params.learn_rate;
     let ntrees = t.ntrees as usize;
-    let weights = train.w.as_deref();
+    let weights = train.w.as_ref().map(|w| &w[own.clone()]);
     // Residuals of every class, before any of this iteration's trees is added.
     let mut z = vec![0f32; rows * sums];
     let mut order = RowOrder::default();
     let mut leaf_of = vec![OUTSIDE; rows];
-    for iteration in 0..ntrees {
+    let begun = resume(run, &mut ensemble, &mut gains, &mut history)?;
+    for group in &ensemble.trees {
+        // What the trees of an earlier attempt add to the scores, in the order and the precision of training.
+        for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+            f.par_chunks_mut(ROWS * sums).enumerate().for_each(|(c, f)| {
+                for (i, f) in f.chunks_exact_mut(sums).enumerate() {
+                    f[k] = f64::from((f[k] + f64::from(walk(tree, &data, c * ROWS + i))) as f32);
+                }
+            });
+        }
+        if let (Some(v), Some(fv)) = (&run.valid, f_valid.as_mut()) {
+            add_validation(group, v, valid_own.start, sums, fv)?;
+        }
+        rng.next_i64();
+        rate *= params.learn_rate_annealing;
+    }
+    if begun == 0 {
+        history.events.clear();
+        score(&ensemble, &f, f_valid.as_deref(), 0, &mut history)?;
+        note_events(run, &history);
+    }
+    last_scored = history.events.last().map_or(last_scored, |e| e.step);
+    for iteration in begun..ntrees {
         run.job.check()?;
-        if run.job.out_of_time() && iteration > 0 {
+        if iteration > 0 && run.out_of_time()? {
             run.job.warn(format!("max_runtime_secs ended training after {iteration} of {ntrees} trees"));
             break;
         }
-        residuals(loss, &train.y, &f, sums, &mut z);
+        residuals(loss, own_y, &f, sums, &mut z);
         let tree_seed = rng.next_i64();
-        let take = (params.sample_rate < 1.0).then(|| sample(rows, params.sample_rate, tree_seed));
+        let take = (params.sample_rate < 1.0).then(|| sample(own.clone(), params.sample_rate, tree_seed));
         let mut group = vec![];
         for k in 0..sums {
             if loss == Loss::Multinomial && !train.y.iter().enumerate().any(|(i, y)| *y == k as f64 && train.weight(i) > 0.0) {
@@ -181,7 +212,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                     let mut sums_of = vec![(0.0, 0.0); n];
                     for (i, &l) in leaf_of.iter().enumerate().filter(|(_, l)| **l != OUTSIDE) {
                         let r = c * ROWS + i;
-                        let (num, den) = loss.leaf_terms(train.weight(r), train.y[r], f64::from(zk[r]), f[r * sums + k]);
+                        let (num, den) = loss.leaf_terms(weight(r), own_y[r], f64::from(zk[r]), f[r * sums + k]);
                         let slot = &mut sums_of[l as usize];
                         slot.0 += num;
                         slot.1 += den;
@@ -189,6 +220,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                     sums_of
                 })
                 .collect();
+            let parts = data.team.gather(parts)?.concat();
             let mut values = vec![0f32; n];
             for (l, leaf) in grown.leaves.iter().enumerate() {
                 let (num, den) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
@@ -211,17 +243,19 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         }
         let stalled = group.iter().all(|t| t.nodes.len() <= 1 && t.nodes.first().is_none_or(|n| n.value == 0.0));
         if let (Some(v), Some(fv)) = (&run.valid, f_valid.as_mut()) {
-            add_validation(&group, v, sums, fv)?;
+            add_validation(&group, v, valid_own.start, sums, fv)?;
         }
         ensemble.trees.push(group);
         let n = iteration + 1;
+        remember(run, &ensemble, &gains);
         run.job.set_progress(n as f64 / ntrees as f64);
         let deterministic = params.sample_rate >= 1.0 && params.col_sample_rate >= 1.0 && t.col_sample_rate_per_tree >= 1.0;
         rate *= params.learn_rate_annealing;
         let done = n == ntrees || (stalled && deterministic) || rate < 1e-6;
         if done || score_now(n, last_scored) {
             run.job.set_message(format!("Scored the model with {n} trees."));
-            score(&ensemble, &f, f_valid.as_deref(), n, &mut history);
+            score(&ensemble, &f, f_valid.as_deref(), n, &mut history)?;
+            note_events(run, &history);
             last_scored = n;
             if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
                 break;
@@ -233,7 +267,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     }
     let n = ensemble.trees.len();
     if last_scored != n {
-        score(&ensemble, &f, f_valid.as_deref(), n, &mut history);
+        score(&ensemble, &f, f_valid.as_deref(), n, &mut history)?;
     }
     let last = history.events.last().expect("scored at least once");
     let (training, validation) = (last.training.clone(), last.validation.clone());
@@ -241,6 +275,49 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     output.common.model_summary = Some(summary(&ensemble));
     output.common.scoring_history = Some(history.table(run.started_ms, "Number of Trees", history_columns(category)));
     Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None })
+}
+
+/// Trees done, and what belongs to them: kept with the job, so that an attempt that lost a node goes on where it was.
+#[derive(Default)]
+struct Progress {
+    trees: Vec<Vec<ochre_score::Tree>>,
+    /// Gains of each column after each iteration.
+    gains: Vec<Vec<f64>>,
+    events: Vec<Event>,
+}
+
+fn progress<T>(run: &Run<'_, GbmParams>, f: impl FnOnce(&mut Progress) -> T) -> Option<T> {
+    ochre_core::current_task()?;
+    let mut slot = run.job.checkpoint().lock();
+    slot.get_or_insert_with(|| Box::new(Progress::default())).downcast_mut::<Progress>().map(f)
+}
+
+fn remember(run: &Run<'_, GbmParams>, ensemble: &TreeEnsemble, gains: &[f64]) {
+    progress(run, |p| {
+        p.trees.push(ensemble.trees.last().cloned().unwrap_or_default());
+        p.gains.push(gains.to_vec());
+    });
+}
+
+fn note_events(run: &Run<'_, GbmParams>, history: &ScoringHistory) {
+    progress(run, |p| p.events.clone_from(&history.events));
+}
+
+/// Takes up the iterations that every remaining node has done; answers how many those are.
+fn resume(run: &Run<'_, GbmParams>, ensemble: &mut TreeEnsemble, gains: &mut Vec<f64>, history: &mut ScoringHistory) -> Result<usize> {
+    let Some(have) = progress(run, |p| p.trees.len()) else { return Ok(0) };
+    let common = ochre_core::Team::everybody().gather(have)?.into_iter().min().unwrap_or(0);
+    progress(run, |p| {
+        p.trees.truncate(common);
+        p.gains.truncate(common);
+        p.events.retain(|e| e.step <= common);
+        ensemble.trees.clone_from(&p.trees);
+        if let Some(g) = p.gains.last() {
+            gains.clone_from(g);
+        }
+        history.events.clone_from(&p.events);
+    });
+    Ok(common)
 }
 
 fn measure_rows(category: Category, p: &[f64], y: &[f64], w: Option<&[f64]>, train: &Training, loss: Loss, bins: i32) -> Metrics {
@@ -289,9 +366,8 @@ fn residuals(loss: Loss, y: &[f64], f: &[f64], sums: usize, z: &mut [f32]) {
 }
 
 /// Rows drawn for a tree: each with its own draw, so that the choice does not depend on the layout.
-fn sample(rows: usize, rate: f64, seed: i64) -> Vec<bool> {
-    (0..rows)
-        .into_par_iter()
+fn sample(rows: std::ops::Range<usize>, rate: f64, seed: i64) -> Vec<bool> {
+    rows.into_par_iter()
         .map_init(
             || Rng::new(0),
             |rng, i| {
@@ -343,10 +419,10 @@ fn walk(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> f32 {
     }
 }
 
-fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, sums: usize, f: &mut [f64]) -> Result<()> {
+fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, first: usize, sums: usize, f: &mut [f64]) -> Result<()> {
     let size = ochre_core::CHUNK_ROWS;
     f.par_chunks_mut(size * sums).enumerate().try_for_each(|(c, f)| {
-        let n = f.len() / sums;
+        let (c, n) = (first / size + c, f.len() / sums);
         let columns = v.data.sources.iter().map(|s: &adapt::Source| s.chunk(c, n)).collect::<Result<Vec<_>>>()?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
         for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {

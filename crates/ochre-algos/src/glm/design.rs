@@ -1,7 +1,8 @@
 //! The design matrix: which coefficient stands for which level or number.
 
-use ochre_core::Result;
+use ochre_core::{CHUNK_ROWS, Column, Result, Team};
 use ochre_model::Training;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Expanded predictors, categorical first. Coefficients: levels in order, then numbers, then the intercept.
@@ -37,16 +38,21 @@ impl Design {
         let mut modes = vec![];
         for &i in &cats {
             let mut counts = vec![0.0; count(i).max(1)];
-            for (row, v) in train.columns[i].to_f64()?.iter().enumerate() {
-                if !v.is_nan() {
-                    counts[*v as usize] += if train.weighted { train.weight(row) } else { 1.0 };
+            let parts = by_chunk(&train.columns[i], |first, values| {
+                let mut counts = vec![0.0; count(i).max(1)];
+                for (r, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+                    counts[*v as usize] += if train.weighted { train.weight(first + r) } else { 1.0 };
                 }
+                counts
+            })?;
+            for part in parts {
+                counts.iter_mut().zip(part).for_each(|(a, b)| *a += b);
             }
             modes.push(ochre_model::metrics::argmax(&counts));
         }
         let (mut means, mut mults) = (vec![], vec![]);
         for &i in &nums {
-            let (mean, sigma) = moments(&train.columns[i].to_f64()?, train);
+            let (mean, sigma) = moments(&train.columns[i], train)?;
             means.push(mean);
             mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });
         }
@@ -109,14 +115,32 @@ impl Design {
 
 /// Mean and sample standard deviation over present values, weighted when the user gave weights; rows without a response
 /// count, as in the reference.
-pub fn moments(values: &[f64], train: &Training) -> (f64, f64) {
+pub fn moments(column: &Column, train: &Training) -> Result<(f64, f64)> {
     let weight = |i: usize| if train.weighted { train.weight(i) } else { 1.0 };
-    let (mut n, mut sum) = (0.0, 0.0);
-    for (i, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-        n += weight(i);
-        sum += weight(i) * v;
-    }
+    let sums = |f: &(dyn Fn(f64, f64) -> [f64; 2] + Sync)| -> Result<[f64; 2]> {
+        let parts = by_chunk(column, |first, values| {
+            let mut s = [0.0; 2];
+            for (r, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+                let add = f(*v, weight(first + r));
+                s = [s[0] + add[0], s[1] + add[1]];
+            }
+            s.to_vec()
+        })?;
+        Ok(parts.iter().fold([0.0; 2], |s, p| [s[0] + p[0], s[1] + p[1]]))
+    };
+    let [n, sum] = sums(&|v, w| [w, w * v])?;
     let mean = sum / n;
-    let m2: f64 = values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(i, v)| weight(i) * (v - mean) * (v - mean)).sum();
-    (mean, (m2 / (n - 1.0)).sqrt())
+    let [m2, _] = sums(&|v, w| [w * (v - mean) * (v - mean), 0.0])?;
+    Ok((mean, (m2 / (n - 1.0)).sqrt()))
+}
+
+/// What each chunk of a column yields, in order: `f` gets its first row and its values. Nodes take their own chunks.
+fn by_chunk(column: &Column, f: impl Fn(usize, &[f64]) -> Vec<f64> + Sync) -> Result<Vec<Vec<f64>>> {
+    let team = Team::for_rows(column.rows());
+    let mine = team
+        .mine(column.chunks().len())
+        .into_par_iter()
+        .map(|k| Ok(f(k * CHUNK_ROWS, &ochre_core::f64s(&column.chunks()[k].data()?))))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(team.gather(mine)?.into_iter().flatten().collect())
 }

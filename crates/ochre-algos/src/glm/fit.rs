@@ -154,7 +154,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let single = family == Family::Gaussian && link == Link::Identity;
     loop {
         run.job.check()?;
-        if run.job.out_of_time() && iterations > 0 {
+        if iterations > 0 && run.out_of_time()? {
             run.job.warn(format!("max_runtime_secs ended training after {iterations} iterations"));
             break;
         }

@@ -7,6 +7,7 @@ use ochre_schema::Wire;
 use serde::{Deserialize, Serialize};
 
 /// Sums of one iteration.
+#[derive(Serialize, Deserialize)]
 pub struct Gram {
     /// X'WX, row-major, lower half.
     pub xx: Vec<f64>,

@@ -3,7 +3,7 @@
 use super::output::KMeansOutput;
 use super::params::{Init, KMeansParams};
 use super::passes::AssignPass;
-use ochre_core::{Error, Frame, Result, Rng, time};
+use ochre_core::{CHUNK_ROWS, Error, Frame, Result, Rng, Team, time};
 use ochre_model::metrics::{Kind, argmax};
 use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
 use ochre_schema::{Cell, Table};
@@ -31,8 +31,11 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     for (place, &i) in order.iter().enumerate() {
         let column = &train.columns[i];
         if place < cats {
-            let mut counts = vec![0.0; levels[place]];
-            column.to_f64()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1.0);
+            let team = Team::for_rows(column.rows());
+            let mut counts = vec![0i64; levels[place]];
+            column.team_f64(&team)?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1);
+            team.sum_i64(&mut counts)?;
+            let counts: Vec<f64> = counts.into_iter().map(|n| n as f64).collect();
             fills.push(argmax(&counts) as f64);
             means.push(0.0);
             mults.push(1.0);
@@ -59,7 +62,7 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     let mut iterations = 0;
     while iterations < params.max_iterations as usize {
         run.job.check()?;
-        if run.job.out_of_time() && iterations > 0 {
+        if iterations > 0 && run.out_of_time()? {
             run.job.warn(format!("max_runtime_secs ended training after {iterations} iterations"));
             break;
         }
@@ -205,22 +208,30 @@ fn seed_centers(
         return chosen.into_iter().map(|r| point_at(frame, scorer, r)).collect();
     }
     // Oversample: rounds of drawing rows with probability 3k times their share of the squared distance.
-    let columns = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+    let team = Team::for_rows(rows);
+    let own = team.rows(rows);
+    let columns = frame.columns().iter().map(|c| c.team_f64(&team)).collect::<Result<Vec<_>>>()?;
     let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let mut point = vec![0.0; views.len()];
     let mut candidates = vec![point_at(frame, scorer, rng.below(rows as u32) as usize)?];
-    let mut distance: Vec<f64> = vec![f64::INFINITY; rows];
+    let mut distance: Vec<f64> = vec![f64::INFINITY; own.len()];
     let mut fresh = candidates.clone();
     for round in 0..SEEDING_ROUNDS {
         run.job.check()?;
-        let mut total = 0.0;
-        for (r, d) in distance.iter_mut().enumerate() {
-            scorer.point(&views, r, &mut point);
-            for c in &fresh {
-                *d = d.min(scorer.distance(c, &point));
+        // Summed chunk by chunk, so that the total does not depend on who holds which.
+        let mut sums = vec![];
+        for (k, chunk) in distance.chunks_mut(CHUNK_ROWS).enumerate() {
+            let mut sum = 0.0;
+            for (i, d) in chunk.iter_mut().enumerate() {
+                scorer.point(&views, k * CHUNK_ROWS + i, &mut point);
+                for c in &fresh {
+                    *d = d.min(scorer.distance(c, &point));
+                }
+                sum += *d;
             }
-            total += *d;
+            sums.push(vec![sum]);
         }
+        let total = team.fold(sums)?.first().copied().unwrap_or(0.0);
         if total == 0.0 {
             break;
         }
@@ -228,12 +239,13 @@ fn seed_centers(
         let mut draw = Rng::new(0);
         let base = params.seed.wrapping_add(1000 * (round as i64 + 1));
         for (r, d) in distance.iter().enumerate() {
-            draw.set_seed(base.wrapping_mul(31).wrapping_add(r as i64));
+            draw.set_seed(base.wrapping_mul(31).wrapping_add((own.start + r) as i64));
             if 3.0 * k as f64 * d > draw.next_f64() * total {
                 scorer.point(&views, r, &mut point);
                 fresh.push(point.clone());
             }
         }
+        fresh = team.gather(fresh)?.concat();
         candidates.extend(fresh.iter().cloned());
     }
     // Recluster the candidates: the first, then by distance (or the furthest) until there are k.

@@ -12,6 +12,7 @@ pub struct AssignPass {
 }
 
 /// Sums by cluster.
+#[derive(Serialize, Deserialize)]
 pub struct ClusterSums {
     pub rows: Vec<f64>,
     /// Sums of the numeric coordinates.

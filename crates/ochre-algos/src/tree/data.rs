@@ -1,6 +1,6 @@
 //! Columns as the grower reads them: codes of their distinct values, or plain numbers when there are too many.
 
-use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result};
+use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result, Team};
 use rayon::prelude::*;
 
 /// Columns with more distinct values than this are binned value by value.
@@ -39,24 +39,48 @@ impl TreeColumn {
 /// Training columns, and the memory they were given.
 pub struct TreeData {
     pub columns: Vec<TreeColumn>,
+    /// Rows that this node holds, and rows of all nodes.
     pub rows: usize,
+    pub all_rows: usize,
+    pub team: Team,
     _held: Reservation,
 }
 
 impl TreeData {
     pub fn new(node: &Node, columns: &[Column]) -> Result<TreeData> {
-        let rows = columns.first().map_or(0, Column::rows);
+        let all_rows = columns.first().map_or(0, Column::rows);
+        let team = Team::for_rows(all_rows);
+        let rows = team.rows(all_rows).len();
         // Codes take 2 bytes a value, plain numbers 8; scratch rows (index, residual) about 32 more.
         let needed = columns.len() * rows * 8 + rows * 48;
         let mut held = node.ledger.reserve(&format!("training trees on {rows} rows and {} columns", columns.len()), needed as u64)?;
-        let built = columns.par_iter().map(column).collect::<Result<Vec<_>>>()?;
+        // Everybody needs the same codes: the distinct values of all rows.
+        let distinct = columns.par_iter().map(|c| distinct_values(c, &team)).collect::<Result<Vec<_>>>()?;
+        let distinct = if team.is_alone() { distinct } else { united(team.gather(distinct)?) };
+        let built = columns.par_iter().zip(distinct).map(|(c, d)| column(c, d, &team)).collect::<Result<Vec<_>>>()?;
         let used: usize = built.iter().map(|c| rows * if matches!(c.values, Values::Plain(_)) { 8 } else { 2 }).sum();
         held.shrink((used + rows * 48) as u64);
-        Ok(TreeData { columns: built, rows, _held: held })
+        Ok(TreeData { columns: built, rows, all_rows, team, _held: held })
     }
 }
 
-fn column(c: &Column) -> Result<TreeColumn> {
+/// The distinct values that the nodes found, column by column; none where there are too many.
+fn united(all: Vec<Vec<Option<Vec<f64>>>>) -> Vec<Option<Vec<f64>>> {
+    let width = all.first().map_or(0, Vec::len);
+    (0..width)
+        .map(|c| {
+            let mut values = vec![];
+            for node in &all {
+                values.extend_from_slice(node[c].as_ref()?);
+            }
+            values.sort_unstable_by(f64::total_cmp);
+            values.dedup();
+            (values.len() <= CODED_MAX).then_some(values)
+        })
+        .collect()
+}
+
+fn column(c: &Column, distinct: Option<Vec<f64>>, team: &Team) -> Result<TreeColumn> {
     let r = c.rollup()?;
     let levels = c.domain().map_or(0, |d| d.len());
     let level = if c.is_enum() { 2 } else { u8::from(r.whole) };
@@ -64,10 +88,10 @@ fn column(c: &Column) -> Result<TreeColumn> {
     let coded_enum = c.is_enum() && levels <= CODED_MAX;
     let values = if coded_enum {
         let distinct: Vec<f64> = (0..levels).map(|i| i as f64).collect();
-        let codes = map_codes(c, |v| if v.is_nan() { levels as u16 } else { v as u16 })?;
+        let codes = map_codes(c, team, |v| if v.is_nan() { levels as u16 } else { v as u16 })?;
         Values::Coded { codes, distinct }
     } else {
-        match distinct_values(c)? {
+        match distinct {
             Some(distinct) => {
                 let n = distinct.len() as u16;
                 let whole = r.whole && r.max - r.min < MARKED_MAX;
@@ -82,7 +106,7 @@ fn column(c: &Column) -> Result<TreeColumn> {
                     vec![]
                 };
                 let low = r.min;
-                let codes = map_codes(c, |v| {
+                let codes = map_codes(c, team, |v| {
                     if v.is_nan() {
                         n
                     } else if whole {
@@ -93,15 +117,15 @@ fn column(c: &Column) -> Result<TreeColumn> {
                 })?;
                 Values::Coded { codes, distinct }
             }
-            None => Values::Plain(c.to_f64()?),
+            None => Values::Plain(c.team_f64(team)?),
         }
     };
     Ok(TreeColumn { values, level, levels, min: r.min, max: r.max, has_missing: r.missing > 0, constant })
 }
 
-fn map_codes(c: &Column, code: impl Fn(f64) -> u16 + Sync) -> Result<Vec<u16>> {
-    let mut out = vec![0u16; c.rows()];
-    out.par_chunks_mut(CHUNK_ROWS).zip(c.chunks().par_iter()).try_for_each(|(slot, chunk)| {
+fn map_codes(c: &Column, team: &Team, code: impl Fn(f64) -> u16 + Sync) -> Result<Vec<u16>> {
+    let mut out = vec![0u16; team.rows(c.rows()).len()];
+    out.par_chunks_mut(CHUNK_ROWS).zip(c.chunks()[team.mine(c.chunks().len())].par_iter()).try_for_each(|(slot, chunk)| {
         let data = chunk.data()?;
         for (s, v) in slot.iter_mut().zip(ochre_core::f64s(&data).iter()) {
             *s = code(*v);
@@ -115,11 +139,15 @@ fn map_codes(c: &Column, code: impl Fn(f64) -> u16 + Sync) -> Result<Vec<u16>> {
 const MARKED_MAX: f64 = (1u32 << 20) as f64;
 
 /// The distinct values in order, unless there are too many.
-fn distinct_values(c: &Column) -> Result<Option<Vec<f64>>> {
+fn distinct_values(c: &Column, team: &Team) -> Result<Option<Vec<f64>>> {
+    if c.domain().is_some_and(|d| d.len() <= CODED_MAX) {
+        return Ok(None);
+    }
     let r = c.rollup()?;
+    let own = team.mine(c.chunks().len());
     if r.whole && r.max - r.min < MARKED_MAX {
         let mut seen = vec![false; (r.max - r.min) as usize + 1];
-        for chunk in c.chunks() {
+        for chunk in &c.chunks()[own.clone()] {
             let data = chunk.data()?;
             for v in ochre_core::f64s(&data).iter().filter(|v| !v.is_nan()) {
                 seen[(v - r.min) as usize] = true;
@@ -129,7 +157,7 @@ fn distinct_values(c: &Column) -> Result<Option<Vec<f64>>> {
         return Ok((out.len() <= CODED_MAX).then_some(out));
     }
     let mut seen: std::collections::HashSet<u64> = std::collections::HashSet::new();
-    for chunk in c.chunks() {
+    for chunk in &c.chunks()[own] {
         let data = chunk.data()?;
         let mut values = ochre_core::f64s(&data).into_owned();
         values.retain(|v| !v.is_nan());

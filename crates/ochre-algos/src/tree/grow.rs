@@ -124,6 +124,8 @@ struct Open {
     /// Its rows: a range of the row index.
     start: usize,
     end: usize,
+    /// Rows of all nodes of the cluster.
+    all_rows: usize,
     bins: Vec<Option<Bins>>,
     counts: Vec<Option<Counts>>,
     /// Sum of weighted squares, in fixed point; known once the node is counted.
@@ -235,18 +237,25 @@ fn scale_for(largest: f64, n: usize) -> f64 {
 impl TreeGrower<'_> {
     /// Grows a tree on residuals `z` with weights `w`; rows for which `take` is false, or with weight 0, take no part.
     pub fn grow(&self, job: &Job, order: &mut RowOrder, z: &[f32], w: Option<&[f64]>, take: Option<&[bool]>, seed: i64) -> Result<Grown> {
-        let rows = self.data.rows;
         // The root's split is chosen on all rows, as in the reference; from there on only drawn rows count.
         let RowOrder { rows: index, room } = order;
         index.clear();
         match w {
-            None => index.extend(0..rows as u32),
-            Some(w) => index.extend((0..rows as u32).filter(|&i| w[i as usize] > 0.0)),
+            None => index.extend(0..self.data.rows as u32),
+            Some(w) => index.extend((0..self.data.rows as u32).filter(|&i| w[i as usize] > 0.0)),
         }
         room.resize(index.len(), 0);
+        let team = &self.data.team;
         let largest_w = w.map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
-        let whole = w.is_none_or(|w| w.iter().all(|v| v.fract() == 0.0));
+        let fractions = w.is_some_and(|w| w.iter().any(|v| v.fract() != 0.0));
         let largest_z = z.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
+        let taking_part = w.map_or(index.len(), |w| w.iter().filter(|v| **v > 0.0).count());
+        let members = team.gather((largest_w, fractions, largest_z, taking_part))?;
+        let largest_w = members.iter().map(|m| m.0).fold(0.0, f64::max);
+        let whole = !members.iter().any(|m| m.1);
+        let largest_z = members.iter().map(|m| m.2).fold(0.0, f64::max);
+        let taking_part: usize = members.iter().map(|m| m.3).sum();
+        let rows = self.data.all_rows;
         let w_scale = if whole { 1.0 } else { scale_for(largest_w, rows) };
         let (y_scale, yy_scale) = (scale_for(largest_z * largest_w, rows), scale_for(largest_z * largest_z * largest_w, rows));
         let fixed = Fixed { z, w, w_scale, y_scale, yy_scale };
@@ -256,8 +265,9 @@ impl TreeGrower<'_> {
         let mut tree = Tree::default();
         let mut gains = vec![0.0; self.data.columns.len()];
         let mut leaves = vec![];
-        let mut open = vec![self.root(index)];
-        tree.nodes.push(blank(w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum())));
+        let mut open = vec![self.root(index, taking_part)];
+        let root_weight = w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum());
+        tree.nodes.push(blank(team.gather(root_weight)?.into_iter().sum()));
         // Counts and sums of squares of split nodes, for their larger children.
         let mut parents: Vec<(Vec<Option<Counts>>, i64)> = vec![];
         // For each open node: (which parent's counts, is it the one to be derived by subtraction).
@@ -272,7 +282,7 @@ impl TreeGrower<'_> {
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
-            self.count(&fixed, index, &mut open, &mut parents, &family);
+            self.count(&fixed, index, &mut open, &mut parents, &family)?;
             let choices: Vec<Option<Choice>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], &fixed)).collect();
             // Split the rows of every node that found a split.
             let mut segments: Vec<(&mut [u32], &mut [u32])> = vec![];
@@ -295,8 +305,17 @@ impl TreeGrower<'_> {
                 index.retain(|r| take[*r as usize]);
                 drawn_sides = Some([left, index.len() - left]);
             }
-            for ((node, choice), sides) in open.into_iter().zip(choices).zip(sides) {
-                let (Some(choice), Some(sides)) = (choice, sides) else {
+            // Rows of all nodes on each side; the ranges of the index stay this node's own.
+            let mut totals: Vec<i64> = sides.iter().flatten().flatten().chain(drawn_sides.iter().flatten()).map(|n| *n as i64).collect();
+            team.sum_i64(&mut totals)?;
+            let mut totals = totals.into_iter().map(|n| n as usize);
+            let mut all_sides: Vec<Option<[usize; 2]>> = vec![];
+            for s in &sides {
+                all_sides.push(s.map(|_| [totals.next().unwrap_or(0), totals.next().unwrap_or(0)]));
+            }
+            let all_drawn = drawn_sides.map(|_| [totals.next().unwrap_or(0), totals.next().unwrap_or(0)]);
+            for (((node, choice), sides), all_sides) in open.into_iter().zip(choices).zip(sides).zip(all_sides) {
+                let (Some(choice), Some(sides), Some(all_sides)) = (choice, sides, all_sides) else {
                     if let Some(take) = drawn {
                         index.retain(|r| take[*r as usize]);
                     }
@@ -311,11 +330,12 @@ impl TreeGrower<'_> {
                     ids[way] = tree.nodes.len();
                     let bins = self.child_bins(&node, &choice, way);
                     let rows = drawn_sides.as_ref().unwrap_or(&sides)[way];
-                    tree.nodes.push(blank(if drawn_sides.is_some() { rows as f64 } else { choice.w[way] }));
+                    let all_rows = all_drawn.as_ref().unwrap_or(&all_sides)[way];
+                    tree.nodes.push(blank(if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] }));
                     match bins.filter(|_| depth + 1 < self.rules.max_depth) {
                         Some(bins) => {
                             children[way] =
-                                Some(Open { id: ids[way], start, end: start + rows, bins, counts: vec![], square: 0, score_columns: None })
+                                Some(Open { id: ids[way], start, end: start + rows, all_rows, bins, counts: vec![], square: 0, score_columns: None })
                         }
                         None => leaves.push(Leaf { node: ids[way], start, end: start + rows }),
                     }
@@ -333,7 +353,7 @@ impl TreeGrower<'_> {
                 // The larger child's counts are the parent's minus the smaller's.
                 let both = children.iter().all(Option::is_some);
                 let derive = both && drawn.is_none() && node.counts.iter().any(Option::is_some);
-                let smaller = usize::from(sides[1] < sides[0]);
+                let smaller = usize::from(all_sides[1] < all_sides[0]);
                 if derive {
                     next_parents.push((node.counts, node.square));
                 }
@@ -354,7 +374,7 @@ impl TreeGrower<'_> {
         Ok(Grown { tree, leaves, gains })
     }
 
-    fn root(&self, index: &[u32]) -> Open {
+    fn root(&self, index: &[u32], all_rows: usize) -> Open {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
         let bins = self.data.columns.iter().map(|c| {
             if c.constant {
@@ -365,7 +385,7 @@ impl TreeGrower<'_> {
             Bins::new(top, &self.rules, c, min, max_ex)
         });
         let bins = bins.collect();
-        Open { id: 0, start: 0, end: index.len(), bins, counts: vec![], square: 0, score_columns: None }
+        Open { id: 0, start: 0, end: index.len(), all_rows, bins, counts: vec![], square: 0, score_columns: None }
     }
 
     fn tree_columns(&self, seed: i64) -> Vec<usize> {
@@ -395,12 +415,12 @@ impl TreeGrower<'_> {
         open: &mut [Open],
         parents: &mut [(Vec<Option<Counts>>, i64)],
         family: &[Option<(usize, usize)>],
-    ) {
+    ) -> Result<()> {
         let width = self.data.columns.len();
         let fine: usize =
             self.data.columns.iter().map(|c| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 0 }).sum();
         // Counting by distinct value pays while a node has about as many rows as there are values.
-        let mut by_value: Vec<bool> = open.iter().map(|n| (n.end - n.start) * 2 >= fine).collect();
+        let mut by_value: Vec<bool> = open.iter().map(|n| n.all_rows * 2 >= fine).collect();
         // The smaller of two siblings is counted by value when the larger is, so that one can be subtracted; and then
         // in every column that either of them may split.
         let mut also: Vec<Option<usize>> = vec![None; open.len()];
@@ -437,6 +457,30 @@ impl TreeGrower<'_> {
                 open[n].counts[c] = Some(counts);
             }
         }
+        // Larger children whose counts do not follow from their parent's are counted too.
+        let follows = |n: usize, c: usize, open: &[Open], parents: &[(Vec<Option<Counts>>, i64)]| -> bool {
+            let Some((p, sibling)) = family[n] else { return false };
+            let coded = matches!(self.data.columns[c].values, Values::Coded { .. });
+            matches!((&parents[p].0[c], &open[sibling].counts[c]), (Some(parent), Some(other))
+                if coded && parent.cells.len() == other.cells.len() && parent.seen.0.is_nan())
+        };
+        let rest: Vec<(usize, usize, Bins)> = (0..open.len())
+            .filter(|&n| family[n].is_some() && by_value[n])
+            .flat_map(|n| (0..width).map(move |c| (n, c)))
+            .filter_map(|(n, c)| Some((n, c, open[n].bins[c]?)))
+            .filter(|&(n, c, _)| !follows(n, c, open, parents))
+            .collect();
+        let extra: Vec<(usize, usize, Option<Counts>)> = rest
+            .into_par_iter()
+            .map(|(n, c, bins)| {
+                let rows = &index[open[n].start..open[n].end];
+                (n, c, self.count_columns(&[(c, bins)], rows, fixed, true, false).0.pop().map(|(_, counts)| counts))
+            })
+            .collect();
+        for (n, c, counts) in extra {
+            open[n].counts[c] = counts;
+        }
+        self.add_up(open)?;
         for n in 0..open.len() {
             let Some((p, sibling)) = family[n] else { continue };
             if !by_value[n] {
@@ -445,24 +489,60 @@ impl TreeGrower<'_> {
             let mine: Vec<Option<Counts>> = (0..width)
                 .into_par_iter()
                 .map(|c| {
-                    let bins = open[n].bins[c]?;
-                    let coded = matches!(self.data.columns[c].values, Values::Coded { .. });
-                    match (&parents[p].0[c], &open[sibling].counts[c]) {
-                        (Some(parent), Some(other)) if coded && parent.cells.len() == other.cells.len() && parent.seen.0.is_nan() => {
-                            let cells = parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect();
-                            Some(Counts { cells, missing_square: parent.missing_square - other.missing_square, seen: (f64::NAN, f64::NAN) })
-                        }
-                        _ => self
-                            .count_columns(&[(c, bins)], &index[open[n].start..open[n].end], fixed, true, false)
-                            .0
-                            .pop()
-                            .map(|(_, counts)| counts),
-                    }
+                    open[n].bins[c].filter(|_| open[n].counts[c].is_none())?;
+                    let (parent, other) = (parents[p].0[c].as_ref()?, open[sibling].counts[c].as_ref()?);
+                    let cells = parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect();
+                    Some(Counts { cells, missing_square: parent.missing_square - other.missing_square, seen: (f64::NAN, f64::NAN) })
                 })
                 .collect();
-            open[n].counts = mine;
+            for (slot, derived) in open[n].counts.iter_mut().zip(mine) {
+                if derived.is_some() {
+                    *slot = derived;
+                }
+            }
             open[n].square = parents[p].1 - open[sibling].square;
         }
+        Ok(())
+    }
+
+    /// Adds the counts of all nodes of the cluster: whole numbers, so exactly and in any order. Bytes sent a level:
+    /// 16 for each cell counted.
+    fn add_up(&self, open: &mut [Open]) -> Result<()> {
+        let team = &self.data.team;
+        if team.is_alone() {
+            return Ok(());
+        }
+        let mut flat: Vec<i64> = vec![];
+        let mut seen: Vec<(f64, f64)> = vec![];
+        for n in open.iter() {
+            flat.push(n.square);
+            for counts in n.counts.iter().flatten() {
+                flat.push(counts.missing_square);
+                flat.extend(counts.cells.iter().flatten());
+                seen.push(counts.seen);
+            }
+        }
+        team.sum_i64(&mut flat)?;
+        if seen.iter().any(|s| !s.0.is_nan()) {
+            for other in team.gather(seen.clone())? {
+                for (mine, theirs) in seen.iter_mut().zip(other).filter(|(m, _)| !m.0.is_nan()) {
+                    *mine = (mine.0.min(theirs.0), mine.1.max(theirs.1));
+                }
+            }
+        }
+        let (mut flat, mut seen) = (flat.into_iter(), seen.into_iter());
+        let mut next = || flat.next().expect("as many as were sent");
+        for n in open.iter_mut() {
+            n.square = next();
+            for counts in n.counts.iter_mut().flatten() {
+                counts.missing_square = next();
+                for cell in &mut counts.cells {
+                    *cell = [next(), next()];
+                }
+                counts.seen = seen.next().expect("as many as were sent");
+            }
+        }
+        Ok(())
     }
 
     /// The best split of a node over its columns; the first of equals.
@@ -492,7 +572,7 @@ impl TreeGrower<'_> {
         let least = found.iter().map(|(_, cut)| cut.after).fold(f64::INFINITY, f64::min);
         let close = node.square as f64 / fixed.yy_scale * TIE;
         found.retain(|(_, cut)| cut.after <= least + close);
-        if self.data.rows <= ROW_ORDER_MAX && (found.len() > 1 || found.first().is_some_and(|(_, cut)| cut.second <= least + close)) {
+        if self.data.all_rows <= ROW_ORDER_MAX && (found.len() > 1 || found.first().is_some_and(|(_, cut)| cut.second <= least + close)) {
             let exact: Vec<(usize, Cut)> = found
                 .iter()
                 .filter_map(|(c, _)| Some((*c, self.best_cut_in_row_order(*c, node.bins[*c].as_ref()?, rows, fixed)?)))
@@ -509,7 +589,7 @@ impl TreeGrower<'_> {
         }
         let (c, mut cut) = best?;
         // A child that the reference takes for impure by its rounding draws columns, and so moves the generator on.
-        if node.score_columns.is_some() && self.data.rows <= ROW_ORDER_MAX && cut.error[0].is_nan() {
+        if node.score_columns.is_some() && self.data.all_rows <= ROW_ORDER_MAX && cut.error[0].is_nan() {
             cut.error = self.best_cut_in_row_order(c, node.bins[c].as_ref()?, rows, fixed).map_or(cut.error, |exact| exact.error);
         }
         self.choose(c, node.bins[c].as_ref()?, node.counts[c].as_ref()?, cut)
