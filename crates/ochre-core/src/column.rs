@@ -47,6 +47,8 @@ enum State {
     Spilled(PathBuf),
     /// On another node: a chunk of a column that all nodes know by this name.
     Elsewhere(Place),
+    /// A copy of what another node holds, kept while there is room.
+    Borrowed(Data, #[expect(dead_code, reason = "held for its drop")] Reservation, Place),
 }
 
 /// A run of rows of one column. Lives in memory or, when cold and memory is short, in an Arrow IPC file.
@@ -74,18 +76,21 @@ impl Chunk {
 
     /// The place of a chunk whose values other nodes hold.
     pub fn elsewhere(len: usize, ledger: &Arc<Ledger>) -> Arc<Chunk> {
-        Arc::new(Chunk {
+        let chunk = Arc::new(Chunk {
             len,
             bytes: 0,
             state: Mutex::new(State::Elsewhere(NOWHERE)),
             last_used: AtomicU64::new(0),
             ledger: ledger.clone(),
-        })
+        });
+        // Copies that it may come to hold are the first to go.
+        ledger.watch(&chunk);
+        chunk
     }
 
     /// Does this node hold the values?
     pub fn is_here(&self) -> bool {
-        !matches!(*self.state.lock(), State::Elsewhere(..))
+        !matches!(*self.state.lock(), State::Elsewhere(..) | State::Borrowed(..))
     }
 
     pub fn len(&self) -> usize {
@@ -100,7 +105,7 @@ impl Chunk {
     /// Where the values are, when other nodes hold them.
     pub(crate) fn place(&self) -> Option<Place> {
         match *self.state.lock() {
-            State::Elsewhere(place) => Some(place),
+            State::Elsewhere(place) | State::Borrowed(_, _, place) => Some(place),
             _ => None,
         }
     }
@@ -115,7 +120,7 @@ impl Chunk {
     pub(crate) fn take_in(&self, data: Data) -> Result<()> {
         let reservation = self.ledger.reserve("copies of chunks", data_bytes(&data))?;
         let mut state = self.state.lock();
-        if let State::Elsewhere(..) = *state {
+        if let State::Elsewhere(..) | State::Borrowed(..) = *state {
             *state = State::Resident(data, reservation);
         }
         Ok(())
@@ -130,11 +135,18 @@ impl Chunk {
     /// The values, read back from disk when they were spilled.
     pub fn data(&self) -> Result<Data> {
         self.last_used.store(self.ledger.clock.fetch_add(1, Relaxed), Relaxed);
-        if let State::Resident(data, _) = &*self.state.lock() {
+        if let State::Resident(data, _) | State::Borrowed(data, ..) = &*self.state.lock() {
             return Ok(data.clone());
         }
         if let Some(place) = self.place() {
-            return crate::exchange::fetch(&self.ledger, place, self.len);
+            let data = crate::exchange::fetch(&self.ledger, place, self.len)?;
+            if let Ok(room) = self.ledger.reserve("copies of other nodes' chunks", data_bytes(&data)) {
+                let mut state = self.state.lock();
+                if let State::Elsewhere(place) = *state {
+                    *state = State::Borrowed(data.clone(), room, place);
+                }
+            }
+            return Ok(data);
         }
         // Room is made before the chunk is locked: making room may lock other chunks.
         let reservation = self.ledger.reserve("a chunk coming back from disk", self.bytes)?;
@@ -142,7 +154,7 @@ impl Chunk {
         let path = match &*state {
             State::Resident(data, _) => return Ok(data.clone()),
             State::Spilled(path) => path.clone(),
-            State::Elsewhere(..) => return Err(Error::Internal("a chunk that was here is elsewhere".into())),
+            State::Elsewhere(..) | State::Borrowed(..) => return Err(Error::Internal("a chunk that was here is elsewhere".into())),
         };
         let fail = |e: &dyn std::fmt::Display| Error::io(path.display(), e);
         let file = std::fs::File::open(&path).map_err(|e| fail(&e))?;
@@ -158,6 +170,11 @@ impl Chunk {
     /// Writes the values to disk and gives their memory back; returns the bytes freed.
     pub(crate) fn spill(&self, ledger: &Ledger) -> Result<u64> {
         let Some(mut state) = self.state.try_lock() else { return Ok(0) };
+        if let State::Borrowed(data, _, place) = &*state {
+            let (bytes, place) = (data_bytes(data), *place);
+            *state = State::Elsewhere(place);
+            return Ok(bytes);
+        }
         let State::Resident(data, _) = &*state else { return Ok(0) };
         // Somebody is working on these values: writing them out would free nothing.
         if Arc::strong_count(data) > 1 || self.bytes == 0 {
@@ -222,6 +239,24 @@ impl Column {
                 let data = inputs.iter().map(|c| c.chunks[k].data()).collect::<Result<Vec<_>>>()?;
                 let values: Vec<Cow<'_, [f64]>> = data.iter().map(f64s).collect();
                 store_data(ledger, pack_f64(&f(&values)))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(kind, chunks))
+    }
+
+    /// A column made row by row, as `map_chunks`: `f` gets the first row of a chunk and its length.
+    pub fn generate(ledger: &Arc<Ledger>, kind: Kind, rows: usize, f: impl Fn(usize, usize) -> Vec<f64> + Sync) -> Result<Column> {
+        use rayon::prelude::*;
+        let lengths = chunk_lengths(rows);
+        let kept = crate::exchange::kept(rows);
+        let chunks = (0..lengths.len())
+            .into_par_iter()
+            .map(|k| {
+                if kept.contains(&k) {
+                    store_data(ledger, pack_f64(&f(k * CHUNK_ROWS, lengths[k])))
+                } else {
+                    Ok(Chunk::elsewhere(lengths[k], ledger))
+                }
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Column::from_chunks(kind, chunks))
@@ -352,8 +387,42 @@ impl Column {
         Ok(f64s(&data.slice(row % CHUNK_ROWS, 1))[0])
     }
 
+    /// Rows in ascending order: each node makes the chunks that it keeps, from the few chunks that these come from.
+    fn take_kept(&self, ledger: &Arc<Ledger>, index: &[u64], kept: std::ops::Range<usize>) -> Result<Column> {
+        use rayon::prelude::*;
+        let lengths = chunk_lengths(index.len());
+        let chunks = (0..lengths.len())
+            .into_par_iter()
+            .map(|k| {
+                if !kept.contains(&k) {
+                    return Ok(Chunk::elsewhere(lengths[k], ledger));
+                }
+                let part = &index[k * CHUNK_ROWS..k * CHUNK_ROWS + lengths[k]];
+                let (mut at, mut values, mut out) = (usize::MAX, vec![], Vec::with_capacity(part.len()));
+                for &r in part {
+                    let (c, i) = (r as usize / CHUNK_ROWS, r as usize % CHUNK_ROWS);
+                    if r >= self.rows as u64 {
+                        out.push(f64::NAN);
+                        continue;
+                    }
+                    if c != at {
+                        values = f64s(&self.chunks[c].data()?).into_owned();
+                        at = c;
+                    }
+                    out.push(values[i]);
+                }
+                store_data(ledger, pack_f64(&out))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(self.kind.clone(), chunks))
+    }
+
     /// The rows at `index`, in that order.
     pub fn take(&self, ledger: &Arc<Ledger>, index: &[u64]) -> Result<Column> {
+        let kept = crate::exchange::kept(index.len());
+        if kept.len() < index.len().div_ceil(CHUNK_ROWS) && index.is_sorted() && !matches!(self.kind, Kind::Text | Kind::Uuid) {
+            return self.take_kept(ledger, index, kept);
+        }
         match &self.kind {
             Kind::Text => {
                 let mut builder = ColumnBuilder::new(ledger, Kind::Text);

@@ -102,7 +102,8 @@ impl Ledger {
             chunks.retain(|c| c.strong_count() > 0);
             chunks.iter().filter_map(Weak::upgrade).collect()
         };
-        live.sort_by_key(|c| c.last_used());
+        // Copies of what other nodes hold go first: dropping them costs nothing.
+        live.sort_by_key(|c| (c.is_here(), c.last_used()));
         let mut freed = 0;
         for chunk in live {
             if freed >= bytes {

@@ -223,6 +223,12 @@ impl Team {
         (mine.start * CHUNK_ROWS).min(rows)..(mine.end * CHUNK_ROWS).min(rows)
     }
 
+    /// My part of so many things, in even, contiguous runs.
+    pub fn share(&self, things: usize) -> Range<usize> {
+        let (rank, size) = (self.rank(), self.0.as_ref().map_or(1, |t| t.members().len()));
+        things * rank / size..things * (rank + 1) / size
+    }
+
     /// What each member brings, in rank order.
     pub fn gather<T: Serialize + DeserializeOwned>(&self, mine: T) -> Result<Vec<T>> {
         let Some(task) = self.0.as_ref().filter(|t| t.members().len() > 1) else { return Ok(vec![mine]) };

@@ -9,13 +9,15 @@ use crate::setup::{self, ColumnType, ParseSetup};
 use crate::{RawFile, source, timetext};
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, NullArray, StringArray, UInt8Array, UInt16Array, UInt32Array};
 use arrow_buffer::NullBuffer;
-use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, chunk_lengths, pack_f64, store_data};
+use ochre_core::{Chunk, Column, Error, Frame, Job, Kind, Node, Result, Team, chunk_lengths, pack_f64, store_data};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const BLOCK_BYTES: usize = 1 << 20;
+/// Files smaller than this are parsed by every node for itself.
+const SHARED_BYTES_MIN: usize = 1 << 20;
 /// A line longer than this is not data.
 const LINE_BYTES_MAX: usize = 64 << 20;
 const ENUM_LEVELS_MAX: usize = 10_000_000;
@@ -153,38 +155,73 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     }
     let total: usize = spans.iter().map(|s| s.2 - s.1).sum();
     let done = AtomicUsize::new(0);
-    let blocks: Vec<(Block<'_>, _)> = node.runner.install(|| {
-        spans
-            .par_iter()
-            .map(|&(file, a, b)| {
-                job.check()?;
-                let block = parse_block(&all[file].1[a..b], setup, d);
-                let held = node.ledger.reserve("parsed values", block.bytes())?;
-                job.set_progress(0.8 * done.fetch_add(b - a, Relaxed) as f64 / total.max(1) as f64);
-                Ok((block, held))
-            })
-            .collect::<Result<Vec<_>>>()
-    })?;
-    let warn = |n: usize, what: &str| {
+    // On a cluster each node first parses its share of the blocks; from all their row counts follows which rows it
+    // keeps, and it parses the few blocks that these reach into besides.
+    let team = if total > SHARED_BYTES_MIN { Team::everybody() } else { Team::alone() };
+    let share = team.share(spans.len());
+    let parse_these = |which: &[usize]| -> Result<Vec<(Block<'_>, _)>> {
+        node.runner.install(|| {
+            which
+                .par_iter()
+                .map(|&i| {
+                    job.check()?;
+                    let (file, a, b) = spans[i];
+                    let block = parse_block(&all[file].1[a..b], setup, d);
+                    let held = node.ledger.reserve("parsed values", block.bytes())?;
+                    job.set_progress(0.8 * done.fetch_add(b - a, Relaxed) as f64 / total.max(1) as f64);
+                    Ok((block, held))
+                })
+                .collect::<Result<Vec<_>>>()
+        })
+    };
+    let blocks = parse_these(&share.clone().collect::<Vec<_>>())?;
+    let mut counts = vec![0i64; 2 + setup.names.len()];
+    for (b, _) in &blocks {
+        counts[0] += b.extra_fields as i64;
+        counts[1] += b.remarks as i64;
+        counts[2..].iter_mut().zip(&b.bad_numbers).for_each(|(a, n)| *a += *n as i64);
+    }
+    team.sum_i64(&mut counts)?;
+    let warn = |n: i64, what: &str| {
         if n > 0 {
             job.warn(format!("{n} {what}"));
         }
     };
-    warn(blocks.iter().map(|b| b.0.extra_fields).sum(), "fields beyond the last column were dropped");
-    warn(blocks.iter().map(|b| b.0.remarks).sum(), "lines beginning with '#' were taken as remarks and skipped");
-    for (c, name) in setup.names.iter().enumerate() {
-        warn(blocks.iter().map(|b| b.0.bad_numbers[c]).sum(), &format!("values of column '{name}' are not numbers and became missing"));
+    warn(counts[0], "fields beyond the last column were dropped");
+    warn(counts[1], "lines beginning with '#' were taken as remarks and skipped");
+    for (name, n) in setup.names.iter().zip(&counts[2..]) {
+        warn(*n, &format!("values of column '{name}' are not numbers and became missing"));
     }
-    let (mut held, mut parts): (Vec<_>, Vec<_>) = (vec![], vec![]);
-    for (b, h) in blocks {
+    let mut domains: Vec<Option<Vec<Vec<u8>>>> = vec![];
+    for c in 0..setup.names.len() {
+        domains.push(if team.is_alone() {
+            None
+        } else {
+            Some(team.gather(level_texts(blocks.iter().map(|b| &b.0.buffers[c])))?.concat())
+        });
+    }
+    let rows: Vec<usize> = team.gather(blocks.iter().map(|b| b.0.rows).collect::<Vec<_>>())?.concat();
+    let mut starts = vec![0usize];
+    for n in &rows {
+        starts.push(starts.last().expect("one") + n);
+    }
+    let here = ochre_core::kept(*starts.last().expect("one"));
+    let (first, end) = (here.start * ochre_core::CHUNK_ROWS, here.end * ochre_core::CHUNK_ROWS);
+    let besides: Vec<usize> =
+        (0..spans.len()).filter(|&i| !share.contains(&i) && starts[i] < end && starts[i + 1] > first).collect();
+    let more = parse_these(&besides)?;
+    let mut held = vec![];
+    let mut parts: Vec<Block<'_>> = rows.iter().map(|rows| Block::absent(*rows, setup.names.len())).collect();
+    for (i, (b, h)) in share.zip(blocks).chain(besides.into_iter().zip(more)) {
         held.push(h);
-        parts.push(b);
+        parts[i] = b;
     }
     let kept: Vec<usize> = (0..setup.names.len()).filter(|c| !setup.skipped.contains(c)).collect();
     let mut columns = vec![];
     for (i, &c) in kept.iter().enumerate() {
         job.check()?;
-        columns.push(node.runner.install(|| build(node, &mut parts, c, setup.types[c] == ColumnType::Time))?);
+        let domain = domains[c].take();
+        columns.push(node.runner.install(|| build(node, &mut parts, &starts, here.clone(), c, setup.types[c] == ColumnType::Time, domain))?);
         job.set_progress(0.8 + 0.2 * (i + 1) as f64 / kept.len() as f64);
     }
     drop(held);
@@ -370,6 +407,11 @@ fn push<'a>(buffer: &mut Buffer<'a>, f: csv::Field<'a>, na: bool, time: bool, ba
 }
 
 impl Block<'_> {
+    /// The place of a block that another node parses.
+    fn absent(rows: usize, width: usize) -> Self {
+        Block { rows, buffers: (0..width).map(|_| Buffer::Skipped).collect(), extra_fields: 0, remarks: 0, bad_numbers: vec![] }
+    }
+
     fn bytes(&self) -> u64 {
         self.buffers
             .iter()
@@ -384,12 +426,27 @@ impl Block<'_> {
     }
 }
 
-/// Joins one column's block buffers into chunks, and frees the buffers.
-fn build(node: &Node, blocks: &mut [Block<'_>], c: usize, time: bool) -> Result<Column> {
-    let mut starts = vec![0usize];
-    for b in blocks.iter() {
-        starts.push(starts.last().expect("one") + b.rows);
+/// The distinct texts of some buffers of categories.
+fn level_texts<'a, 'b: 'a>(buffers: impl Iterator<Item = &'a Buffer<'b>>) -> Vec<Vec<u8>> {
+    let mut all: std::collections::BTreeSet<&[u8]> = std::collections::BTreeSet::new();
+    for b in buffers {
+        if let Buffer::Codes { levels, .. } = b {
+            all.extend(levels.texts.iter().map(|t| t.as_ref()));
+        }
     }
+    all.into_iter().map(<[u8]>::to_vec).collect()
+}
+
+/// Joins one column's block buffers into the chunks that this node keeps, and frees the buffers.
+fn build(
+    node: &Node,
+    blocks: &mut [Block<'_>],
+    starts: &[usize],
+    kept: std::ops::Range<usize>,
+    c: usize,
+    time: bool,
+    domain: Option<Vec<Vec<u8>>>,
+) -> Result<Column> {
     let rows = *starts.last().expect("one");
     let buffers: Vec<Buffer<'_>> = blocks.iter_mut().map(|b| std::mem::replace(&mut b.buffers[c], Buffer::Skipped)).collect();
     let lengths = chunk_lengths(rows);
@@ -409,11 +466,14 @@ fn build(node: &Node, blocks: &mut [Block<'_>], c: usize, time: bool) -> Result<
         out
     };
     let finish = |kind: Kind, make: &(dyn Fn(usize) -> ArrayRef + Sync)| -> Result<Column> {
-        let chunks = (0..lengths.len()).into_par_iter().map(|k| store_data(&node.ledger, make(k))).collect::<Result<Vec<_>>>()?;
+        let chunks = (0..lengths.len())
+            .into_par_iter()
+            .map(|k| if kept.contains(&k) { store_data(&node.ledger, make(k)) } else { Ok(Chunk::elsewhere(lengths[k], &node.ledger)) })
+            .collect::<Result<Vec<_>>>()?;
         Ok(Column::from_chunks(kind, chunks))
     };
     let kind = if time { Kind::Time } else { Kind::Real };
-    match buffers.first() {
+    match buffers.iter().find(|b| !matches!(b, Buffer::Skipped)) {
         None | Some(Buffer::Skipped) => finish(Kind::Real, &|k| Arc::new(NullArray::new(lengths[k]))),
         Some(Buffer::Numbers(_)) => finish(kind, &|k| {
             let mut values = Vec::with_capacity(lengths[k]);
@@ -425,7 +485,7 @@ fn build(node: &Node, blocks: &mut [Block<'_>], c: usize, time: bool) -> Result<
             pack_f64(&values)
         }),
         Some(Buffer::Codes { .. }) => {
-            let (domain, maps) = merge_levels(&buffers)?;
+            let (domain, maps) = merge_levels(&buffers, domain)?;
             let n = domain.len();
             finish(Kind::Enum(Arc::new(domain)), &|k| {
                 let mut codes: Vec<u32> = Vec::with_capacity(lengths[k]);
@@ -484,8 +544,10 @@ pub fn pack_codes(codes: &[u32], levels: usize, missing: bool) -> ArrayRef {
 }
 
 /// The sorted domain of all blocks, and each block's codes in it.
-fn merge_levels(buffers: &[Buffer<'_>]) -> Result<(Vec<String>, Vec<Vec<u32>>)> {
+fn merge_levels(buffers: &[Buffer<'_>], everybodys: Option<Vec<Vec<u8>>>) -> Result<(Vec<String>, Vec<Vec<u32>>)> {
     let mut all: FxHashMap<&[u8], u32> = FxHashMap::default();
+    let everybodys = everybodys.unwrap_or_default();
+    all.extend(everybodys.iter().map(|t| (t.as_slice(), 0)));
     for b in buffers {
         if let Buffer::Codes { levels, .. } = b {
             for t in &levels.texts {

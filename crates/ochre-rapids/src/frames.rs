@@ -617,17 +617,16 @@ fn seed(v: &Value) -> Result<i64> {
 fn runif(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let rows = args[0].clone().frame()?.rows();
     let seed = seed(&args[1])?;
-    let values: Vec<f64> = (0..rows)
-        .into_par_iter()
-        .map_init(
-            || Rng::new(0),
-            |rng, i| {
+    let column = Column::generate(&env.node.ledger, Kind::Real, rows, |first, n| {
+        let mut rng = Rng::new(0);
+        (first..first + n)
+            .map(|i| {
                 rng.set_seed(seed.wrapping_add(i as i64));
                 f64::from(rng.next_f32())
-            },
-        )
-        .collect();
-    Value::one("rnd", Column::from_f64(&env.node.ledger, &values)?)
+            })
+            .collect()
+    })?;
+    Value::one("rnd", column)
 }
 
 fn kfold(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {

@@ -2,7 +2,6 @@
 
 use crate::{Apply, Env, Prim, Value};
 use ochre_core::{Column, Error, Frame, Kind, Result};
-use rayon::prelude::*;
 use std::sync::Arc;
 
 const fn unary_row(name: &'static str, f: fn(f64) -> f64, help: &'static str) -> Prim {
@@ -129,8 +128,11 @@ pub fn unary(env: &mut Env<'_>, name: &'static str, f: fn(f64) -> f64, v: Value)
             for c in frame.columns() {
                 numeric(name, c)?;
                 // Categories have no arithmetic: all missing.
-                let values: Vec<f64> = if c.is_enum() { vec![f64::NAN; c.rows()] } else { c.to_f64()?.into_par_iter().map(f).collect() };
-                columns.push(Column::from_f64(&env.node.ledger, &values)?);
+                columns.push(if c.is_enum() {
+                    missing(env, c.rows())?
+                } else {
+                    Column::map_chunks(&env.node.ledger, Kind::Real, &[c], |v| v[0].iter().map(|x| f(*x)).collect())?
+                });
             }
             let names = frame.names().iter().map(|n| if name == "not" { n.clone() } else { format!("{name}({n})") }).collect();
             Value::new_frame(names, columns)
@@ -231,22 +233,22 @@ fn pair(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync),
     }
     // Arithmetic on categories is missing throughout; logic reads their codes.
     if (categories(&a) || categories(&b)) && !matches!(name, "&" | "&&" | "|" | "||") {
-        return Column::from_f64(&env.node.ledger, &vec![f64::NAN; rows]);
+        return missing(env, rows);
     }
-    let values = |s: Side| -> Result<Vec<f64>> {
-        match s {
-            Side::Scalar(v) => Ok(vec![v]),
-            Side::Column(c) => c.to_f64(),
-            Side::Label(_) => unreachable!("texts were handled"),
+    let ledger = &env.node.ledger;
+    match (a, b) {
+        (Side::Column(x), Side::Column(y)) => {
+            Column::map_chunks(ledger, Kind::Real, &[&x, &y], |v| v[0].iter().zip(v[1].iter()).map(|(x, y)| apply(*x, *y)).collect())
         }
-    };
-    let (x, y) = (values(a)?, values(b)?);
-    let out: Vec<f64> = match (x.len() == 1 && rows != 1, y.len() == 1 && rows != 1) {
-        (true, false) => y.into_par_iter().map(|y| apply(x[0], y)).collect(),
-        (false, true) => x.into_par_iter().map(|x| apply(x, y[0])).collect(),
-        _ => x.into_par_iter().zip(y).map(|(x, y)| apply(x, y)).collect(),
-    };
-    Column::from_f64(&env.node.ledger, &out)
+        (Side::Scalar(x), Side::Column(y)) => Column::map_chunks(ledger, Kind::Real, &[&y], |v| v[0].iter().map(|y| apply(x, *y)).collect()),
+        (Side::Column(x), Side::Scalar(y)) => Column::map_chunks(ledger, Kind::Real, &[&x], |v| v[0].iter().map(|x| apply(*x, y)).collect()),
+        _ => Err(Error::Internal("an operator on two scalars is no column's affair".into())),
+    }
+}
+
+/// A column of missing values.
+fn missing(env: &Env<'_>, rows: usize) -> Result<Column> {
+    Column::generate(&env.node.ledger, Kind::Real, rows, |_, n| vec![f64::NAN; n])
 }
 
 fn compare_texts(env: &mut Env<'_>, equal: bool, a: &Side, b: &Side, rows: usize) -> Result<Column> {
@@ -254,8 +256,8 @@ fn compare_texts(env: &mut Env<'_>, equal: bool, a: &Side, b: &Side, rows: usize
         && let Some(domain) = c.domain()
     {
         let code = domain.iter().position(|d| d == label).map_or(-1.0, |i| i as f64);
-        let out: Vec<f64> = c.to_f64()?.into_par_iter().map(|v| if v.is_nan() { v } else { f64::from((v == code) == equal) }).collect();
-        return Column::from_f64(&env.node.ledger, &out);
+        let test = |v: &f64| if v.is_nan() { *v } else { f64::from((*v == code) == equal) };
+        return Column::map_chunks(&env.node.ledger, Kind::Real, &[c], |v| v[0].iter().map(test).collect());
     }
     let texts = |s: &Side| -> Result<Vec<Option<String>>> {
         match s {
