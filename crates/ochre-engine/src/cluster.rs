@@ -317,6 +317,7 @@ impl Cluster {
             let members: BTreeMap<u64, BasicNode> =
                 peers.iter().enumerate().map(|(i, p)| (i as u64, BasicNode { addr: p.address.to_string() })).collect();
             raft.initialize(members).await.map_err(|e| e.to_string())?;
+            let _ = raft.trigger().elect().await;
             let alive = (0..peers.len()).collect();
             self.write(Item::Members { epoch: 1, alive, why: "the cluster is whole".into() }, Duration::from_secs(30)).await?;
         }
@@ -624,6 +625,7 @@ impl Cluster {
             });
             let outcomes = futures::future::join_all(calls).await;
             let now = Instant::now();
+            self.suspects.lock().retain(|s, _| others.contains(s));
             for (slot, outcome) in others.iter().zip(&outcomes) {
                 match outcome {
                     Ok(_) | Err(CallError::Told(_)) => {

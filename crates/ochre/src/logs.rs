@@ -27,7 +27,7 @@ pub fn start(level: &str, json: bool, buffer: Arc<LogBuffer>) -> Result<(), Stri
         "error" | "errr" | "fatal" | "fatl" => "error",
         other => return Err(format!("--log-level {other} is unknown; use trace, debug, info, warn or error")),
     };
-    let filter = tracing_subscriber::EnvFilter::new(format!("{level},openraft=error,chitchat=warn,h2=warn"));
+    let filter = tracing_subscriber::EnvFilter::new(format!("{level},openraft=off,chitchat=warn,h2=warn"));
     let writer = move || Tee(buffer.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).with_target(false);
     if json {
