@@ -242,7 +242,10 @@ impl Team {
     /// Adds whole numbers of all members; exact, so in any order.
     pub fn sum_i64(&self, values: &mut [i64]) -> Result<()> {
         let Some(task) = self.0.as_ref().filter(|t| t.members().len() > 1) else { return Ok(()) };
-        let mine: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut mine = vec![0u8; values.len() * 8];
+        for (b, v) in mine.chunks_exact_mut(8).zip(values.iter()) {
+            b.copy_from_slice(&v.to_le_bytes());
+        }
         let all = task.gather(mine)?;
         let me = task.rank();
         for (rank, bytes) in all.iter().enumerate().filter(|(r, _)| *r != me) {
@@ -262,10 +265,18 @@ impl Team {
 
     /// The rows of all members, one after the other.
     pub fn concat(&self, mine: Vec<f64>) -> Result<Vec<f64>> {
-        if self.is_alone() {
-            return Ok(mine);
+        let Some(task) = self.0.as_ref().filter(|t| t.members().len() > 1) else { return Ok(mine) };
+        let mut bytes = vec![0u8; mine.len() * 8];
+        for (b, v) in bytes.chunks_exact_mut(8).zip(&mine) {
+            b.copy_from_slice(&v.to_le_bytes());
         }
-        Ok(self.gather(mine)?.concat())
+        drop(mine);
+        let all = task.gather(bytes)?;
+        let mut out = Vec::with_capacity(all.iter().map(|b| b.len() / 8).sum());
+        for bytes in all {
+            out.extend(bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("eight bytes"))));
+        }
+        Ok(out)
     }
 
     pub fn max(&self, mine: f64) -> Result<f64> {

@@ -8,6 +8,7 @@
 
 use crate::log::{self, Item, Machine, Memory, Network, Raft};
 use crate::rpc::{self, CallError, Clients};
+use bytes::Bytes;
 use ochre_core::{Carrier, Error, Frame, Job, Layout, Node, Result, Task, Work};
 use openraft::BasicNode;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -358,7 +359,7 @@ impl Cluster {
     }
 
     /// Answers an action of another node.
-    async fn act(self: Arc<Self>, action: &str, body: Vec<u8>) -> std::result::Result<Vec<u8>, String> {
+    async fn act(self: Arc<Self>, action: &str, body: Bytes) -> std::result::Result<Vec<u8>, String> {
         match action {
             "hello" => serde_json::to_vec(&self.hello()).map_err(|e| e.to_string()),
             "reach" => {
@@ -407,7 +408,7 @@ impl Cluster {
                 let v = stats.as_ref().map_or(serde_json::Value::Null, |s| s());
                 serde_json::to_vec(&v).map_err(|e| e.to_string())
             }
-            "echo" => Ok(body),
+            "echo" => Ok(body.to_vec()),
             _ if action.starts_with("raft/") => {
                 let raft = self.raft.get().ok_or("not formed")?;
                 log::answer(raft, action, &body).await
@@ -550,12 +551,10 @@ impl Cluster {
             body.extend_from_slice(&n.to_le_bytes());
         }
         body.extend_from_slice(&mine);
-        let body: Arc<[u8]> = body.into();
+        let body = Bytes::from(body);
         for &slot in members.iter().filter(|s| **s != me) {
             let Ok(peer) = self.peer(slot) else { continue };
-            let (clients, body, weak) = (self.clients.clone(), body.clone(), self.node.ledger.carrier().cloned());
-            let _ = weak;
-            self.runtime.spawn(send_piece(clients, peer.address, body));
+            self.runtime.spawn(send_piece(self.clients.clone(), peer.address, body.clone()));
         }
         let mine = Arc::new(mine);
         let mut mail = self.mail.lock();
@@ -621,7 +620,7 @@ impl Cluster {
             let calls = others.iter().map(|s| {
                 let address = self.peers.read()[*s].address;
                 let clients = self.clients.clone();
-                async move { clients.call(address, "hello", vec![], Duration::from_millis(1500)).await }
+                async move { clients.call(address, "hello", Bytes::new(), Duration::from_millis(1500)).await }
             });
             let outcomes = futures::future::join_all(calls).await;
             let now = Instant::now();
@@ -818,7 +817,7 @@ impl Cluster {
                 if !alive {
                     return None;
                 }
-                let body = clients.call(peer.address, "stats", vec![], Duration::from_secs(2)).await.ok()?;
+                let body = clients.call(peer.address, "stats", Bytes::new(), Duration::from_secs(2)).await.ok()?;
                 serde_json::from_slice(&body).ok()
             }
         });
@@ -838,10 +837,10 @@ fn panic_text(p: &(dyn Any + Send)) -> String {
 }
 
 /// Sends a piece until it arrives or is no longer wanted.
-async fn send_piece(clients: Clients, to: SocketAddr, body: Arc<[u8]>) {
+async fn send_piece(clients: Clients, to: SocketAddr, body: Bytes) {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
-        match clients.call(to, "piece", body.to_vec(), PIECE).await {
+        match clients.call(to, "piece", body.clone(), PIECE).await {
             Ok(_) | Err(CallError::Told(_)) => return,
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }

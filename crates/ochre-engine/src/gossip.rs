@@ -56,7 +56,7 @@ pub fn differences(me: &Hello, other: &Hello, offset_ms: i64) -> Vec<String> {
 /// Says hello to a node; answers what it said and how far its clock is ahead.
 pub async fn greet(clients: &crate::rpc::Clients, to: SocketAddr) -> Result<(Hello, i64), String> {
     let before = ochre_core::time::now_ms();
-    let body = clients.call(to, "hello", vec![], Duration::from_secs(3)).await.map_err(|e| e.to_string())?;
+    let body = clients.call(to, "hello", bytes::Bytes::new(), Duration::from_secs(3)).await.map_err(|e| e.to_string())?;
     let after = ochre_core::time::now_ms();
     let hello: Hello = serde_json::from_slice(&body).map_err(|e| format!("{to} is not a node of ochre: {e}"))?;
     let offset = hello.now_ms - (before + after) / 2;

@@ -9,6 +9,7 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo,
     PutResult, SchemaResult, Ticket,
 };
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -25,7 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Answers actions.
-pub type Handler = Arc<dyn Fn(String, Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>, String>> + Send + Sync>;
+pub type Handler = Arc<dyn Fn(String, Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> + Send + Sync>;
 
 pub struct Server {
     handler: Handler,
@@ -35,13 +36,13 @@ pub struct Server {
 pub async fn serve(listener: tokio::net::TcpListener, handler: Handler) -> Result<(), tonic::transport::Error> {
     let service = FlightServiceServer::new(Server { handler }).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
     tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .add_service(service)
-        .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener))
+        // Without it, answers of more than one packet wait 40 ms for an acknowledgement.
+        .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
 }
 
@@ -61,7 +62,7 @@ impl FlightService for Server {
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
         let action = request.into_inner();
-        let body = (self.handler)(action.r#type, action.body.to_vec()).await.map_err(Status::failed_precondition)?;
+        let body = (self.handler)(action.r#type, action.body).await.map_err(Status::failed_precondition)?;
         Ok(Response::new(futures::stream::iter([Ok(arrow_flight::Result { body: body.into() })]).boxed()))
     }
 
@@ -138,7 +139,7 @@ impl Clients {
     }
 
     /// Calls an action on another node.
-    pub async fn call(&self, to: SocketAddr, action: &str, body: Vec<u8>, limit: Duration) -> Result<Vec<u8>, CallError> {
+    pub async fn call(&self, to: SocketAddr, action: &str, body: impl Into<Bytes>, limit: Duration) -> Result<Vec<u8>, CallError> {
         let mut client = FlightServiceClient::new(self.channel(to)?).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
         let request = Action { r#type: action.into(), body: body.into() };
         let call = async {

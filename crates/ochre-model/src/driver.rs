@@ -750,7 +750,7 @@ pub fn measure(
     domain: &[String],
     deviance: Deviance,
     gainslift_bins: i32,
-) -> Metrics {
+) -> Result<Metrics> {
     match category {
         Category::Regression | Category::Clustering => metrics::regression(preds, y, w, deviance),
         Category::Binomial => {
@@ -823,7 +823,7 @@ impl Model {
                 return cluster_metrics(km, &data);
             }
             let preds = adapt::score(&self.scorer, &data, offset.as_deref())?;
-            let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, self.gainslift_bins);
+            let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, self.gainslift_bins)?;
             if let Scorer::Glm(_) = self.scorer {
                 let fitted = self.metrics.read().first().and_then(|m| m.glm);
                 m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));

@@ -5,9 +5,11 @@
 //! error merged.
 
 use crate::wire::*;
-use ochre_core::{CHUNK_ROWS, quantile, time};
+use ochre_core::{CHUNK_ROWS, Result, Team, quantile, time};
 use ochre_schema::{Cell, FrameKey, ModelKey, Table, Value, Wire};
 use rayon::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 const BINS: usize = 400;
 /// Probabilities are kept this far from 0 when their logarithm is taken.
@@ -127,7 +129,7 @@ pub struct Metrics {
 }
 
 /// Sums that every supervised metric needs.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, serde::Deserialize)]
 struct Sums {
     n: i64,
     w: f64,
@@ -152,11 +154,16 @@ fn add(a: Sums, b: Sums) -> Sums {
     }
 }
 
-/// Runs `part` over chunks of rows in parallel and merges the results in order.
-fn by_chunk<T: Send>(rows: usize, part: impl Fn(std::ops::Range<usize>) -> T + Sync, merge: impl Fn(T, T) -> T) -> Option<T> {
-    let parts: Vec<T> =
-        (0..rows.div_ceil(CHUNK_ROWS)).into_par_iter().map(|k| part(k * CHUNK_ROWS..rows.min((k + 1) * CHUNK_ROWS))).collect();
-    parts.into_iter().reduce(merge)
+/// Runs `part` over chunks of rows in parallel, each node of a cluster over its own, and merges the results in order.
+fn by_chunk<T: Send + Serialize + DeserializeOwned>(
+    rows: usize,
+    part: impl Fn(std::ops::Range<usize>) -> T + Sync,
+    merge: impl Fn(T, T) -> T,
+) -> Result<Option<T>> {
+    let team = Team::for_rows(rows);
+    let mine = team.mine(rows.div_ceil(CHUNK_ROWS));
+    let parts: Vec<T> = mine.into_par_iter().map(|k| part(k * CHUNK_ROWS..rows.min((k + 1) * CHUNK_ROWS))).collect();
+    Ok(team.gather(parts)?.into_iter().flatten().reduce(merge))
 }
 
 fn weight(weights: Option<&[f64]>, row: usize) -> f64 {
@@ -185,7 +192,7 @@ fn blank(kind: Kind, s: &Sums) -> Metrics {
 }
 
 /// Regression metrics; rows with a missing actual, prediction or weight 0 are passed over.
-pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Metrics {
+pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Result<Metrics> {
     let s = by_chunk(
         actual.len(),
         |rows| {
@@ -214,14 +221,14 @@ pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, de
             s
         },
         add,
-    )
+    )?
     .unwrap_or_default();
     let kind = Kind::Regression { mae: s.abs / s.w, rmsle: (s.log2 / s.w).sqrt(), mean_residual_deviance: s.extra / s.w };
-    blank(kind, &s)
+    Ok(blank(kind, &s))
 }
 
 /// Metrics of two classes. `p1` is the probability of the second class, `actual` its code.
-pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], gainslift_bins: i32) -> Metrics {
+pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], gainslift_bins: i32) -> Result<Metrics> {
     let (s, sketch) = by_chunk(
         actual.len(),
         |rows| {
@@ -253,7 +260,7 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
             a.1.merge(&b.1);
             (add(a.0, b.0), a.1)
         },
-    )
+    )?
     .unwrap_or_default();
     let curve = sketch.curve();
     let best = curve.argmax(criterion("f1"));
@@ -272,11 +279,11 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
         best,
         gains_lift,
     });
-    blank(kind, &s)
+    Ok(blank(kind, &s))
 }
 
 /// Metrics of many classes. `probabilities` holds one per class and row.
-pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String]) -> Metrics {
+pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String]) -> Result<Metrics> {
     let k = domain.len();
     let top = k.min(10);
     let (s, confusion, hits) = by_chunk(
@@ -319,7 +326,7 @@ pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]
             }
             (add(a.0, b.0), a.1, a.2)
         },
-    )
+    )?
     .unwrap_or((Sums::default(), vec![vec![0.0; k]; k], vec![0.0; top]));
     let errors: Vec<f64> = confusion
         .iter()
@@ -334,7 +341,7 @@ pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]
         confusion,
         hit_ratios: hits.iter().map(|h| h / s.w).collect(),
     });
-    blank(kind, &s)
+    Ok(blank(kind, &s))
 }
 
 pub fn clustering(c: Clustering, nobs: i64) -> Metrics {
@@ -355,7 +362,7 @@ pub fn argmax(p: &[f64]) -> usize {
 }
 
 /// The threshold sketch of one stream of (probability, class, weight).
-#[derive(Clone, Default)]
+#[derive(Serialize, serde::Deserialize, Clone, Default)]
 struct Sketch {
     /// Ascending thresholds.
     at: Vec<f64>,
@@ -1084,7 +1091,7 @@ mod tests {
     fn perfect_and_useless_classifiers() {
         let domain = ["n".to_string(), "y".to_string()];
         let y = [0.0, 0.0, 1.0, 1.0];
-        let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, -1);
+        let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, -1).unwrap();
         assert_eq!((m.get("auc"), m.get("pr_auc")), (Some(1.0), Some(1.0)));
         assert_eq!(m.threshold(), 0.8);
         let m = binomial(&[0.5; 4], &y, None, &domain, -1);
@@ -1095,8 +1102,8 @@ mod tests {
     #[test]
     fn weight_two_is_a_row_twice() {
         let domain = ["n".to_string(), "y".to_string()];
-        let a = binomial(&[0.1, 0.6, 0.7], &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, -1);
-        let b = binomial(&[0.1, 0.6, 0.6], &[0.0, 1.0, 1.0], None, &domain, -1);
+        let a = binomial(&[0.1, 0.6, 0.7], &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, -1).unwrap();
+        let b = binomial(&[0.1, 0.6, 0.6], &[0.0, 1.0, 1.0], None, &domain, -1).unwrap();
         for name in ["auc", "logloss", "mse", "r2"] {
             assert_eq!(a.get(name), b.get(name), "{name}");
         }
@@ -1108,7 +1115,7 @@ mod tests {
         let mut rng = ochre_core::Rng::new(7);
         let p: Vec<f64> = (0..n).map(|_| rng.next_f64()).collect();
         let y: Vec<f64> = p.iter().map(|p| f64::from(rng.next_f64() < *p)).collect();
-        let m = binomial(&p, &y, None, &["n".into(), "y".into()], 0);
+        let m = binomial(&p, &y, None, &["n".into(), "y".into()], 0).unwrap();
         // Mann-Whitney on the ranks.
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));

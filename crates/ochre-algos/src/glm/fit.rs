@@ -405,7 +405,7 @@ fn metrics(
     let ordered: Vec<_> = design.order.iter().map(|&i| predictors[i].clone()).collect();
     let data = adapt::adapt(&frame, &ordered)?;
     let preds = adapt::score(scorer, &data, train.offset.as_deref())?;
-    let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins);
+    let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins)?;
     training.glm = Some(extras(&training, &train.y, train.w.as_deref()));
     let validation = match &run.valid {
         None => None,
@@ -420,7 +420,7 @@ fn metrics(
             }
             let data = adapt::Adapted { sources, rows: v.data.rows, warnings: vec![] };
             let preds = adapt::score(scorer, &data, v.offset.as_deref())?;
-            let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins);
+            let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins)?;
             m.glm = Some(extras(&m, &v.y, v.w.as_deref()));
             Some(m)
         }
