@@ -290,7 +290,7 @@ impl Cluster {
             version: self.options.version.clone(),
             build: self.options.build.clone(),
             memory: self.options.memory,
-            now_ms: ochre_core::time::now_ms(),
+            now_ms: ochre_core::time::now_ms() + clock_offset_ms(),
             rest: SocketAddr::new(self.options.ip, self.options.rest_port),
             size: self.options.size,
             formed: self.formed.get().is_some(),
@@ -828,6 +828,11 @@ impl Cluster {
     pub fn age(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// A wrong clock, for tests of what nodes say about one.
+fn clock_offset_ms() -> i64 {
+    std::env::var("OCHRE_CLOCK_OFFSET_MS").ok().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 const CANCELLED: &str = "\u{0}cancelled";

@@ -13,6 +13,9 @@ pub const MEMORY_FACTOR: f64 = 4.0;
 /// Clocks of two nodes may differ by this much.
 pub const CLOCK_MS_MAX: i64 = 60_000;
 
+/// When a cluster is not whole by then, the causes are looked into.
+const CLOSER: Duration = Duration::from_secs(3);
+
 static HANDLE: OnceLock<ChitchatHandle> = OnceLock::new();
 
 fn gossip_seed(seed: &str) -> String {
@@ -94,7 +97,7 @@ pub async fn form(cluster: Arc<Cluster>) {
     };
     let (mut told, mut last_told) = (String::new(), Instant::now());
     let mut greeted: HashMap<SocketAddr, (Instant, Result<(Hello, i64), String>)> = HashMap::new();
-    let started = Instant::now();
+    let (started, mut examined) = (Instant::now(), false);
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let me = cluster.hello();
@@ -190,8 +193,11 @@ pub async fn form(cluster: Arc<Cluster>) {
         }
         let text = obstacles.join("; ");
         cluster.obstacles.lock().clone_from(&obstacles);
-        if text != told && last_told.elapsed() > Duration::from_millis(500) || last_told.elapsed() > Duration::from_secs(10) {
-            if started.elapsed() > Duration::from_secs(3) {
+        // After a moment, look closer: names, ports, both ways.
+        let closer = started.elapsed() > CLOSER && !examined;
+        examined |= closer;
+        if closer || text != told && last_told.elapsed() > Duration::from_millis(500) || last_told.elapsed() > Duration::from_secs(10) {
+            if started.elapsed() > CLOSER {
                 for line in crate::doctor::examine(&cluster.options, cluster.clients(), true).await.iter().filter(|l| !l.good) {
                     obstacles.push(line.text());
                 }

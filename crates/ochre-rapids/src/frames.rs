@@ -86,7 +86,13 @@ fn row_numbers(frame: &Frame, selector: &Value) -> Result<Vec<u64>> {
 }
 
 pub fn take(env: &Env<'_>, frame: &Frame, index: &[u64]) -> Result<Frame> {
-    let columns = frame.columns().par_iter().map(|c| c.take(&env.node.ledger, index)).collect::<Result<Vec<_>>>()?;
+    let ledger = &env.node.ledger;
+    let columns = if ochre_core::current_task().is_some() {
+        // The nodes of a cluster have to make their columns in the same order.
+        frame.columns().iter().map(|c| c.take(ledger, index)).collect::<Result<Vec<_>>>()?
+    } else {
+        frame.columns().par_iter().map(|c| c.take(ledger, index)).collect::<Result<Vec<_>>>()?
+    };
     Frame::new(frame.names().to_vec(), columns)
 }
 

@@ -370,7 +370,8 @@ impl TreeGrower<'_> {
             parents = next_parents;
         }
         leaves.extend(open.iter().map(|n| Leaf { node: n.id, start: n.start, end: n.end }));
-        leaves.sort_by_key(|l| l.start);
+        // In an order that does not depend on which rows this node holds.
+        leaves.sort_by_key(|l| l.node);
         Ok(Grown { tree, leaves, gains })
     }
 
