@@ -137,6 +137,7 @@ pub struct Cluster {
     tickets: Mutex<HashMap<u64, Sender<Outcome>>>,
     next_ticket: AtomicU64,
     handler: OnceLock<Handler>,
+    local: OnceLock<Box<dyn Fn(&str) -> String + Send + Sync>>,
     starting: Mutex<Vec<(Arc<Job>, u64, Work)>>,
     jobs: Mutex<HashMap<u64, Arc<JobSlot>>>,
     items: Mutex<Option<Sender<(u64, Item)>>>,
@@ -196,6 +197,7 @@ impl Cluster {
             tickets: Mutex::default(),
             next_ticket: AtomicU64::new(1),
             handler: OnceLock::new(),
+            local: OnceLock::new(),
             starting: Mutex::default(),
             jobs: Mutex::default(),
             items: Mutex::default(),
@@ -230,6 +232,19 @@ impl Cluster {
         let me = cluster.clone();
         cluster.runtime.spawn(async move { crate::gossip::form(me).await });
         Ok(cluster)
+    }
+
+    /// How a question about this node alone is answered.
+    pub fn set_local(&self, local: Box<dyn Fn(&str) -> String + Send + Sync>) {
+        let _ = self.local.set(local);
+    }
+
+    /// Has one other node answer a request by itself.
+    pub fn ask_node(&self, slot: usize, request: &str) -> Result<String> {
+        let peer = self.peer(slot)?;
+        let call = self.clients.call(peer.address, "local", request.to_string(), Duration::from_secs(20));
+        let body = self.runtime.handle().block_on(call).map_err(|e| Error::Unavailable(format!("node {} does not answer: {e}", peer.rest)))?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// From now on requests can be carried out.
@@ -407,6 +422,15 @@ impl Cluster {
                 let stats = self.stats.lock();
                 let v = stats.as_ref().map_or(serde_json::Value::Null, |s| s());
                 serde_json::to_vec(&v).map_err(|e| e.to_string())
+            }
+            "local" => {
+                let me = self.clone();
+                tokio::task::spawn_blocking(move || {
+                    let local = me.local.get().ok_or("not ready")?;
+                    Ok(local(&String::from_utf8_lossy(&body)).into_bytes())
+                })
+                .await
+                .map_err(|e| e.to_string())?
             }
             "echo" => Ok(body.to_vec()),
             _ if action.starts_with("raft/") => {
@@ -946,6 +970,10 @@ impl Executor {
             }
             let task = cluster.task(place, self.epoch, now_ms);
             let Some(handler) = cluster.handler.get() else { return };
+            // The same on every node.
+            let trace = format!("{origin}-{ticket}");
+            let span = tracing::info_span!("command", trace, epoch = self.epoch);
+            let _in = span.enter();
             let answer = task.enter(|| catch_unwind(AssertUnwindSafe(|| handler(request)))).unwrap_or_else(|p| Answer {
                 failed: Some(format!("a fault in ochre stopped this request: {}", panic_text(&*p))),
                 reply: Box::new(()),

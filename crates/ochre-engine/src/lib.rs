@@ -11,6 +11,8 @@ pub mod doctor;
 mod gossip;
 mod log;
 mod rpc;
+#[cfg(test)]
+mod simulation;
 
 pub use cluster::{Answer, Cluster, Hello, Options, Outcome, Peer, cluster_port};
 pub use rpc::Clients;

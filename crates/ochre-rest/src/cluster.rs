@@ -69,7 +69,7 @@ fn uptime(app: &App) -> i64 {
     app.node.started.elapsed().as_millis() as i64
 }
 
-fn ip_port(app: &App) -> String {
+pub(crate) fn ip_port(app: &App) -> String {
     format!("{}:{}", app.config.ip, app.config.port)
 }
 
@@ -252,9 +252,10 @@ fn log_and_echo(_: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn logs(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let node = ask.path_param("nodeidx");
-    if !matches!(node, "0" | "-1" | "self") {
-        return Err(Error::invalid(format!("There is no node {node}: this cluster has one node, number 0")).into());
-    }
+    crate::watch::on_node(app, ask, || own_log(app, ask, node))
+}
+
+fn own_log(app: &App, ask: &Ask, node: &str) -> Result<Reply, Failure> {
     Reply::schema(&Logs { nodeidx: Some(node.into()), name: Some(ask.path_param("name").into()), log: Some(app.config.log.text()) })
 }
 

@@ -78,6 +78,17 @@ pub fn join(app: &Arc<App>) {
         });
         Answer { failed, reply: Box::new(reply) }
     }));
+    let app4 = app.clone();
+    cluster.set_local(Box::new(move |request| {
+        let reply = serde_json::from_str::<Ask>(request)
+            .map_err(|e| Failure::from(ochre_core::Error::Internal(format!("a request of another node cannot be read: {e}"))))
+            .and_then(|ask| crate::serve::dispatch(&app4, ask))
+            .unwrap_or_else(|f| f.reply(""));
+        match reply.body {
+            Body::Bytes(b) => String::from_utf8_lossy(&b).into_owned(),
+            Body::File(_) => String::new(),
+        }
+    }));
     let app3 = app.clone();
     cluster.set_stats(Box::new(move || stats(&app3)));
 }

@@ -17,6 +17,7 @@ mod models;
 mod rapids;
 mod route;
 mod serve;
+mod watch;
 pub mod wire;
 
 pub use errors::Failure;
@@ -77,6 +78,9 @@ impl LogBuffer {
     }
 }
 
-/// Every route, resource by resource.
+/// Routes beside the contract.
+pub const EXTRA: &[&[Route]] = &[watch::METRICS];
+
+/// Every route of the contract, resource by resource.
 pub const ROUTES: &[&[Route]] =
-    &[cluster::ROUTES, jobs::ROUTES, import::ROUTES, frames::ROUTES, rapids::ROUTES, models::ROUTES, metadata::ROUTES];
+    &[cluster::ROUTES, watch::ROUTES, jobs::ROUTES, import::ROUTES, frames::ROUTES, rapids::ROUTES, models::ROUTES, metadata::ROUTES];

@@ -1,7 +1,7 @@
 //! The HTTP edge: one handler that reads a request, finds its route, and runs it on a blocking thread.
 
 use crate::route::{Body, matches};
-use crate::{App, Ask, Failure, ROUTES, Reply};
+use crate::{App, Ask, EXTRA, Failure, ROUTES, Reply};
 use axum::body::Body as HttpBody;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -153,7 +153,7 @@ pub(crate) fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     let path = if ask.path.len() > 1 { ask.path.trim_end_matches('/') } else { &ask.path };
     // The route with the longest address wins: /3/Frames/{id}/summary before /3/Frames/{id}.
     let mut found: Option<(&crate::Route, Vec<(String, String)>)> = None;
-    for r in ROUTES.iter().flat_map(|r| r.iter()).filter(|r| r.method == method) {
+    for r in ROUTES.iter().chain(EXTRA).flat_map(|r| r.iter()).filter(|r| r.method == method) {
         if let Some(p) = matches(r.url, path)
             && found
                 .as_ref()

@@ -1435,3 +1435,86 @@ pub struct RapidsHelp {
     #[api(ty = "Iced[]", schema = "RapidsExpressionV3", output)]
     pub expressions: Value,
 }
+
+/// Round trips between nodes.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "NetworkTestV3", iced = "NetworkTest", request)]
+pub struct NetworkTest {
+    /// Mean microseconds of a round trip, by size of the message.
+    #[api(ty = "double[]", output)]
+    pub microseconds_collective: Value,
+    /// Mean bytes per second, by size of the message.
+    #[api(ty = "double[]", output)]
+    pub bandwidths_collective: Value,
+    /// Microseconds of a round trip, by size of the message and node.
+    #[api(ty = "double[][]", output)]
+    pub microseconds: Value,
+    /// Bytes per second, by size of the message and node.
+    #[api(ty = "double[][]", output)]
+    pub bandwidths: Value,
+    /// Nodes.
+    #[api(output)]
+    pub nodes: Option<Vec<String>>,
+    /// The same as a table.
+    #[api(output)]
+    pub table: Option<Table>,
+}
+
+/// Events of the cluster.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "TimelineV3", iced = "Timeline", request)]
+pub struct Timeline {
+    /// Now, in milliseconds since 1970.
+    #[api(output)]
+    pub now: i64,
+    /// This node.
+    #[api(name = "self", output)]
+    pub this_node: Option<String>,
+    /// Events, oldest first.
+    #[api(ty = "Iced[]", schema = "EventV3", default = Value::Array(vec![]), output)]
+    pub events: Value,
+}
+
+/// Threads by the processor time that they use.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ProfilerV3", request)]
+pub struct Profiler {
+    /// Depth of stack traces; threads are not taken apart further.
+    #[api(default = 10, required)]
+    pub depth: i32,
+    /// Nodes.
+    #[api(ty = "Iced[]", schema = "ProfilerNodeV3", output)]
+    pub nodes: Value,
+}
+
+/// Threads and what they wait for.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "JStackV3", iced = "JStack", request)]
+pub struct JStack {
+    /// Threads of each node.
+    #[api(ty = "DStackTrace[]", schema = "DStackTraceV3", output)]
+    pub traces: Value,
+}
+
+/// Ticks of processors.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "WaterMeterCpuTicksV3", iced = "WaterMeterCpuTicks", request)]
+pub struct WaterMeterCpuTicks {
+    /// Number of the node.
+    #[api(required)]
+    pub nodeidx: i32,
+    /// User, system, other and idle ticks of each processor.
+    #[api(ty = "long[][]", output)]
+    pub cpu_ticks: Value,
+}
+
+/// Bytes read and written.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "WaterMeterIoV3", iced = "WaterMeterIo", request)]
+pub struct WaterMeterIo {
+    /// Number of the node.
+    pub nodeidx: i32,
+    /// Reads and writes by backend.
+    #[api(ty = "Iced[]", schema = "IoStatsEntry", output)]
+    pub persist_stats: Value,
+}
