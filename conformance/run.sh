@@ -25,4 +25,8 @@ fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 
 "$venv/bin/python" -W ignore "$here/robustness.py" "http://127.0.0.1:$port" || fail "the server did not survive"
 "$venv/bin/python" -W ignore "$here/bad_input.py" "http://127.0.0.1:$port" "$ochre" || fail "bad input was not told clearly"
 kill -0 "$pid" 2>/dev/null || fail "the server is gone"
+kill "$pid"
+"$venv/bin/pip" install -q 'kubernetes-validate==1.37.0' 'pyyaml>=6'
+"$venv/bin/python" -W ignore "$here/deploy.py" "$ochre" || fail "a file under deploy/ is wrong"
+"$venv/bin/python" -u -W ignore "$here/cluster.py" "$ochre" 2>&1 | grep -v "^Closing connection" || fail "a cluster failed"
 echo "conformance: all passed"

@@ -27,7 +27,11 @@ pub(crate) const NOWHERE: Place = Place { column: ColumnId(0, 0), index: 0, chun
 enum Question {
     Chunk(Place),
     /// What some chunks contribute to the rollup of their column.
-    Parts { column: ColumnId, kind: Meaning, chunks: Range<usize> },
+    Parts {
+        column: ColumnId,
+        kind: Meaning,
+        chunks: Range<usize>,
+    },
 }
 
 /// A kind without the texts of its domain.
@@ -142,7 +146,8 @@ pub(crate) fn parts(column: &Column) -> Result<Vec<(usize, Part)>> {
         {
             end += 1;
         }
-        let question = Question::Parts { column: place.column, kind: Meaning::of(&column.kind), chunks: place.index..place.index + (end - at) };
+        let question =
+            Question::Parts { column: place.column, kind: Meaning::of(&column.kind), chunks: place.index..place.index + (end - at) };
         let parts: Vec<Part> =
             postcard::from_bytes(&ask(ledger, owner, &question)?).map_err(|e| Error::Internal(format!("node {owner}: {e}")))?;
         out.extend(parts.into_iter().enumerate().map(|(i, p)| (first + i, p)));

@@ -3,8 +3,8 @@
 use crate::{Error, Result, time::now_ms};
 use ochre_schema::{AnyKey, JobKey};
 use parking_lot::{Condvar, Mutex};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +185,12 @@ impl Jobs {
     /// Starts `work` on a thread of its own.
     ///
     /// A job of a cluster may have to begin again when a node was lost, so its work can be called more than once.
-    pub fn start(&self, description: &str, dest: AnyKey, work: impl Fn(&Arc<Job>) -> Result<()> + Send + Sync + 'static) -> Result<Arc<Job>> {
+    pub fn start(
+        &self,
+        description: &str,
+        dest: AnyKey,
+        work: impl Fn(&Arc<Job>) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Arc<Job>> {
         let task = crate::team::current();
         let n = task.as_ref().map_or_else(|| self.next.fetch_add(1, Relaxed), |t| t.next_name());
         let home = if task.is_some() { 0 } else { std::process::id() };

@@ -19,8 +19,8 @@ mod team;
 pub mod time;
 
 pub use column::{CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_text, pack_f64, store_data, uuid_text};
-pub use exchange::{answer, heal, kept};
 pub use error::{Error, ErrorKind, Result};
+pub use exchange::{answer, heal, kept};
 pub use frame::{Frame, unique_names};
 pub use job::{Job, JobStatus, Jobs, Start, Work};
 pub use ledger::{Ledger, Reservation};

@@ -234,9 +234,7 @@ impl Team {
         let Some(task) = self.0.as_ref().filter(|t| t.members().len() > 1) else { return Ok(vec![mine]) };
         let bytes = postcard::to_allocvec(&mine).map_err(|e| Error::Internal(format!("a partial result cannot be written: {e}")))?;
         let all = task.gather(bytes)?;
-        all.iter()
-            .map(|b| postcard::from_bytes(b).map_err(|e| Error::Internal(format!("a partial result cannot be read: {e}"))))
-            .collect()
+        all.iter().map(|b| postcard::from_bytes(b).map_err(|e| Error::Internal(format!("a partial result cannot be read: {e}")))).collect()
     }
 
     /// Adds whole numbers of all members; exact, so in any order.

@@ -243,7 +243,8 @@ impl Cluster {
     pub fn ask_node(&self, slot: usize, request: &str) -> Result<String> {
         let peer = self.peer(slot)?;
         let call = self.clients.call(peer.address, "local", request.to_string(), Duration::from_secs(20));
-        let body = self.runtime.handle().block_on(call).map_err(|e| Error::Unavailable(format!("node {} does not answer: {e}", peer.rest)))?;
+        let body =
+            self.runtime.handle().block_on(call).map_err(|e| Error::Unavailable(format!("node {} does not answer: {e}", peer.rest)))?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -480,12 +481,8 @@ impl Cluster {
         if let Err(cause) = self.runtime.handle().block_on(self.write(item, COMMIT)) {
             self.tickets.lock().remove(&ticket);
             let founding = self.options.size;
-            let away: Vec<String> = self
-                .suspects
-                .lock()
-                .keys()
-                .filter_map(|s| self.peers.read().get(*s).map(|p| p.rest.to_string()))
-                .collect();
+            let away: Vec<String> =
+                self.suspects.lock().keys().filter_map(|s| self.peers.read().get(*s).map(|p| p.rest.to_string())).collect();
             return Err(Error::Unavailable(format!(
                 "The request was not taken by a majority of the {founding} nodes within {} seconds, so none carries it out (not reached: {}; {cause}). Bring nodes back or restart the cluster",
                 COMMIT.as_secs(),
@@ -557,7 +554,8 @@ impl Cluster {
     }
 
     fn take_piece(&self, body: &[u8]) -> std::result::Result<(), String> {
-        let number = |i: usize| body.get(i * 8..i * 8 + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).ok_or("too short");
+        let number =
+            |i: usize| body.get(i * 8..i * 8 + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).ok_or("too short");
         let (meeting, slot) = ((number(0)?, number(1)?, number(2)?), number(3)? as usize);
         if meeting.1 < self.epoch() {
             return Err(format!("late: this is epoch {}, the message is from epoch {}", self.epoch(), meeting.1));
@@ -683,7 +681,10 @@ impl Cluster {
                 if refused.get(slot).is_some_and(|n| *n >= 2) {
                     lost.push((*slot, format!("the process at {rest} is gone")));
                 } else if *since >= Duration::from_secs(2) && gossip_dead.contains(slot) {
-                    lost.push((*slot, format!("{rest} has not answered for {:.0} seconds (stopped, overloaded or cut off)", since.as_secs_f64())));
+                    lost.push((
+                        *slot,
+                        format!("{rest} has not answered for {:.0} seconds (stopped, overloaded or cut off)", since.as_secs_f64()),
+                    ));
                 } else if *since >= CUT_LINK {
                     lost.push((*slot, format!("{rest} cannot be reached from the leader, though it still gossips")));
                 }
@@ -823,10 +824,9 @@ impl Cluster {
             .filter(|s| *s != self.me())
             .map(|s| {
                 let at = Instant::now();
-                let outcome = self
-                    .peer(s)
-                    .map_err(|e| e.to_string())
-                    .and_then(|p| self.runtime.handle().block_on(self.clients.call(p.address, "echo", vec![0; bytes], PIECE)).map_err(|e| e.to_string()));
+                let outcome = self.peer(s).map_err(|e| e.to_string()).and_then(|p| {
+                    self.runtime.handle().block_on(self.clients.call(p.address, "echo", vec![0; bytes], PIECE)).map_err(|e| e.to_string())
+                });
                 (s, outcome.map(|_| at.elapsed().as_secs_f64() * 1e3))
             })
             .collect()

@@ -59,7 +59,8 @@ pub async fn examine(o: &Options, clients: &Clients, serving: bool) -> Vec<Findi
         formed: false,
     };
     for seed in &o.seeds {
-        let with_port = if seed.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) { seed.clone() } else { format!("{seed}:54321") };
+        let with_port =
+            if seed.rsplit_once(':').is_some_and(|(_, p)| p.parse::<u16>().is_ok()) { seed.clone() } else { format!("{seed}:54321") };
         let lookup = with_port.clone();
         let found = tokio::task::spawn_blocking(move || lookup.to_socket_addrs().map(|a| a.collect::<Vec<_>>())).await;
         let addresses = match found {
@@ -72,7 +73,10 @@ pub async fn examine(o: &Options, clients: &Clients, serving: bool) -> Vec<Findi
                 continue;
             }
             _ => {
-                out.push(Finding::bad(format!("the name in '{seed}' has no address"), "no pod or host stands behind it yet: start the nodes"));
+                out.push(Finding::bad(
+                    format!("the name in '{seed}' has no address"),
+                    "no pod or host stands behind it yet: start the nodes",
+                ));
                 continue;
             }
         };
@@ -89,7 +93,10 @@ pub async fn examine(o: &Options, clients: &Clients, serving: bool) -> Vec<Findi
                 }
             }
             match greet(clients, peer).await {
-                Err(e) => out.push(Finding::bad(format!("{peer} does not answer as a node of ochre: {e}"), "is the port right? It is the one after --port")),
+                Err(e) => out.push(Finding::bad(
+                    format!("{peer} does not answer as a node of ochre: {e}"),
+                    "is the port right? It is the one after --port",
+                )),
                 Ok((hello, offset)) => {
                     if hello.name != o.name {
                         out.push(Finding::bad(
@@ -102,7 +109,10 @@ pub async fn examine(o: &Options, clients: &Clients, serving: bool) -> Vec<Findi
                         own.size = hello.size;
                     }
                     for reason in differences(&own, &hello, offset) {
-                        out.push(Finding::bad(format!("{}: {}", hello.rest, reason.split("; ").next().unwrap_or_default()), reason.split("; ").nth(1).unwrap_or_default()));
+                        out.push(Finding::bad(
+                            format!("{}: {}", hello.rest, reason.split("; ").next().unwrap_or_default()),
+                            reason.split("; ").nth(1).unwrap_or_default(),
+                        ));
                     }
                     out.push(Finding::good(format!("{} runs ochre {}; its clock is {offset} ms ahead", hello.rest, hello.version)));
                     if serving {
@@ -130,11 +140,16 @@ pub async fn examine(o: &Options, clients: &Clients, serving: bool) -> Vec<Findi
 fn machine(o: &Options) -> Vec<Finding> {
     let mut out = vec![];
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files = limits.lines().find(|l| l.starts_with("Max open files")).and_then(|l| l.split_whitespace().nth(3)).and_then(|n| n.parse::<u64>().ok());
+    let files = limits
+        .lines()
+        .find(|l| l.starts_with("Max open files"))
+        .and_then(|l| l.split_whitespace().nth(3))
+        .and_then(|n| n.parse::<u64>().ok());
     match files {
-        Some(n) if n < OPEN_FILES_MIN => {
-            out.push(Finding::bad(format!("only {n} files may be open at once"), format!("raise the limit to {OPEN_FILES_MIN} (ulimit -n, or LimitNOFILE= in systemd)")))
-        }
+        Some(n) if n < OPEN_FILES_MIN => out.push(Finding::bad(
+            format!("only {n} files may be open at once"),
+            format!("raise the limit to {OPEN_FILES_MIN} (ulimit -n, or LimitNOFILE= in systemd)"),
+        )),
         Some(n) => out.push(Finding::good(format!("{n} files may be open at once"))),
         None => {}
     }

@@ -174,9 +174,18 @@ pub async fn form(cluster: Arc<Cluster>) {
             })
             .await;
         if good.len() > o.size {
-            obstacles.push(format!("{} nodes are there where --cluster-size is {}: {mine}; stop some or raise it on all", good.len(), o.size));
+            obstacles.push(format!(
+                "{} nodes are there where --cluster-size is {}: {mine}; stop some or raise it on all",
+                good.len(),
+                o.size
+            ));
         } else if good.len() < o.size {
-            obstacles.push(format!("{} of {} nodes are there: {}", good.len(), o.size, good.values().map(|a| a.to_string()).collect::<Vec<_>>().join(", ")));
+            obstacles.push(format!(
+                "{} of {} nodes are there: {}",
+                good.len(),
+                o.size,
+                good.values().map(|a| a.to_string()).collect::<Vec<_>>().join(", ")
+            ));
         } else if obstacles.is_empty() && good.keys().filter(|a| **a != address).all(|a| sees.get(a) == Some(&mine)) {
             let peers: Vec<Peer> = good.iter().map(|(address, rest)| Peer { address: *address, rest: *rest }).collect();
             match cluster.formed(peers).await {

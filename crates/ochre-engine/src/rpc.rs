@@ -140,7 +140,8 @@ impl Clients {
 
     /// Calls an action on another node.
     pub async fn call(&self, to: SocketAddr, action: &str, body: impl Into<Bytes>, limit: Duration) -> Result<Vec<u8>, CallError> {
-        let mut client = FlightServiceClient::new(self.channel(to)?).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
+        let mut client =
+            FlightServiceClient::new(self.channel(to)?).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
         let request = Action { r#type: action.into(), body: body.into() };
         let call = async {
             let mut stream = client.do_action(request).await?.into_inner();

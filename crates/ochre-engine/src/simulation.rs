@@ -5,10 +5,12 @@
 
 use crate::log::{Item, Machine, Memory, Raft, Types, config};
 use ochre_core::Rng;
+use openraft::BasicNode;
 use openraft::error::{InstallSnapshotError, RPCError, RaftError, Unreachable};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest, VoteResponse};
-use openraft::BasicNode;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest, VoteResponse,
+};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -215,7 +217,8 @@ async fn run(seed: i64) -> Result<usize, String> {
         }
     }
     for a in &accepted {
-        let there = longest.iter().any(|(place, item)| *place == a.place && matches!(item, Item::Command { ticket, .. } if *ticket == a.ticket));
+        let there =
+            longest.iter().any(|(place, item)| *place == a.place && matches!(item, Item::Command { ticket, .. } if *ticket == a.ticket));
         if !there {
             return Err(format!("request {} was accepted by node {} and then lost", a.ticket, a.by));
         }

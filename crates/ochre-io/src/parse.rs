@@ -194,11 +194,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     }
     let mut domains: Vec<Option<Vec<Vec<u8>>>> = vec![];
     for c in 0..setup.names.len() {
-        domains.push(if team.is_alone() {
-            None
-        } else {
-            Some(team.gather(level_texts(blocks.iter().map(|b| &b.0.buffers[c])))?.concat())
-        });
+        domains.push(if team.is_alone() { None } else { Some(team.gather(level_texts(blocks.iter().map(|b| &b.0.buffers[c])))?.concat()) });
     }
     let rows: Vec<usize> = team.gather(blocks.iter().map(|b| b.0.rows).collect::<Vec<_>>())?.concat();
     let mut starts = vec![0usize];
@@ -207,8 +203,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     }
     let here = ochre_core::kept(*starts.last().expect("one"));
     let (first, end) = (here.start * ochre_core::CHUNK_ROWS, here.end * ochre_core::CHUNK_ROWS);
-    let besides: Vec<usize> =
-        (0..spans.len()).filter(|&i| !share.contains(&i) && starts[i] < end && starts[i + 1] > first).collect();
+    let besides: Vec<usize> = (0..spans.len()).filter(|&i| !share.contains(&i) && starts[i] < end && starts[i + 1] > first).collect();
     let more = parse_these(&besides)?;
     let mut held = vec![];
     let mut parts: Vec<Block<'_>> = rows.iter().map(|rows| Block::absent(*rows, setup.names.len())).collect();
@@ -221,7 +216,8 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     for (i, &c) in kept.iter().enumerate() {
         job.check()?;
         let domain = domains[c].take();
-        columns.push(node.runner.install(|| build(node, &mut parts, &starts, here.clone(), c, setup.types[c] == ColumnType::Time, domain))?);
+        columns
+            .push(node.runner.install(|| build(node, &mut parts, &starts, here.clone(), c, setup.types[c] == ColumnType::Time, domain))?);
         job.set_progress(0.8 + 0.2 * (i + 1) as f64 / kept.len() as f64);
     }
     drop(held);

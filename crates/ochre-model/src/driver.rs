@@ -389,13 +389,10 @@ impl<A: Algorithm> Builder for Row<A> {
         let mut notes = Notes::default();
         params.check(&mut notes);
         let common = A::common_mut(&mut params);
-        let key = common
-            .model_id
-            .clone()
-            .unwrap_or_else(|| {
-                let n = ochre_core::current_task().map_or_else(|| NEXT_MODEL.fetch_add(1, Relaxed), |t| t.next_name());
-                ModelKey(format!("{}_model_ochre_{}_{n}", Self::INFO.stem, ochre_core::shared_now_ms()))
-            });
+        let key = common.model_id.clone().unwrap_or_else(|| {
+            let n = ochre_core::current_task().map_or_else(|| NEXT_MODEL.fetch_add(1, Relaxed), |t| t.next_name());
+            ModelKey(format!("{}_model_ochre_{}_{n}", Self::INFO.stem, ochre_core::shared_now_ms()))
+        });
         common.model_id = Some(key.clone());
         let Some(train_key) = common.training_frame.clone() else {
             notes.error("training_frame", "Missing training frame");
@@ -448,10 +445,9 @@ impl<A: Algorithm> Builder for Row<A> {
             let frames: Vec<&str> = std::iter::once(train_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
             let _held = node2.store.hold(&frames, &job.key.0);
             let node3 = node2.clone();
-            let model =
-                node2.runner.install(|| {
-                    train_model::<A>(&node3, job, key2.clone(), params.clone(), input.clone(), &frame, &train_key, train, valid.clone())
-                })?;
+            let model = node2.runner.install(|| {
+                train_model::<A>(&node3, job, key2.clone(), params.clone(), input.clone(), &frame, &train_key, train, valid.clone())
+            })?;
             job.check()?;
             node2.store.put(&key2, model)?;
             Ok(())

@@ -1094,7 +1094,7 @@ mod tests {
         let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, -1).unwrap();
         assert_eq!((m.get("auc"), m.get("pr_auc")), (Some(1.0), Some(1.0)));
         assert_eq!(m.threshold(), 0.8);
-        let m = binomial(&[0.5; 4], &y, None, &domain, -1);
+        let m = binomial(&[0.5; 4], &y, None, &domain, -1).unwrap();
         assert_eq!(m.get("auc"), Some(0.5));
         assert!((m.get("logloss").unwrap() - 2f64.ln()).abs() < 1e-15);
     }

@@ -240,8 +240,12 @@ fn pair(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync),
         (Side::Column(x), Side::Column(y)) => {
             Column::map_chunks(ledger, Kind::Real, &[&x, &y], |v| v[0].iter().zip(v[1].iter()).map(|(x, y)| apply(*x, *y)).collect())
         }
-        (Side::Scalar(x), Side::Column(y)) => Column::map_chunks(ledger, Kind::Real, &[&y], |v| v[0].iter().map(|y| apply(x, *y)).collect()),
-        (Side::Column(x), Side::Scalar(y)) => Column::map_chunks(ledger, Kind::Real, &[&x], |v| v[0].iter().map(|x| apply(*x, y)).collect()),
+        (Side::Scalar(x), Side::Column(y)) => {
+            Column::map_chunks(ledger, Kind::Real, &[&y], |v| v[0].iter().map(|y| apply(x, *y)).collect())
+        }
+        (Side::Column(x), Side::Scalar(y)) => {
+            Column::map_chunks(ledger, Kind::Real, &[&x], |v| v[0].iter().map(|x| apply(*x, y)).collect())
+        }
         _ => Err(Error::Internal("an operator on two scalars is no column's affair".into())),
     }
 }

@@ -41,7 +41,9 @@ pub(crate) fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     }
     let request = serde_json::to_string(&ask).map_err(|e| ochre_core::Error::Internal(e.to_string()))?;
     match cluster.submit(request)? {
-        Outcome::Done(reply) => Ok(*reply.downcast::<Reply>().map_err(|_| ochre_core::Error::Internal("a reply of another kind".into()))?),
+        Outcome::Done(reply) => {
+            Ok(*reply.downcast::<Reply>().map_err(|_| ochre_core::Error::Internal("a reply of another kind".into()))?)
+        }
         Outcome::Failed(text) => {
             let told: Told = serde_json::from_str(&text).unwrap_or(Told { status: 500, content_type: "text/plain".into(), body: text });
             Ok(Reply {

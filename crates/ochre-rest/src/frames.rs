@@ -1,6 +1,6 @@
 //! Frames: list, look into, summarise, download, remove.
 
-use crate::route::{Ask, Body, Reply, delete, get, post, TempFile};
+use crate::route::{Ask, Body, Reply, TempFile, delete, get, post};
 use crate::wire::{Col, Frame as FrameSchema, FrameChunk, FrameChunks, FrameSynopsis, Frames, FramesList, Remove};
 use crate::{App, Failure, jobs};
 use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, PERCENTILES, Result as CoreResult, chunk_lengths, f64s, histogram, quantile};

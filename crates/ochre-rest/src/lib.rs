@@ -7,8 +7,8 @@
 //! This crate must name no algorithm.
 
 mod cluster;
-mod everywhere;
 mod errors;
+mod everywhere;
 mod frames;
 mod import;
 mod jobs;

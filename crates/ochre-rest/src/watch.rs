@@ -10,9 +10,21 @@ use serde_json::json;
 use std::fmt::Write;
 
 pub const ROUTES: &[crate::Route] = &[
-    get("/3/NetworkTest", "testNetwork", ("NetworkTestV3", "NetworkTestV3"), network_test, "Round trips of messages between this node and the others."),
+    get(
+        "/3/NetworkTest",
+        "testNetwork",
+        ("NetworkTestV3", "NetworkTestV3"),
+        network_test,
+        "Round trips of messages between this node and the others.",
+    ),
     get("/3/Timeline", "timeline", ("TimelineV3", "TimelineV3"), timeline, "Events of the cluster: who came, who went, what began again."),
-    get("/3/Profiler", "profiler", ("ProfilerV3", "ProfilerV3"), profiler, "Threads of each node by the processor time that they used just now."),
+    get(
+        "/3/Profiler",
+        "profiler",
+        ("ProfilerV3", "ProfilerV3"),
+        profiler,
+        "Threads of each node by the processor time that they used just now.",
+    ),
     get("/3/JStack", "stacktraces", ("JStackV3", "JStackV3"), threads, "Threads of each node and what they wait for."),
     get(
         "/3/WaterMeterCpuTicks/{nodeidx}",
@@ -21,12 +33,27 @@ pub const ROUTES: &[crate::Route] = &[
         cpu_ticks,
         "Ticks of each processor: user, system, other, idle.",
     ),
-    get("/3/WaterMeterIo", "waterMeterIoForCluster", ("WaterMeterIoV3", "WaterMeterIoV3"), io_all, "Bytes read and written, all nodes together."),
-    get("/3/WaterMeterIo/{nodeidx}", "waterMeterIoForNode", ("WaterMeterIoV3", "WaterMeterIoV3"), io_node, "Bytes read and written by a node."),
+    get(
+        "/3/WaterMeterIo",
+        "waterMeterIoForCluster",
+        ("WaterMeterIoV3", "WaterMeterIoV3"),
+        io_all,
+        "Bytes read and written, all nodes together.",
+    ),
+    get(
+        "/3/WaterMeterIo/{nodeidx}",
+        "waterMeterIoForNode",
+        ("WaterMeterIoV3", "WaterMeterIoV3"),
+        io_node,
+        "Bytes read and written by a node.",
+    ),
 ];
 
-/// Beside the contract: for Prometheus to scrape.
-pub const METRICS: &[crate::Route] = &[get("/metrics", "metrics", ("RequestSchemaV3", "RequestSchemaV3"), metrics, "Figures of this node for Prometheus.")];
+/// Beside the contract: for Prometheus and for whoever starts and stops nodes.
+pub const METRICS: &[crate::Route] = &[
+    get("/3/Ready", "ready", ("RequestSchemaV3", "RequestSchemaV3"), ready, "Does this node take requests? 503 with the reason when not."),
+    get("/metrics", "metrics", ("RequestSchemaV3", "RequestSchemaV3"), metrics, "Figures of this node for Prometheus."),
+];
 
 /// Names of all nodes by number.
 fn names(app: &App) -> Vec<String> {
@@ -48,7 +75,9 @@ fn other_node(app: &App, text: &str) -> Result<Option<usize>, Failure> {
     match found {
         Some(i) if i == me => Ok(None),
         Some(i) => Ok(Some(i)),
-        None => Err(Error::invalid(format!("There is no node {text}: the nodes are 0 to {} ({})", names.len() - 1, names.join(", "))).into()),
+        None => {
+            Err(Error::invalid(format!("There is no node {text}: the nodes are 0 to {} ({})", names.len() - 1, names.join(", "))).into())
+        }
     }
 }
 
@@ -85,10 +114,18 @@ fn network_test(app: &App, _: &Ask) -> Result<Reply, Failure> {
         micros.push(row);
     }
     let table = SIZES.iter().enumerate().fold(
-        Table::new("Network Test", "Round trips from this node").column("Destination", "string", "%s", names.iter().map(|n| Cell::Text(n.clone())).collect()),
-        |t, (i, size)| t.column(&format!("{size} bytes, microseconds"), "double", "%f", micros[i].iter().map(|v| Cell::Double(*v)).collect()),
+        Table::new("Network Test", "Round trips from this node").column(
+            "Destination",
+            "string",
+            "%s",
+            names.iter().map(|n| Cell::Text(n.clone())).collect(),
+        ),
+        |t, (i, size)| {
+            t.column(&format!("{size} bytes, microseconds"), "double", "%f", micros[i].iter().map(|v| Cell::Double(*v)).collect())
+        },
     );
-    let rows = |m: &[Vec<f64>]| Value::Array(m.iter().map(|r| Value::Array(r.iter().map(|v| ochre_schema::number_json(*v)).collect())).collect());
+    let rows =
+        |m: &[Vec<f64>]| Value::Array(m.iter().map(|r| Value::Array(r.iter().map(|v| ochre_schema::number_json(*v)).collect())).collect());
     let mean = |r: &Vec<f64>| {
         let there: Vec<f64> = r.iter().copied().filter(|v| *v > 0.0).collect();
         if there.is_empty() { 0.0 } else { there.iter().sum::<f64>() / there.len() as f64 }
@@ -165,7 +202,8 @@ fn profiler(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 }
 
 fn threads(app: &App, _: &Ask) -> Result<Reply, Failure> {
-    let traces: Vec<String> = own_threads().into_iter().map(|(name, state, ticks)| format!("\"{name}\" {state}, {ticks} ticks of processor time")).collect();
+    let traces: Vec<String> =
+        own_threads().into_iter().map(|(name, state, ticks)| format!("\"{name}\" {state}, {ticks} ticks of processor time")).collect();
     let node = json!({
         "__meta": {"schema_version": 3, "schema_name": "DStackTraceV3", "schema_type": "DStackTrace"},
         "node": ip_port(app), "time": time::now_ms(), "thread_traces": traces,
@@ -222,6 +260,13 @@ fn io_all(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         }
     }
     io_reply(0, sum)
+}
+
+fn ready(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    match app.cluster.as_ref().and_then(|c| c.why_not()) {
+        Some(why) => Err(Error::Unavailable(why).into()),
+        None => Reply::json(&json!({"ready": true})),
+    }
 }
 
 fn metrics(app: &App, _: &Ask) -> Result<Reply, Failure> {

@@ -1,8 +1,9 @@
 //! The `ochre` binary: flags, logs, and the two commands `serve` and `train`.
 
+mod doctor;
 mod logs;
 mod memory;
-mod doctor;
+mod ready;
 mod serve;
 mod train;
 
@@ -25,14 +26,28 @@ enum Command {
     Serve(serve::Flags),
     /// Check what a cluster needs, from this machine, and say what is missing.
     Doctor(doctor::Flags),
+    /// Ask a node whether it takes requests; ends with 1 and the reason when not.
+    Ready(ready::Flags),
     /// Train a model on a CSV file, without any server.
     Train(train::Flags),
 }
 
 /// H2O's spelling of flags, `-port 54321`, as this command line spells them.
 fn h2o_spelling(args: impl Iterator<Item = String>) -> Vec<String> {
-    let known =
-        ["ip", "port", "name", "nthreads", "ice_root", "ice-root", "log_level", "log-level", "log-format", "max-mem", "compat-version", "flatfile"];
+    let known = [
+        "ip",
+        "port",
+        "name",
+        "nthreads",
+        "ice_root",
+        "ice-root",
+        "log_level",
+        "log-level",
+        "log-format",
+        "max-mem",
+        "compat-version",
+        "flatfile",
+    ];
     args.map(|a| match a.strip_prefix('-') {
         Some(n) if known.contains(&n) => format!("--{}", n.replace('_', "-")),
         _ => a,
@@ -45,6 +60,7 @@ fn main() {
     let outcome = match cli.command {
         Command::Serve(f) => serve::run(f),
         Command::Doctor(f) => doctor::run(f),
+        Command::Ready(f) => ready::run(f),
         Command::Train(f) => train::run(f),
     };
     if let Err(message) = outcome {

@@ -89,7 +89,15 @@ impl ClusterFlags {
         Ok((size > 1).then_some((seeds, size)))
     }
 
-    pub fn options(&self, ip: &str, port: u16, name: &str, memory: u64, threads: usize, ice_root: &std::path::Path) -> Result<Option<ochre_engine::Options>, String> {
+    pub fn options(
+        &self,
+        ip: &str,
+        port: u16,
+        name: &str,
+        memory: u64,
+        threads: usize,
+        ice_root: &std::path::Path,
+    ) -> Result<Option<ochre_engine::Options>, String> {
         let Some((seeds, size)) = self.seeds()? else { return Ok(None) };
         let ip = std::net::ToSocketAddrs::to_socket_addrs(&(ip, port))
             .ok()

@@ -334,8 +334,16 @@ impl TreeGrower<'_> {
                     tree.nodes.push(blank(if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] }));
                     match bins.filter(|_| depth + 1 < self.rules.max_depth) {
                         Some(bins) => {
-                            children[way] =
-                                Some(Open { id: ids[way], start, end: start + rows, all_rows, bins, counts: vec![], square: 0, score_columns: None })
+                            children[way] = Some(Open {
+                                id: ids[way],
+                                start,
+                                end: start + rows,
+                                all_rows,
+                                bins,
+                                counts: vec![],
+                                square: 0,
+                                score_columns: None,
+                            })
                         }
                         None => leaves.push(Leaf { node: ids[way], start, end: start + rows }),
                     }
