@@ -26,6 +26,8 @@ pub const WHOLE_ROWS_MAX: usize = 2 * CHUNK_ROWS;
 pub trait Carrier: Send + Sync {
     /// What every member of the task brought to a step, in rank order. Waits for all; fails for all or for none.
     fn gather(&self, task: &Task, step: u64, mine: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>>;
+    /// As `gather`, but each member brings something else for each other.
+    fn exchange(&self, task: &Task, step: u64, parcels: Vec<Vec<u8>>) -> Result<Vec<Arc<Vec<u8>>>>;
     /// Asks one node a question that [`crate::answer`] answers there.
     fn ask(&self, slot: usize, question: &[u8]) -> Result<Vec<u8>>;
     /// Who holds what now.
@@ -235,6 +237,21 @@ impl Team {
         let bytes = postcard::to_allocvec(&mine).map_err(|e| Error::Internal(format!("a partial result cannot be written: {e}")))?;
         let all = task.gather(bytes)?;
         all.iter().map(|b| postcard::from_bytes(b).map_err(|e| Error::Internal(format!("a partial result cannot be read: {e}")))).collect()
+    }
+
+    pub fn size(&self) -> usize {
+        self.0.as_ref().map_or(1, |t| t.members().len())
+    }
+
+    /// Gives each member its parcel, by rank; answers what each member had for this one.
+    pub fn exchange(&self, mut parcels: Vec<Vec<u8>>) -> Result<Vec<Arc<Vec<u8>>>> {
+        match self.0.as_ref().filter(|t| t.members().len() > 1) {
+            None => Ok(vec![Arc::new(parcels.pop().unwrap_or_default())]),
+            Some(task) => {
+                let step = task.steps.fetch_add(1, Relaxed);
+                task.carrier.exchange(task, step, parcels)
+            }
+        }
     }
 
     /// Adds whole numbers of all members; exact, so in any order.

@@ -567,16 +567,22 @@ impl Cluster {
 
     /// Meets the other members at a step: everybody's bytes, in rank order.
     fn meet(&self, meeting: Meeting, members: &[usize], mine: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>> {
+        let body = letter(meeting, self.me(), &mine);
+        self.meet_with(meeting, members, |_| body.clone(), mine)
+    }
+
+    /// The same, with something else for each member.
+    fn meet_with(
+        &self,
+        meeting: Meeting,
+        members: &[usize],
+        body: impl Fn(usize) -> Bytes,
+        mine: Vec<u8>,
+    ) -> Result<Vec<Arc<Vec<u8>>>> {
         let me = self.me();
-        let mut body = Vec::with_capacity(32 + mine.len());
-        for n in [meeting.0, meeting.1, meeting.2, me as u64] {
-            body.extend_from_slice(&n.to_le_bytes());
-        }
-        body.extend_from_slice(&mine);
-        let body = Bytes::from(body);
-        for &slot in members.iter().filter(|s| **s != me) {
+        for (rank, &slot) in members.iter().enumerate().filter(|(_, s)| **s != me) {
             let Ok(peer) = self.peer(slot) else { continue };
-            self.runtime.spawn(send_piece(self.clients.clone(), peer.address, body.clone()));
+            self.runtime.spawn(send_piece(self.clients.clone(), peer.address, body(rank)));
         }
         let mine = Arc::new(mine);
         let mut mail = self.mail.lock();
@@ -865,6 +871,16 @@ fn panic_text(p: &(dyn Any + Send)) -> String {
     p.downcast_ref::<String>().cloned().or_else(|| p.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_else(|| "unknown".into())
 }
 
+/// A piece with where it belongs.
+fn letter(meeting: Meeting, from: usize, piece: &[u8]) -> Bytes {
+    let mut body = Vec::with_capacity(32 + piece.len());
+    for n in [meeting.0, meeting.1, meeting.2, from as u64] {
+        body.extend_from_slice(&n.to_le_bytes());
+    }
+    body.extend_from_slice(piece);
+    Bytes::from(body)
+}
+
 /// Sends a piece until it arrives or is no longer wanted.
 async fn send_piece(clients: Clients, to: SocketAddr, body: Bytes) {
     let until = Instant::now() + PATIENCE;
@@ -879,6 +895,14 @@ async fn send_piece(clients: Clients, to: SocketAddr, body: Bytes) {
 impl Carrier for Cluster {
     fn gather(&self, task: &Task, step: u64, mine: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>> {
         self.meet((task.id, task.epoch, step), task.members(), mine)
+    }
+
+    fn exchange(&self, task: &Task, step: u64, mut parcels: Vec<Vec<u8>>) -> Result<Vec<Arc<Vec<u8>>>> {
+        let (meeting, me, rank) = ((task.id, task.epoch, step), self.me(), task.rank());
+        let mine = std::mem::take(&mut parcels[rank]);
+        let letters: Vec<Bytes> = parcels.iter().map(|p| letter(meeting, me, p)).collect();
+        drop(parcels);
+        self.meet_with(meeting, task.members(), |rank| letters[rank].clone(), mine)
     }
 
     fn ask(&self, slot: usize, question: &[u8]) -> Result<Vec<u8>> {

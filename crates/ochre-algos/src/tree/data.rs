@@ -43,6 +43,8 @@ pub struct TreeData {
     pub rows: usize,
     pub all_rows: usize,
     pub team: Team,
+    /// Which member adds up the counts of each column.
+    pub owner: Vec<usize>,
     _held: Reservation,
 }
 
@@ -60,8 +62,23 @@ impl TreeData {
         let built = columns.par_iter().zip(distinct).map(|(c, d)| column(c, d, &team)).collect::<Result<Vec<_>>>()?;
         let used: usize = built.iter().map(|c| rows * if matches!(c.values, Values::Plain(_)) { 8 } else { 2 }).sum();
         held.shrink((used + rows * 48) as u64);
-        Ok(TreeData { columns: built, rows, all_rows, team, _held: held })
+        let owner = owners(&built, team.size());
+        Ok(TreeData { columns: built, rows, all_rows, team, owner, _held: held })
     }
+}
+
+/// Columns dealt out to members so that each has about as many values to add up.
+fn owners(columns: &[TreeColumn], members: usize) -> Vec<usize> {
+    let size = |c: &TreeColumn| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 1024 };
+    let mut order: Vec<usize> = (0..columns.len()).collect();
+    order.sort_by_key(|c| std::cmp::Reverse(size(&columns[*c])));
+    let (mut load, mut owner) = (vec![0; members], vec![0; columns.len()]);
+    for c in order {
+        let least = (0..members).min_by_key(|m| load[*m]).unwrap_or(0);
+        owner[c] = least;
+        load[least] += size(&columns[c]);
+    }
+    owner
 }
 
 /// The distinct values that the nodes found, column by column; none where there are too many.

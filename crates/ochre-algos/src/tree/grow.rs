@@ -4,6 +4,7 @@ use super::data::{TreeColumn, TreeData, Values};
 use ochre_core::{Job, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// What decides about splits.
 #[derive(Clone, Debug)]
@@ -127,20 +128,32 @@ struct Open {
     /// Rows of all nodes of the cluster.
     all_rows: usize,
     bins: Vec<Option<Bins>>,
+    /// Of columns that this node adds up; all of them, when there are no others.
     counts: Vec<Option<Counts>>,
+    /// Smallest and largest value in each column, where other nodes counted it.
+    ranges: Option<Vec<Option<(f64, f64)>>>,
     /// Sum of weighted squares, in fixed point; known once the node is counted.
     square: i64,
     score_columns: Option<Vec<usize>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Where {
     Less(f32),
     Set { offset: u32, bits: Vec<bool> },
     Missing,
 }
 
-#[derive(Clone, Debug)]
+/// The best cut of some columns: its error, its place in the order in which columns are tried, and the split that it
+/// makes, unless it makes none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Proposal {
+    after: f64,
+    place: usize,
+    choice: Option<Choice>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Choice {
     column: usize,
     at: Where,
@@ -283,7 +296,7 @@ impl TreeGrower<'_> {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
             self.count(&fixed, index, &mut open, &mut parents, &family)?;
-            let choices: Vec<Option<Choice>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], &fixed)).collect();
+            let choices = self.choices(&mut open, index, &fixed)?;
             // Split the rows of every node that found a split.
             let mut segments: Vec<(&mut [u32], &mut [u32])> = vec![];
             let mut rest = (index.as_mut_slice(), &mut room[..]);
@@ -341,6 +354,7 @@ impl TreeGrower<'_> {
                                 all_rows,
                                 bins,
                                 counts: vec![],
+                                ranges: None,
                                 square: 0,
                                 score_columns: None,
                             })
@@ -360,7 +374,7 @@ impl TreeGrower<'_> {
                 (inner.left, inner.right) = (ids[0] as u32, ids[1] as u32);
                 // The larger child's counts are the parent's minus the smaller's.
                 let both = children.iter().all(Option::is_some);
-                let derive = both && drawn.is_none() && node.counts.iter().any(Option::is_some);
+                let derive = both && drawn.is_none() && node.bins.iter().any(Option::is_some);
                 let smaller = usize::from(all_sides[1] < all_sides[0]);
                 if derive {
                     next_parents.push((node.counts, node.square));
@@ -394,7 +408,7 @@ impl TreeGrower<'_> {
             Bins::new(top, &self.rules, c, min, max_ex)
         });
         let bins = bins.collect();
-        Open { id: 0, start: 0, end: index.len(), all_rows, bins, counts: vec![], square: 0, score_columns: None }
+        Open { id: 0, start: 0, end: index.len(), all_rows, bins, counts: vec![], ranges: None, square: 0, score_columns: None }
     }
 
     fn tree_columns(&self, seed: i64) -> Vec<usize> {
@@ -466,18 +480,13 @@ impl TreeGrower<'_> {
                 open[n].counts[c] = Some(counts);
             }
         }
-        // Larger children whose counts do not follow from their parent's are counted too.
-        let follows = |n: usize, c: usize, open: &[Open], parents: &[(Vec<Option<Counts>>, i64)]| -> bool {
-            let Some((p, sibling)) = family[n] else { return false };
-            let coded = matches!(self.data.columns[c].values, Values::Coded { .. });
-            matches!((&parents[p].0[c], &open[sibling].counts[c]), (Some(parent), Some(other))
-                if coded && parent.cells.len() == other.cells.len() && parent.seen.0.is_nan())
-        };
+        // Larger children are the rest of their parents in columns counted by value; in others they are counted too.
+        let coded = |c: usize| matches!(self.data.columns[c].values, Values::Coded { .. });
         let rest: Vec<(usize, usize, Bins)> = (0..open.len())
             .filter(|&n| family[n].is_some() && by_value[n])
             .flat_map(|n| (0..width).map(move |c| (n, c)))
             .filter_map(|(n, c)| Some((n, c, open[n].bins[c]?)))
-            .filter(|&(n, c, _)| !follows(n, c, open, parents))
+            .filter(|&(_, c, _)| !coded(c))
             .collect();
         let extra: Vec<(usize, usize, Option<Counts>)> = rest
             .into_par_iter()
@@ -514,51 +523,94 @@ impl TreeGrower<'_> {
         Ok(())
     }
 
-    /// Adds the counts of all nodes of the cluster: whole numbers, so exactly and in any order. Bytes sent a level:
-    /// 16 for each cell counted.
+    /// Adds the counts of all nodes of the cluster: whole numbers, so exactly and in any order. Each column has one node
+    /// that adds it up and finds its cuts; the others send theirs and forget them. Bytes sent a level: 16 for each cell
+    /// of the columns of others.
     fn add_up(&self, open: &mut [Open]) -> Result<()> {
-        let team = &self.data.team;
-        if team.is_alone() {
+        let data = self.data;
+        if data.team.is_alone() {
             return Ok(());
         }
-        let mut flat: Vec<i64> = vec![];
-        let mut seen: Vec<(f64, f64)> = vec![];
-        for n in open.iter() {
-            flat.push(n.square);
-            for counts in n.counts.iter().flatten() {
-                flat.push(counts.missing_square);
-                flat.extend(counts.cells.iter().flatten());
-                seen.push(counts.seen);
-            }
-        }
-        team.sum_i64(&mut flat)?;
-        if seen.iter().any(|s| !s.0.is_nan()) {
-            for other in team.gather(seen.clone())? {
-                for (mine, theirs) in seen.iter_mut().zip(other).filter(|(m, _)| !m.0.is_nan()) {
-                    *mine = (mine.0.min(theirs.0), mine.1.max(theirs.1));
+        let me = data.team.rank();
+        let squares: Vec<i64> = open.iter().map(|n| n.square).collect();
+        let mut parcels: Vec<Vec<u8>> = vec![];
+        for rank in 0..data.team.size() {
+            let mut parcel: Vec<u8> = vec![];
+            let mut put = |v: i64| parcel.extend_from_slice(&v.to_le_bytes());
+            squares.iter().for_each(|s| put(*s));
+            for n in open.iter() {
+                for (_, counts) in n.counts.iter().enumerate().filter(|(c, _)| rank != me && data.owner[*c] == rank) {
+                    let Some(counts) = counts else { continue };
+                    put(counts.missing_square);
+                    put(counts.seen.0.to_bits() as i64);
+                    put(counts.seen.1.to_bits() as i64);
+                    counts.cells.iter().flatten().for_each(|v| put(*v));
                 }
             }
+            parcels.push(parcel);
         }
-        let (mut flat, mut seen) = (flat.into_iter(), seen.into_iter());
-        let mut next = || flat.next().expect("as many as were sent");
+        let all = data.team.exchange(parcels)?;
         for n in open.iter_mut() {
-            n.square = next();
-            for counts in n.counts.iter_mut().flatten() {
-                counts.missing_square = next();
-                for cell in &mut counts.cells {
-                    *cell = [next(), next()];
+            for (c, counts) in n.counts.iter_mut().enumerate() {
+                if data.owner[c] != me {
+                    *counts = None;
                 }
-                counts.seen = seen.next().expect("as many as were sent");
+            }
+        }
+        for (_, parcel) in all.iter().enumerate().filter(|(rank, _)| *rank != me) {
+            let mut words = parcel.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("eight bytes")));
+            let mut next = || words.next().ok_or_else(|| ochre_core::Error::Internal("nodes counted different things".into()));
+            for n in open.iter_mut() {
+                n.square += next()?;
+            }
+            for n in open.iter_mut() {
+                for counts in n.counts.iter_mut().flatten() {
+                    counts.missing_square += next()?;
+                    let (low, high) = (f64::from_bits(next()? as u64), f64::from_bits(next()? as u64));
+                    if !counts.seen.0.is_nan() {
+                        counts.seen = (counts.seen.0.min(low), counts.seen.1.max(high));
+                    }
+                    for cell in &mut counts.cells {
+                        *cell = [cell[0] + next()?, cell[1] + next()?];
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// The split of each open node. On a cluster each node proposes for the columns that it adds up, and all take the
+    /// best of the proposals; with them come the ranges of values, which the bins of the children follow.
+    fn choices(&self, open: &mut [Open], index: &[u32], fixed: &Fixed<'_>) -> Result<Vec<Option<Choice>>> {
+        let mine: Vec<Option<Proposal>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], fixed)).collect();
+        let data = self.data;
+        if data.team.is_alone() {
+            return Ok(mine.into_iter().map(|p| p.and_then(|p| p.choice)).collect());
+        }
+        let ranges: Vec<Vec<Option<(f64, f64)>>> = open
+            .par_iter()
+            .map(|n| n.counts.iter().enumerate().map(|(c, counts)| seen(&data.columns[c], counts.as_ref()?)).collect())
+            .collect();
+        let all = data.team.gather((mine, ranges))?;
+        let mut out = vec![];
+        for (i, n) in open.iter_mut().enumerate() {
+            n.ranges = Some((0..data.columns.len()).map(|c| all[data.owner[c]].1[i][c]).collect());
+            let mut best: Option<&Proposal> = None;
+            for p in all.iter().filter_map(|(proposals, _)| proposals[i].as_ref()) {
+                if best.is_none_or(|b| (p.after, p.place) < (b.after, b.place)) {
+                    best = Some(p);
+                }
+            }
+            out.push(best.and_then(|p| p.choice.clone()));
+        }
+        Ok(out)
     }
 
     /// The best split of a node over its columns; the first of equals.
     ///
     /// Cuts that are equally good in exact arithmetic are told apart as the reference tells them: by the rounding of
     /// double-precision sums taken in row order and kept in single precision. Only such ties are computed a second time.
-    fn best(&self, node: &Open, rows: &[u32], fixed: &Fixed<'_>) -> Option<Choice> {
+    fn best(&self, node: &Open, rows: &[u32], fixed: &Fixed<'_>) -> Option<Proposal> {
         let all: Vec<usize>;
         let columns = match &node.score_columns {
             Some(c) => c,
@@ -601,7 +653,9 @@ impl TreeGrower<'_> {
         if node.score_columns.is_some() && self.data.all_rows <= ROW_ORDER_MAX && cut.error[0].is_nan() {
             cut.error = self.best_cut_in_row_order(c, node.bins[c].as_ref()?, rows, fixed).map_or(cut.error, |exact| exact.error);
         }
-        self.choose(c, node.bins[c].as_ref()?, node.counts[c].as_ref()?, cut)
+        let (after, place) = (cut.after, columns.iter().position(|x| *x == c).unwrap_or(0));
+        let choice = self.choose(c, node.bins[c].as_ref()?, node.counts[c].as_ref()?, cut);
+        Some(Proposal { after, place, choice })
     }
 
     /// The best cut of one column from its exact counts.
@@ -881,7 +935,11 @@ impl TreeGrower<'_> {
                 let kept = !drawn || matches!(choice.at, Where::Set { .. });
                 let (mut min, mut max_ex) = (bins.min, bins.max_ex);
                 if !kept {
-                    let (low, high) = seen(column, node.counts[j].as_ref().expect("counted"))?;
+                    let range = match &node.ranges {
+                        Some(ranges) => ranges[j],
+                        None => seen(column, node.counts[j].as_ref().expect("counted")),
+                    };
+                    let (low, high) = range?;
                     if low == high {
                         return None;
                     }
