@@ -514,7 +514,9 @@ def main():
             stop_all()
     shutil.rmtree(WORK, ignore_errors=True)
     print(f"cluster: {passed} passed, {len(failed)} failed")
-    sys.exit(1 if failed else 0)
+    sys.stdout.flush()
+    # The client would say good-bye to servers that are gone.
+    os._exit(1 if failed else 0)
 
 
 main()

@@ -572,13 +572,7 @@ impl Cluster {
     }
 
     /// The same, with something else for each member.
-    fn meet_with(
-        &self,
-        meeting: Meeting,
-        members: &[usize],
-        body: impl Fn(usize) -> Bytes,
-        mine: Vec<u8>,
-    ) -> Result<Vec<Arc<Vec<u8>>>> {
+    fn meet_with(&self, meeting: Meeting, members: &[usize], body: impl Fn(usize) -> Bytes, mine: Vec<u8>) -> Result<Vec<Arc<Vec<u8>>>> {
         let me = self.me();
         for (rank, &slot) in members.iter().enumerate().filter(|(_, s)| **s != me) {
             let Ok(peer) = self.peer(slot) else { continue };
