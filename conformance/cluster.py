@@ -184,7 +184,8 @@ def scenario(node):
     m.train(["x", "k"], training_frame=a)
     out["kmeans"] = [m.centers(), m.tot_withinss()]
     h2o.remove_all()
-    assert len(h2o.ls()) == 0, "everything was removed"
+    left = node.get("/3/Frames")["frames"] + node.get("/3/Models")["models"]
+    assert not left, f"everything was removed, but {left}"
     return json.dumps(out, sort_keys=True)
 
 

@@ -54,7 +54,8 @@ enum State {
 /// A run of rows of one column. Lives in memory or, when cold and memory is short, in an Arrow IPC file.
 pub struct Chunk {
     len: usize,
-    bytes: u64,
+    /// Memory that the values hold on to; 0 while they are elsewhere.
+    bytes: AtomicU64,
     state: Mutex<State>,
     last_used: AtomicU64,
     ledger: Arc<Ledger>,
@@ -65,7 +66,7 @@ impl Chunk {
         let bytes = reservation.bytes();
         let chunk = Arc::new(Chunk {
             len: data.len(),
-            bytes,
+            bytes: AtomicU64::new(bytes),
             state: Mutex::new(State::Resident(data, reservation)),
             last_used: AtomicU64::new(ledger.clock.fetch_add(1, Relaxed)),
             ledger: ledger.clone(),
@@ -78,7 +79,7 @@ impl Chunk {
     pub fn elsewhere(len: usize, ledger: &Arc<Ledger>) -> Arc<Chunk> {
         let chunk = Arc::new(Chunk {
             len,
-            bytes: 0,
+            bytes: AtomicU64::new(0),
             state: Mutex::new(State::Elsewhere(NOWHERE)),
             last_used: AtomicU64::new(0),
             ledger: ledger.clone(),
@@ -100,7 +101,7 @@ impl Chunk {
         self.len == 0
     }
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.load(Relaxed)
     }
     /// Where the values are, when other nodes hold them.
     pub(crate) fn place(&self) -> Option<Place> {
@@ -121,6 +122,7 @@ impl Chunk {
         let reservation = self.ledger.reserve("copies of chunks", data_bytes(&data))?;
         let mut state = self.state.lock();
         if let State::Elsewhere(..) | State::Borrowed(..) = *state {
+            self.bytes.store(reservation.bytes(), Relaxed);
             *state = State::Resident(data, reservation);
         }
         Ok(())
@@ -149,7 +151,7 @@ impl Chunk {
             return Ok(data);
         }
         // Room is made before the chunk is locked: making room may lock other chunks.
-        let reservation = self.ledger.reserve("a chunk coming back from disk", self.bytes)?;
+        let reservation = self.ledger.reserve("a chunk coming back from disk", self.bytes())?;
         let mut state = self.state.lock();
         let path = match &*state {
             State::Resident(data, _) => return Ok(data.clone()),
@@ -162,7 +164,7 @@ impl Chunk {
         let batch = reader.next().ok_or_else(|| fail(&"the file holds no batch"))?.map_err(|e| fail(&e))?;
         let data = batch.column(0).clone();
         let _ = std::fs::remove_file(&path);
-        self.ledger.note_spilled(-(self.bytes as i64));
+        self.ledger.note_spilled(-(self.bytes() as i64));
         *state = State::Resident(data.clone(), reservation);
         Ok(data)
     }
@@ -177,7 +179,7 @@ impl Chunk {
         }
         let State::Resident(data, _) = &*state else { return Ok(0) };
         // Somebody is working on these values: writing them out would free nothing.
-        if Arc::strong_count(data) > 1 || self.bytes == 0 {
+        if Arc::strong_count(data) > 1 || self.bytes() == 0 {
             return Ok(0);
         }
         let path = ledger.spill_path()?;
@@ -189,8 +191,8 @@ impl Chunk {
         writer.write(&batch).map_err(|e| fail(&e))?;
         writer.finish().map_err(|e| fail(&e))?;
         *state = State::Spilled(path);
-        ledger.note_spilled(self.bytes as i64);
-        Ok(self.bytes)
+        ledger.note_spilled(self.bytes() as i64);
+        Ok(self.bytes())
     }
 }
 
@@ -198,7 +200,7 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         if let State::Spilled(path) = &*self.state.lock() {
             let _ = std::fs::remove_file(path);
-            self.ledger.note_spilled(-(self.bytes as i64));
+            self.ledger.note_spilled(-(self.bytes() as i64));
         }
     }
 }

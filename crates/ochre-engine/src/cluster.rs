@@ -14,7 +14,7 @@ use openraft::BasicNode;
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -227,7 +227,7 @@ impl Cluster {
         let me = cluster.clone();
         std::thread::Builder::new()
             .name("ochre-log".into())
-            .spawn(move || Executor { cluster: me, epoch: 0, done: 0, furthest: 0, tickets: HashSet::new() }.run(rx))
+            .spawn(move || Executor { cluster: me, epoch: 0, done: 0, furthest: 0, tickets: VecDeque::new() }.run(rx))
             .map_err(|e| Error::Internal(format!("cannot start the cluster's thread: {e}")))?;
         let me = cluster.clone();
         cluster.runtime.spawn(async move { crate::gossip::form(me).await });
@@ -932,8 +932,11 @@ struct Executor {
     /// The last command whose results are visible here, and on the node that is furthest.
     done: u64,
     furthest: u64,
-    tickets: HashSet<(usize, u64)>,
+    /// Requests seen lately: one that was offered twice is carried out once.
+    tickets: VecDeque<(usize, u64)>,
 }
+
+const TICKETS_KEPT: usize = 4096;
 
 impl Executor {
     fn run(mut self, items: Receiver<(u64, Item)>) {
@@ -949,7 +952,11 @@ impl Executor {
                     }
                 }
                 Item::Command { origin, ticket, now_ms, request } => {
-                    if self.tickets.insert((origin, ticket)) {
+                    if !self.tickets.contains(&(origin, ticket)) {
+                        self.tickets.push_back((origin, ticket));
+                        if self.tickets.len() > TICKETS_KEPT {
+                            self.tickets.pop_front();
+                        }
                         self.command(place, origin, ticket, now_ms, &request);
                     }
                 }

@@ -10,6 +10,7 @@ pub mod export;
 pub mod parse;
 pub mod setup;
 pub mod source;
+pub mod synthetic;
 pub mod timetext;
 
 pub use setup::{ColumnType, ParseSetup};

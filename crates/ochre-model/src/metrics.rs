@@ -268,7 +268,7 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
         let (tp, fp, fn_, tn) = curve.counts(i);
         0.5 * (fp / (fp + tn) + fn_ / (fn_ + tp))
     });
-    let gains_lift = if gainslift_bins == 0 { None } else { gains_lift(p1, actual, weights, gainslift_bins) };
+    let gains_lift = if gainslift_bins == 0 { None } else { gains_lift(p1, actual, weights, gainslift_bins)? };
     let kind = Kind::Binomial(Binomial {
         logloss: s.extra / s.w,
         auc: curve.auc(),
@@ -675,41 +675,68 @@ impl Thresholds {
     }
 }
 
+/// Brings the values that a full sort would leave at `places` (ascending, counted from `first`) to where they belong.
+fn put_in_place(values: &mut [f64], first: usize, places: &[usize]) {
+    let Some(&place) = places.get(places.len() / 2) else { return };
+    let (low, _, high) = values.select_nth_unstable_by(place - first, f64::total_cmp);
+    put_in_place(low, first, &places[..places.len() / 2]);
+    put_in_place(high, place + 1, &places[places.len() / 2 + 1..]);
+}
+
 /// Gains and lift by groups of falling probability.
-fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Option<Table> {
+fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Result<Option<Table>> {
     let mut sorted: Vec<f64> =
         (0..p1.len()).filter(|&i| !p1[i].is_nan() && !actual[i].is_nan() && weight(weights, i) > 0.0).map(|i| p1[i]).collect();
     if sorted.is_empty() {
-        return None;
+        return Ok(None);
     }
-    sorted.par_sort_unstable_by(f64::total_cmp);
     let probs: Vec<f64> = if bins > 0 {
         (0..bins).map(|i| f64::from(bins - i - 1) / f64::from(bins)).collect()
     } else {
         vec![0.99, 0.98, 0.97, 0.96, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     };
+    // Only the values that quantiles are read from need their place.
+    let mut places: Vec<usize> =
+        probs.iter().map(|p| (p * (sorted.len() - 1) as f64).floor() as usize).flat_map(|i| [i, (i + 1).min(sorted.len() - 1)]).collect();
+    places.sort_unstable();
+    places.dedup();
+    put_in_place(&mut sorted, 0, &places);
     let mut cuts: Vec<f64> = probs.iter().map(|p| quantile(&sorted, *p, "interpolate")).collect();
     cuts.sort_by(|a, b| b.total_cmp(a));
     cuts.dedup();
     let g = cuts.len();
-    let (mut events, mut counts, mut scores) = (vec![0.0; g], vec![0.0; g], vec![0.0; g]);
-    for i in 0..p1.len() {
-        let (p, y, w) = (p1[i], actual[i], weight(weights, i));
-        if p.is_nan() || y.is_nan() || w == 0.0 {
-            continue;
-        }
-        let t = cuts.partition_point(|c| *c > p);
-        if t < g {
-            // Counts are whole, as the reference's are, so a fractional weight is cut.
-            counts[t] += w.trunc();
-            scores[t] += w * p;
-            events[t] += if y == 1.0 { w.trunc() } else { 0.0 };
-        }
-    }
+    let sums = by_chunk(
+        p1.len(),
+        |rows| {
+            let mut sums = vec![[0.0; 3]; g];
+            for i in rows {
+                let (p, y, w) = (p1[i], actual[i], weight(weights, i));
+                if p.is_nan() || y.is_nan() || w == 0.0 {
+                    continue;
+                }
+                let t = cuts.partition_point(|c| *c > p);
+                if t < g {
+                    // Counts are whole, as the reference's are, so a fractional weight is cut.
+                    let event = if y == 1.0 { w.trunc() } else { 0.0 };
+                    sums[t] = [sums[t][0] + event, sums[t][1] + w.trunc(), sums[t][2] + w * p];
+                }
+            }
+            sums
+        },
+        |mut a, b| {
+            for (x, y) in a.iter_mut().flatten().zip(b.iter().flatten()) {
+                *x += y;
+            }
+            a
+        },
+    )?
+    .unwrap_or_default();
+    let column = |k: usize| sums.iter().map(|s| s[k]).collect::<Vec<f64>>();
+    let (events, counts, scores) = (column(0), column(1), column(2));
     let (n, e) = (counts.iter().sum::<f64>(), events.iter().sum::<f64>());
     let rate = e / n;
     if !rate.is_finite() || rate == 0.0 {
-        return None;
+        return Ok(None);
     }
     let mean_score = scores.iter().sum::<f64>() / n;
     let percent = |v: f64| format!("{:5.2} %", 100.0 * v);
@@ -766,7 +793,7 @@ fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) ->
         let (type_name, format) = if i == 0 { ("int", "%d") } else { ("double", if i == 1 { "%.8f" } else { "%5f" }) };
         table = table.column(heading, type_name, format, cells);
     }
-    Some(table)
+    Ok(Some(table))
 }
 
 /// A confusion matrix as the clients print it.

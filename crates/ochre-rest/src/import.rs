@@ -2,7 +2,7 @@
 
 use crate::jobs;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::{ImportFiles, ImportFilesMulti, Parse, ParseSetup as SetupSchema, Typeahead};
+use crate::wire::{CreateFrame, ImportFiles, ImportFilesMulti, Parse, ParseSetup as SetupSchema, Typeahead};
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
 use ochre_io::setup::{self, Wishes};
@@ -24,6 +24,7 @@ pub const ROUTES: &[crate::Route] = &[
     post("/3/PostFile", "postFile", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file."),
     post("/3/ParseSetup", "guessSetup", ("ParseSetupV3", "ParseSetupV3"), guess, "Proposes how to parse files."),
     post("/3/Parse", "parse", ("ParseV3", "ParseV3"), parse, "Parses files into a frame."),
+    post("/3/CreateFrame", "createFrame", ("CreateFrameV3", "JobV3"), create_frame, "Makes a frame of random data."),
     get("/3/Typeahead/files", "typeaheadFileSuggestions", ("TypeaheadV3", "TypeaheadV3"), typeahead, "Completes a file name."),
 ];
 
@@ -215,6 +216,43 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     }
     let reply = Parse { job: jobs::started(&job), destination_frame: Some(destination), ..a };
     Reply::schema(&reply)
+}
+
+fn create_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: CreateFrame = ask.decode()?;
+    let fresh = |seed: i64| if seed == -1 { ochre_core::Rng::fresh_seed() } else { seed };
+    let size = |n: i64| n.max(0) as usize;
+    let recipe = ochre_io::synthetic::Recipe {
+        rows: size(a.rows),
+        cols: size(a.cols.into()),
+        seed: fresh(a.seed),
+        type_seed: fresh(a.seed_for_column_types),
+        randomize: a.randomize,
+        value: a.value as f64,
+        real_range: a.real_range as f64,
+        integer_range: a.integer_range,
+        factors: size(a.factors.into()),
+        categorical: a.categorical_fraction,
+        integer: a.integer_fraction,
+        binary: a.binary_fraction,
+        time: a.time_fraction,
+        string: a.string_fraction,
+        binary_ones: a.binary_ones_fraction,
+        missing: a.missing_fraction,
+        response: a.has_response,
+        response_factors: size(a.response_factors.into()),
+        positive_response: a.positive_response,
+    };
+    recipe.check()?;
+    let named = a.dest.filter(|k| !k.0.is_empty());
+    let dest = named.unwrap_or_else(|| FrameKey(format!("createframe_{:016x}", ochre_core::Rng::fresh_seed())));
+    let (node, key) = (app.node.clone(), dest.0.clone());
+    let job = app.node.jobs.start("CreateFrame", AnyKey::Frame(dest), move |job| {
+        let frame = ochre_io::synthetic::create(&node, job, &recipe)?;
+        node.store.put(&key, frame)?;
+        Ok(())
+    })?;
+    Reply::json(&jobs::started(&job))
 }
 
 fn typeahead(_: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -39,6 +39,7 @@ pub const SCHEMAS: &[Published] = table![
     wire::JStack,
     wire::WaterMeterCpuTicks,
     wire::WaterMeterIo,
+    wire::CreateFrame,
     wire::Job,
     wire::Jobs,
     wire::ImportFiles,

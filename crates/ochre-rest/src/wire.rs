@@ -1518,3 +1518,72 @@ pub struct WaterMeterIo {
     #[api(ty = "Iced[]", schema = "IoStatsEntry", output)]
     pub persist_stats: Value,
 }
+
+/// A frame of random data.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "CreateFrameV3", iced = "CreateFrame", request)]
+pub struct CreateFrame {
+    /// Key of the frame to make.
+    #[api(inout)]
+    pub dest: Option<FrameKey>,
+    /// Number of rows.
+    #[api(default = 10000, inout)]
+    pub rows: i64,
+    /// Number of columns beside the response.
+    #[api(default = 10, inout)]
+    pub cols: i32,
+    /// Seed of the values; -1 for a random one.
+    #[api(default = -1, inout)]
+    pub seed: i64,
+    /// Seed of the order of the columns' types; -1 for a random one.
+    #[api(default = -1, inout)]
+    pub seed_for_column_types: i64,
+    /// Are the values random?
+    #[api(default = true, inout)]
+    pub randomize: bool,
+    /// The value of every cell, when they are not random.
+    #[api(inout)]
+    pub value: i64,
+    /// Reals lie between minus this and this.
+    #[api(default = 100, inout)]
+    pub real_range: i64,
+    /// Share of the columns that are categorical.
+    #[api(default = 0.2, inout)]
+    pub categorical_fraction: f64,
+    /// Levels of a categorical column.
+    #[api(default = 100, inout)]
+    pub factors: i32,
+    /// Share of the columns that are integers.
+    #[api(default = 0.2, inout)]
+    pub integer_fraction: f64,
+    /// Integers lie between minus this and this.
+    #[api(default = 100, inout)]
+    pub integer_range: i64,
+    /// Share of the columns that are 0 or 1.
+    #[api(default = 0.1, inout)]
+    pub binary_fraction: f64,
+    /// Share of ones in those.
+    #[api(default = 0.02, inout)]
+    pub binary_ones_fraction: f64,
+    /// Share of the columns that are times.
+    #[api(inout)]
+    pub time_fraction: f64,
+    /// Share of the columns that are texts.
+    #[api(inout)]
+    pub string_fraction: f64,
+    /// Share of missing values.
+    #[api(default = 0.01, inout)]
+    pub missing_fraction: f64,
+    /// Is there a response before the other columns?
+    #[api(inout)]
+    pub has_response: bool,
+    /// Levels of the response; 1 for a real number.
+    #[api(default = 2, inout)]
+    pub response_factors: i32,
+    /// Is a response of real numbers positive?
+    #[api(inout)]
+    pub positive_response: bool,
+    /// The job that makes the frame.
+    #[api(output)]
+    pub key: Option<JobKey>,
+}
