@@ -8,13 +8,15 @@ use rayon::prelude::*;
 pub const REDUCERS: &[Prim] = &[
     call("mean", &["frame", "na_rm", "axis?"], |e, a| axis(e, a, "mean", |s, n| s / n), "Mean of each column, or of each row (axis 1)."),
     call("sumaxis", &["frame", "na_rm", "axis?"], |e, a| axis(e, a, "sum", |s, _| s), "Sum of each column, or of each row (axis 1)."),
-    call("sum", &["frame"], |_, a| total(a, true, 0.0, |x, y| x + y), "Sum of all values, missing ones left out."),
-    call("sumNA", &["frame"], |_, a| total(a, false, 0.0, |x, y| x + y), "Sum of all values; missing when one is."),
-    call("min", &["frame"], |_, a| total(a, true, f64::INFINITY, f64::min), "Smallest value."),
-    call("minNA", &["frame"], |_, a| total(a, false, f64::INFINITY, f64::min), "Smallest value; missing when one is."),
-    call("max", &["frame"], |_, a| total(a, true, f64::NEG_INFINITY, f64::max), "Largest value."),
-    call("maxNA", &["frame"], |_, a| total(a, false, f64::NEG_INFINITY, f64::max), "Largest value; missing when one is."),
-    call("prod", &["frame"], |_, a| total(a, true, 1.0, |x, y| x * y), "Product of all values, missing ones left out."),
+    // As in the reference: the plain name is missing when a value is, the name with NA leaves missing values out.
+    call("sum", &["frame", "..."], |_, a| total(a, false, 0.0, |x, y| x + y), "Sum of all values; missing when one is."),
+    call("sumNA", &["frame", "..."], |_, a| total(a, true, 0.0, |x, y| x + y), "Sum of all values, missing ones left out."),
+    call("min", &["frame", "..."], |_, a| total(a, false, f64::INFINITY, f64::min), "Smallest value; missing when one is."),
+    call("minNA", &["frame", "..."], |_, a| total(a, true, f64::INFINITY, f64::min), "Smallest value, missing ones left out."),
+    call("max", &["frame", "..."], |_, a| total(a, false, f64::NEG_INFINITY, f64::max), "Largest value; missing when one is."),
+    call("maxNA", &["frame", "..."], |_, a| total(a, true, f64::NEG_INFINITY, f64::max), "Largest value, missing ones left out."),
+    call("prod", &["frame", "..."], |_, a| total(a, false, 1.0, |x, y| x * y), "Product of all values; missing when one is."),
+    call("prod.na", &["frame", "..."], |_, a| total(a, true, 1.0, |x, y| x * y), "Product of all values, missing ones left out."),
     call("all", &["frame"], |_, a| truth(a, true), "1 when no value is 0."),
     call("any", &["frame"], |_, a| truth(a, false), "1 when a value is not 0."),
     call("any.na", &["frame"], any_na, "1 when a value is missing."),
@@ -93,22 +95,35 @@ fn sum(c: &Column) -> Result<f64> {
 }
 
 fn total(args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Result<Value> {
-    let frame = match &args[0] {
-        Value::Num(v) => return Ok(Value::Num(*v)),
-        Value::Nums(v) => return Ok(Value::Num(v.iter().copied().fold(start, f))),
-        v => v.clone().frame()?,
-    };
     let mut out = start;
-    for c in frame.columns() {
-        if !readable(c) && !c.is_enum() {
-            return Err(Error::invalid("this reduction is not defined for columns of texts"));
+    for arg in args {
+        let frame = match arg {
+            Value::Num(v) if v.is_nan() && skip => continue,
+            Value::Num(v) if v.is_nan() => return Ok(Value::Num(v)),
+            Value::Num(v) => {
+                out = f(out, v);
+                continue;
+            }
+            Value::Nums(v) => {
+                if !skip && v.iter().any(|v| v.is_nan()) {
+                    return Ok(Value::Num(f64::NAN));
+                }
+                out = v.into_iter().filter(|v| !v.is_nan()).fold(out, f);
+                continue;
+            }
+            v => v.frame()?,
+        };
+        for c in frame.columns() {
+            if !readable(c) && !c.is_enum() {
+                return Err(Error::invalid("this reduction is not defined for columns of texts"));
+            }
+            if c.rollup()?.missing > 0 && !skip {
+                return Ok(Value::Num(f64::NAN));
+            }
+            let values = c.to_f64()?;
+            let parts: Vec<f64> = values.par_chunks(CHUNK_ROWS).map(|k| k.iter().copied().filter(|v| !v.is_nan()).fold(start, f)).collect();
+            out = parts.into_iter().fold(out, f);
         }
-        if c.rollup()?.missing > 0 && !skip {
-            return Ok(Value::Num(f64::NAN));
-        }
-        let values = c.to_f64()?;
-        let parts: Vec<f64> = values.par_chunks(CHUNK_ROWS).map(|k| k.iter().copied().filter(|v| !v.is_nan()).fold(start, f)).collect();
-        out = parts.into_iter().fold(out, f);
     }
     Ok(Value::Num(out))
 }
