@@ -6,6 +6,7 @@
 //!
 //! This crate must not know REST or models.
 
+mod dates;
 mod frames;
 mod group;
 mod math;
@@ -61,6 +62,7 @@ pub const FAMILIES: &[(&str, &[Prim])] = &[
     ("frames", frames::FRAMES),
     ("groups", group::GROUPS),
     ("text", text::TEXT),
+    ("dates", dates::DATES),
     ("session", session::SESSION),
 ];
 

@@ -17,6 +17,30 @@ pub const REDUCERS: &[Prim] = &[
     call("maxNA", &["frame", "..."], |_, a| total(a, true, f64::NEG_INFINITY, f64::max), "Largest value, missing ones left out."),
     call("prod", &["frame", "..."], |_, a| total(a, false, 1.0, |x, y| x * y), "Product of all values; missing when one is."),
     call("prod.na", &["frame", "..."], |_, a| total(a, true, 1.0, |x, y| x * y), "Product of all values, missing ones left out."),
+    call(
+        "skewness",
+        &["frame", "na_rm"],
+        |_, a| moments(a, 3),
+        "Skewness of each column: third central moment over the cube of the deviation.",
+    ),
+    call(
+        "kurtosis",
+        &["frame", "na_rm"],
+        |_, a| moments(a, 4),
+        "Kurtosis of each column: fourth central moment over that power of the deviation.",
+    ),
+    call(
+        "which.max",
+        &["frame", "na_rm", "axis"],
+        |e, a| place(e, a, "which.max", |v, best| v > best),
+        "Row of the largest value of each column.",
+    ),
+    call(
+        "which.min",
+        &["frame", "na_rm", "axis"],
+        |e, a| place(e, a, "which.min", |v, best| v < best),
+        "Row of the smallest value of each column.",
+    ),
     call("all", &["frame"], |_, a| truth(a, true), "1 when no value is 0."),
     call("any", &["frame"], |_, a| truth(a, false), "1 when a value is not 0."),
     call("any.na", &["frame"], any_na, "1 when a value is missing."),
@@ -126,6 +150,53 @@ fn total(args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Re
         }
     }
     Ok(Value::Num(out))
+}
+
+/// Central moments over powers of the deviation. As in the reference, sums are divided by the number of all rows, missing
+/// ones included.
+fn moments(args: Vec<Value>, power: i32) -> Result<Value> {
+    let (frame, skip) = (args[0].clone().frame()?, args[1].truth()?);
+    let mut out = vec![];
+    for c in frame.columns() {
+        let r = c.rollup()?;
+        if !matches!(c.kind, Kind::Real) || (r.missing > 0 && !skip) {
+            out.push(f64::NAN);
+            continue;
+        }
+        let (mean, n) = (r.mean, r.rows as f64);
+        let mut sums = (0.0, 0.0);
+        for chunk in c.chunks() {
+            let data = chunk.data()?;
+            let part = ochre_core::f64s(&data)
+                .iter()
+                .filter(|v| !v.is_nan())
+                .fold((0.0, 0.0), |s: (f64, f64), v| (s.0 + (v - mean).powi(2), s.1 + (v - mean).powi(power)));
+            sums = (sums.0 + part.0, sums.1 + part.1);
+        }
+        out.push(sums.1 / n / (sums.0 / n).powf(f64::from(power) / 2.0));
+    }
+    Ok(Value::Nums(out))
+}
+
+fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -> bool) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    if args[2].num()? != 0.0 {
+        return Err(Error::Unsupported(format!("{name} along rows (axis 1) is not supported by this version of ochre")));
+    }
+    let mut out = vec![];
+    for c in frame.columns().iter() {
+        if !readable(c) {
+            return Err(Error::invalid(format!("{name} is defined for numeric columns only")));
+        }
+        let mut best: Option<(usize, f64)> = None;
+        for (row, v) in c.to_f64()?.into_iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+            if best.is_none_or(|b| better(v, b.1)) {
+                best = Some((row, v));
+            }
+        }
+        out.push(Column::from_f64(&env.node.ledger, &[best.map_or(f64::NAN, |b| b.0 as f64)])?);
+    }
+    Value::new_frame(frame.names().to_vec(), out)
 }
 
 fn truth(args: Vec<Value>, all: bool) -> Result<Value> {

@@ -2,6 +2,7 @@
 
 use crate::{Env, Prim, Value, call};
 use ochre_core::{Column, Error, Kind, Result};
+use regex::{Regex, RegexBuilder};
 use std::sync::Arc;
 
 pub const TEXT: &[Prim] = &[
@@ -21,6 +22,13 @@ pub const TEXT: &[Prim] = &[
         "The first occurrence of a text replaced.",
     ),
     call("strlen", &["frame"], length, "Number of characters."),
+    call("lstrip", &["frame", "set"], |e, a| strip(e, a, true), "Without the characters of a set at the beginning."),
+    call("rstrip", &["frame", "set"], |e, a| strip(e, a, false), "Without the characters of a set at the end."),
+    call("substring", &["frame", "start", "end?"], substring, "Characters from one place up to another."),
+    call("strsplit", &["frame", "pattern"], split, "Pieces between matches of a regular expression, one column each."),
+    call("countmatches", &["frame", "pattern"], count_matches, "How often texts occur."),
+    call("entropy", &["frame"], |e, a| measure(e, a, "entropy", entropy), "Shannon entropy of the characters, in bits."),
+    call("grep", &["frame", "pattern", "ignore_case", "invert", "output_logical"], grep, "Rows that a regular expression is found in."),
 ];
 
 fn map(env: &mut Env<'_>, args: Vec<Value>, f: impl Fn(&str) -> String) -> Result<Value> {
@@ -46,15 +54,108 @@ fn map(env: &mut Env<'_>, args: Vec<Value>, f: impl Fn(&str) -> String) -> Resul
     Value::new_frame(names, out)
 }
 
-/// Plain texts only: a pattern with special characters is refused rather than misread.
+fn pattern(text: &str, ignore_case: bool) -> Result<Regex> {
+    RegexBuilder::new(text)
+        .case_insensitive(ignore_case)
+        .build()
+        .map_err(|e| Error::invalid(format!("'{text}' is not a regular expression that ochre reads: {e}")))
+}
+
 fn replace(env: &mut Env<'_>, args: Vec<Value>, all: bool) -> Result<Value> {
-    let (pattern, with) = (args[1].text()?.to_string(), args[2].text()?.to_string());
-    if pattern.contains(|c: char| r"\.[]{}()*+?^$|".contains(c)) || args[3].truth()? {
-        return Err(Error::Unsupported(format!(
-            "pattern '{pattern}': regular expressions and ignore_case are not supported by this version of ochre; use a plain text"
-        )));
+    let re = pattern(args[1].text()?, args[3].truth()?)?;
+    // `$1x` means group 1 and a letter, as in Java.
+    let with = Regex::new(r"\$(\d)").expect("a valid expression").replace_all(args[2].text()?, "$${$1}").into_owned();
+    map(env, args, move |t| if all { re.replace_all(t, with.as_str()) } else { re.replace(t, with.as_str()) }.into_owned())
+}
+
+fn strip(env: &mut Env<'_>, args: Vec<Value>, left: bool) -> Result<Value> {
+    let set: Vec<char> = args[1].text()?.chars().collect();
+    map(env, args, move |t| if left { t.trim_start_matches(&set[..]) } else { t.trim_end_matches(&set[..]) }.to_string())
+}
+
+fn substring(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let start = args[1].num()?.max(0.0) as usize;
+    let end = match args.get(2) {
+        Some(Value::Num(v)) if !v.is_nan() => v.max(0.0) as usize,
+        _ => usize::MAX,
+    };
+    map(env, args, move |t| t.chars().skip(start).take(end.saturating_sub(start)).collect())
+}
+
+/// The texts of a column of texts or categories.
+fn texts(c: &Column, what: &str) -> Result<Vec<Option<String>>> {
+    match c.kind {
+        Kind::Text | Kind::Enum(_) => c.to_texts(),
+        _ => Err(Error::invalid(format!("{what}() requires a string or categorical column"))),
     }
-    map(env, args, move |t| if all { t.replace(&pattern, &with) } else { t.replacen(&pattern, &with, 1) })
+}
+
+fn split(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let (frame, re) = (args[0].clone().frame()?, pattern(args[1].text()?, false)?);
+    let mut out: Vec<Column> = vec![];
+    for c in frame.columns() {
+        let pieces: Vec<Option<Vec<String>>> = texts(c, "strsplit")?
+            .into_iter()
+            .map(|t| {
+                t.map(|t| {
+                    let mut pieces: Vec<String> = re.split(&t).map(str::to_string).collect();
+                    // Empty pieces at the end do not count.
+                    while pieces.len() > 1 && pieces.last().is_some_and(String::is_empty) {
+                        pieces.pop();
+                    }
+                    pieces
+                })
+            })
+            .collect();
+        let most = pieces.iter().flatten().map(Vec::len).max().unwrap_or(1);
+        for k in 0..most {
+            let column: Vec<Option<String>> = pieces.iter().map(|p| p.as_ref().and_then(|p| p.get(k).cloned())).collect();
+            out.push(if c.is_enum() { crate::frames::to_enum(env, &column)? } else { Column::from_texts(&env.node.ledger, &column)? });
+        }
+    }
+    let names = (1..=out.len()).map(|i| format!("C{i}")).collect();
+    Value::new_frame(names, out)
+}
+
+/// A number of each text.
+fn measure(env: &mut Env<'_>, args: Vec<Value>, what: &str, f: impl Fn(&str) -> f64) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let mut out = vec![];
+    for c in frame.columns() {
+        let values: Vec<f64> = texts(c, what)?.iter().map(|t| t.as_deref().map_or(f64::NAN, &f)).collect();
+        out.push(Column::from_f64(&env.node.ledger, &values)?);
+    }
+    let names = (1..=out.len()).map(|i| format!("C{i}")).collect();
+    Value::new_frame(names, out)
+}
+
+fn count_matches(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let patterns = args[1].texts()?;
+    measure(env, args, "countmatches", |t| patterns.iter().map(|p| t.matches(p.as_str()).count() as f64).sum())
+}
+
+fn entropy(t: &str) -> f64 {
+    let mut counts = std::collections::BTreeMap::new();
+    for c in t.chars() {
+        *counts.entry(c).or_insert(0.0) += 1.0;
+    }
+    let n: f64 = counts.values().sum();
+    counts.values().map(|k: &f64| -(k / n) * (k / n).log2()).sum::<f64>() + 0.0
+}
+
+fn grep(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    if frame.width() != 1 {
+        return Err(Error::invalid(format!("grep looks into one column, but {} were given", frame.width())));
+    }
+    let (re, invert) = (pattern(args[1].text()?, args[2].truth()?)?, args[3].truth()?);
+    let found: Vec<bool> = texts(frame.column(0), "grep")?.iter().map(|t| t.as_deref().is_some_and(|t| re.is_match(t)) != invert).collect();
+    let values: Vec<f64> = if args[4].truth()? {
+        found.iter().map(|f| f64::from(*f)).collect()
+    } else {
+        (0..found.len()).filter(|i| found[*i]).map(|i| i as f64).collect()
+    };
+    Value::one("C1", Column::from_f64(&env.node.ledger, &values)?)
 }
 
 fn length(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {

@@ -8,26 +8,11 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Address to listen on. The default lets only programs on this machine in; 0.0.0.0 lets everybody in.
-    #[arg(long, default_value = "127.0.0.1")]
-    ip: String,
-    /// Port to listen on; 0 takes a free one.
-    #[arg(long, default_value_t = 54321)]
-    port: u16,
-    /// Name of the cluster.
-    #[arg(long, default_value = "ochre")]
-    name: String,
+    #[command(flatten)]
+    node: NodeFlags,
     /// Threads for computation; all cores when not given.
     #[arg(long)]
     nthreads: Option<i64>,
-    /// Memory for frames and models, such as 4g; 80 % of the machine's when not given.
-    #[arg(long)]
-    max_mem: Option<String>,
-    /// Directory for uploads and for chunks that do not fit into memory.
-    #[arg(long)]
-    ice_root: Option<PathBuf>,
-    #[command(flatten)]
-    cluster: ClusterFlags,
     /// trace, debug, info, warn or error.
     #[arg(long, default_value = "info")]
     log_level: String,
@@ -39,9 +24,46 @@ pub struct Flags {
     compat_version: String,
 }
 
+/// Who a node is, what it has, and where the others are.
+#[derive(clap::Args)]
+pub struct NodeFlags {
+    /// Address to listen on, and by which others reach this node. The default lets only programs on this machine in;
+    /// 0.0.0.0 lets everybody in.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub ip: String,
+    /// Port to listen on; 0 takes a free one. Nodes of a cluster use the next one too.
+    #[arg(long, default_value_t = 54321)]
+    pub port: u16,
+    /// Name of the cluster.
+    #[arg(long, default_value = "ochre")]
+    pub name: String,
+    /// Memory for frames and models, such as 4g; 80 % of the machine's when not given.
+    #[arg(long)]
+    pub max_mem: Option<String>,
+    /// Directory for uploads and for chunks that do not fit into memory.
+    #[arg(long)]
+    ice_root: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterFlags,
+}
+
+impl NodeFlags {
+    pub fn ice_root(&self) -> PathBuf {
+        self.ice_root.clone().unwrap_or_else(|| std::env::temp_dir().join("ochre"))
+    }
+    /// What the cluster is started with, when the flags name other nodes.
+    pub fn cluster(&self, memory: u64, threads: usize) -> Result<Option<ochre_engine::Options>, String> {
+        let options = self.cluster.options(&self.ip, self.port, &self.name, memory, threads, &self.ice_root())?;
+        if options.is_some() && self.port == 0 {
+            return Err("a node of a cluster needs a --port that the others know; 0 is none".into());
+        }
+        Ok(options)
+    }
+}
+
 /// Where the other nodes are.
 #[derive(clap::Args, Clone, Default)]
-pub struct ClusterFlags {
+struct ClusterFlags {
     /// File with one host:port a line, by the port of each node's REST API; lines with # are remarks.
     #[arg(long)]
     flatfile: Option<PathBuf>,
@@ -61,7 +83,7 @@ pub struct ClusterFlags {
 
 impl ClusterFlags {
     /// Seeds and size, when the flags name other nodes.
-    pub fn seeds(&self) -> Result<Option<(Vec<String>, usize)>, String> {
+    fn seeds(&self) -> Result<Option<(Vec<String>, usize)>, String> {
         let mut seeds = self.seeds.clone();
         if let Some(path) = &self.flatfile {
             let text = std::fs::read_to_string(path).map_err(|e| format!("--flatfile {} cannot be read: {e}", path.display()))?;
@@ -89,7 +111,7 @@ impl ClusterFlags {
         Ok((size > 1).then_some((seeds, size)))
     }
 
-    pub fn options(
+    fn options(
         &self,
         ip: &str,
         port: u16,
@@ -129,7 +151,7 @@ impl ClusterFlags {
 }
 
 /// Fingerprint of this program: nodes that carry out one log have to be the same program.
-pub fn build() -> String {
+fn build() -> String {
     let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
     let mut h: u64 = 0xcbf29ce484222325;
     for chunk in bytes.chunks(8) {
@@ -151,10 +173,10 @@ pub fn threads(flag: Option<i64>) -> usize {
 pub fn run(f: Flags) -> Result<(), String> {
     let log = Arc::new(LogBuffer::default());
     logs::start(&f.log_level, f.log_format == "json", log.clone())?;
-    let budget = memory::budget(f.max_mem.as_deref())?;
-    let ice_root = f.ice_root.unwrap_or_else(|| std::env::temp_dir().join("ochre"));
+    let budget = memory::budget(f.node.max_mem.as_deref())?;
+    let ice_root = f.node.ice_root();
     let threads = threads(f.nthreads);
-    let cluster_options = f.cluster.options(&f.ip, f.port, &f.name, budget, threads, &ice_root)?;
+    let cluster_options = f.node.cluster(budget, threads)?;
     let node = Arc::new(Node::new(threads, budget, &ice_root).map_err(|e| e.to_string())?);
     let cluster = match cluster_options {
         Some(o) => Some(ochre_engine::Cluster::start(o, node.clone()).map_err(|e| e.to_string())?),
@@ -168,9 +190,9 @@ pub fn run(f: Flags) -> Result<(), String> {
         .build()
         .map_err(|e| format!("cannot start the server's threads: {e}"))?;
     runtime.block_on(async {
-        let open_to = if f.ip == "127.0.0.1" || f.ip == "localhost" || f.ip == "::1" { "programs on this machine only" } else { "EVERYBODY who can reach this address: there is no login" };
+        let open_to = if f.node.ip == "127.0.0.1" || f.node.ip == "localhost" || f.node.ip == "::1" { "programs on this machine only" } else { "EVERYBODY who can reach this address: there is no login" };
         // The port is bound before anything is promised.
-        let listener_config = Config { ip: f.ip.clone(), port: f.port, name: f.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), log };
+        let listener_config = Config { ip: f.node.ip.clone(), port: f.node.port, name: f.node.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), log };
         let mut app = App {
             node,
             cluster,
@@ -181,14 +203,14 @@ pub fn run(f: Flags) -> Result<(), String> {
             started_ms: ochre_core::time::now_ms(),
         };
         if app.config.port == 0 {
-            app.config.port = std::net::TcpListener::bind((f.ip.as_str(), 0)).and_then(|l| l.local_addr()).map_err(|e| format!("cannot find a free port on {}: {e}", f.ip))?.port();
+            app.config.port = std::net::TcpListener::bind((f.node.ip.as_str(), 0)).and_then(|l| l.local_addr()).map_err(|e| format!("cannot find a free port on {}: {e}", f.node.ip))?.port();
         }
         let server = ochre_rest::serve(Arc::new(app)).await.map_err(|e| e.to_string())?;
         let app = server.app.clone();
         ochre_rest::join(&app);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"), compatible = app.config.compat_version, threads, memory_bytes = budget, ice_root = %ice_root.display(),
-            "ochre listens on http://{}:{}, open to {open_to}", f.ip, server.port()
+            "ochre listens on http://{}:{}, open to {open_to}", f.node.ip, server.port()
         );
         let stop = app.clone();
         tokio::spawn(async move {
