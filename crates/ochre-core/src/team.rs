@@ -294,10 +294,6 @@ impl Team {
         Ok(out)
     }
 
-    pub fn max(&self, mine: f64) -> Result<f64> {
-        Ok(self.gather(mine)?.into_iter().fold(f64::NEG_INFINITY, f64::max))
-    }
-
     /// Sums of parts that belong to chunks, added in the order of the chunks.
     pub fn fold(&self, mine: Vec<Vec<f64>>) -> Result<Vec<f64>> {
         let mut out: Vec<f64> = vec![];

@@ -149,7 +149,6 @@ pub struct Cluster {
     reports: Mutex<HashMap<(usize, usize), (Instant, Instant)>>,
     pub(crate) stats: Mutex<Option<Box<dyn Fn() -> serde_json::Value + Send + Sync>>>,
     pub events: Mutex<Vec<(i64, String)>>,
-    started: Instant,
     formed: OnceLock<i64>,
 }
 
@@ -206,7 +205,6 @@ impl Cluster {
             reports: Mutex::default(),
             stats: Mutex::default(),
             events: Mutex::default(),
-            started: Instant::now(),
             formed: OnceLock::new(),
         });
         let (tx, rx) = channel();
@@ -846,11 +844,6 @@ impl Cluster {
             }
         });
         self.runtime.handle().block_on(futures::future::join_all(calls))
-    }
-
-    /// Since when this process runs.
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
     }
 }
 

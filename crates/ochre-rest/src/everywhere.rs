@@ -92,10 +92,5 @@ pub fn join(app: &Arc<App>) {
         }
     }));
     let app3 = app.clone();
-    cluster.set_stats(Box::new(move || stats(&app3)));
-}
-
-/// What a node says of itself to the others.
-pub fn stats(app: &App) -> serde_json::Value {
-    crate::cluster::node_json(app)
+    cluster.set_stats(Box::new(move || crate::cluster::node_json(&app3)));
 }

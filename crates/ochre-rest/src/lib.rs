@@ -21,7 +21,7 @@ mod watch;
 pub mod wire;
 
 pub use errors::Failure;
-pub use everywhere::{join, stats};
+pub use everywhere::join;
 pub use metadata::all as schemas;
 pub use route::{Ask, Reply, Route};
 pub use serve::{Server, serve};

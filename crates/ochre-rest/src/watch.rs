@@ -182,12 +182,14 @@ fn profiler(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     if ask.param("depth").is_some() && depth < 1 {
         return Err(Error::invalid(format!("depth must be at least 1, but is {depth}")).into());
     }
+    let depth = if depth > 0 { depth } else { 10 };
     let before = own_threads();
     std::thread::sleep(std::time::Duration::from_millis(100));
     let mut entries: Vec<(String, u64)> = vec![];
     for (i, (name, state, ticks)) in own_threads().into_iter().enumerate() {
         let used = ticks - before.get(i).filter(|b| b.0 == name).map_or(ticks, |b| b.2);
-        entries.push((format!("{name}\n{state}\n"), used));
+        let lines = [name, state].into_iter().take(depth as usize).map(|l| l + "\n").collect();
+        entries.push((lines, used));
     }
     entries.sort_by(|a, b| b.1.cmp(&a.1));
     let entries: Vec<Value> = entries
@@ -198,7 +200,7 @@ fn profiler(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         "__meta": {"schema_version": 3, "schema_name": "ProfilerNodeV3", "schema_type": "Iced"},
         "node_name": ip_port(app), "timestamp": time::now_ms(), "entries": entries,
     });
-    Reply::schema(&Profiler { depth: if depth > 0 { depth } else { 10 }, nodes: Value::Array(vec![node]) })
+    Reply::schema(&Profiler { depth, nodes: Value::Array(vec![node]) })
 }
 
 fn threads(app: &App, _: &Ask) -> Result<Reply, Failure> {

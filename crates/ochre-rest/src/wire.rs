@@ -1479,7 +1479,7 @@ pub struct Timeline {
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ProfilerV3", request)]
 pub struct Profiler {
-    /// Depth of stack traces; threads are not taken apart further.
+    /// Lines of each entry: the thread, then what it waits for.
     #[api(default = 10, required)]
     pub depth: i32,
     /// Nodes.
