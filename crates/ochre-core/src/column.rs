@@ -315,6 +315,10 @@ impl Column {
         Ok(builder.finish())
     }
 
+    /// Do both share their values?
+    pub fn is_same(&self, other: &Column) -> bool {
+        Arc::ptr_eq(&self.chunks, &other.chunks) && self.kind == other.kind
+    }
     pub fn rows(&self) -> usize {
         self.rows
     }

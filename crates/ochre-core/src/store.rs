@@ -141,6 +141,21 @@ impl Store {
         Ok(entries.remove(key).is_some())
     }
 
+    /// Gives what lies under one key another.
+    pub fn rename(&self, old: &str, new: &str) -> Result<()> {
+        let entry = self.entry(old).ok_or_else(|| Error::KeyNotFound { key: old.into(), wanted: "key" })?;
+        if old == new {
+            return Ok(());
+        }
+        self.remove(old)?;
+        let entry = Entry { readers: vec![], ..entry };
+        match team::current() {
+            Some(task) => task.staged.lock().changes.insert(new.into(), Some(entry)).map(|_| ()),
+            None => self.entries.write().insert(new.into(), entry).map(|_| ()),
+        };
+        Ok(())
+    }
+
     /// Removes everything but `keep`. Values in use by running jobs live until those end, but are no longer listed.
     pub fn clear(&self, keep: &[String]) {
         if let Some(task) = team::current() {

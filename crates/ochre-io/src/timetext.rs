@@ -1,6 +1,6 @@
 //! Dates and times as text. Month comes before day in slashed dates; two-digit years from 69 on are 19xx.
 
-use ochre_core::time::days_from_civil;
+use ochre_core::time::{days_from_civil, from_local};
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
@@ -19,13 +19,13 @@ pub fn parse(text: &[u8]) -> Option<f64> {
     };
     let mut ms = date * 86_400_000;
     if has_date && c.done() {
-        return Some(ms as f64);
+        return Some(from_local(ms) as f64);
     }
     if has_date && !c.eat_any(b" T-:") {
         return None;
     }
     ms += clock(&mut c)?;
-    c.done().then_some(ms as f64)
+    c.done().then(|| from_local(ms) as f64)
 }
 
 struct Cursor<'a> {

@@ -1,7 +1,9 @@
-//! Parts of dates and times, and times from their parts. Times are milliseconds since 1970 in UTC.
+//! Parts of dates and times, and times from their parts. Times are milliseconds since 1970 in UTC; their parts are those of the
+//! cluster's time zone.
 
 use crate::{Env, Prim, Value, call};
-use ochre_core::time::{civil_from_days, days_from_civil};
+use chrono::format::{Parsed, StrftimeItems};
+use ochre_core::time::{civil_from_days, days_from_civil, from_local, to_local};
 use ochre_core::{Column, Error, Kind, Result};
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ pub const DATES: &[Prim] = &[
     call(
         "mktime",
         &["year", "month", "day", "hour", "minute", "second", "msec"],
-        |e, a| compose(e, a, 1, "name"),
+        |e, a| compose(e, a, 1, "msec"),
         "Times from their parts; months and days count from 0.",
     ),
     call(
@@ -29,6 +31,10 @@ pub const DATES: &[Prim] = &[
         |e, a| compose(e, a, 0, "time"),
         "Times from their parts; months and days count from 1.",
     ),
+    call("as.Date", &["texts", "format"], as_date, "Times from texts, by a pattern such as %Y-%m-%d %H:%M:%S."),
+    call("listTimeZones", &[], list_zones, "Time zones with their standard offset from UTC."),
+    call("getTimeZone", &[], |_, _| Ok(Value::Str(ochre_core::time::zone())), "Time zone in which times are read and taken apart."),
+    call("setTimeZone", &["zone"], set_zone, "Sets the time zone, for all sessions."),
 ];
 
 /// A time taken apart.
@@ -43,7 +49,8 @@ struct Moment {
 }
 
 fn apart(v: f64) -> Moment {
-    let (days, ms) = ((v as i64).div_euclid(DAY_MS), (v as i64).rem_euclid(DAY_MS));
+    let local = to_local(v as i64);
+    let (days, ms) = (local.div_euclid(DAY_MS), local.rem_euclid(DAY_MS));
     let (year, month, day) = civil_from_days(days);
     Moment { days, year, month, day, ms }
 }
@@ -102,7 +109,8 @@ fn time_of(p: &[f64], first: f64) -> f64 {
     if civil_from_days(days).2 != day as u32 {
         return f64::NAN;
     }
-    days as f64 * DAY_MS as f64 + p[3] * 3_600_000.0 + p[4] * 60_000.0 + p[5] * 1000.0 + p[6]
+    let local = days as f64 * DAY_MS as f64 + p[3] * 3_600_000.0 + p[4] * 60_000.0 + p[5] * 1000.0 + p[6];
+    from_local(local as i64) as f64
 }
 
 fn compose(env: &mut Env<'_>, args: Vec<Value>, first: i32, name: &str) -> Result<Value> {
@@ -133,5 +141,66 @@ fn compose(env: &mut Env<'_>, args: Vec<Value>, first: i32, name: &str) -> Resul
         });
     }
     let times: Vec<f64> = (0..rows).map(|r| time_of(&parts.iter().map(|p| p[r]).collect::<Vec<_>>(), first)).collect();
-    Value::one(name, Column::numeric(&env.node.ledger, Kind::Time, &times)?)
+    let kind = if name == "time" { Kind::Time } else { Kind::Real };
+    Value::one(name, Column::numeric(&env.node.ledger, kind, &times)?)
+}
+
+/// One text as milliseconds; what a pattern leaves open is the beginning: of the year, the month, the day.
+fn read_date(text: &str, pattern: &str) -> Option<i64> {
+    let mut p = Parsed::new();
+    chrono::format::parse(&mut p, text, StrftimeItems::new(pattern)).ok()?;
+    if p.day().is_none() && p.ordinal().is_none() {
+        p.set_day(1).ok()?;
+        if p.month().is_none() {
+            p.set_month(1).ok()?;
+        }
+    }
+    let date = p.to_naive_date().ok()?;
+    let time = p.to_naive_time().unwrap_or_default();
+    Some(from_local(date.and_time(time).and_utc().timestamp_millis()))
+}
+
+fn as_date(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let (frame, pattern) = (args[0].clone().frame()?, args[1].text()?);
+    if pattern.is_empty() {
+        return Err(Error::invalid("as.Date requires a non-empty format string, such as %Y-%m-%d"));
+    }
+    let mut out = vec![];
+    for c in frame.columns() {
+        if !matches!(c.kind, Kind::Text | Kind::Enum(_)) {
+            return Err(Error::invalid("as.Date reads texts and categories, but a column of numbers was given"));
+        }
+        let mut values = vec![];
+        for (row, t) in c.to_texts()?.into_iter().enumerate() {
+            values.push(match t {
+                None => f64::NAN,
+                Some(t) => read_date(&t, pattern).ok_or_else(|| {
+                    Error::invalid(format!("Invalid format: row {row} holds \"{t}\", which is no date of the form {pattern}"))
+                })? as f64,
+            });
+        }
+        out.push(Column::from_f64(&env.node.ledger, &values)?);
+    }
+    Value::new_frame(frame.names().to_vec(), out)
+}
+
+/// One category and one row for each zone, under a heading, as the reference has it.
+fn list_zones(env: &mut Env<'_>, _: Vec<Value>) -> Result<Value> {
+    let mut zones = ochre_core::time::zones();
+    zones.sort();
+    let mut lines = vec!["StandardOffset CanonicalID, Aliases".to_string()];
+    for (offset, name) in zones {
+        let (sign, s) = (if offset < 0 { '-' } else { '+' }, offset.abs());
+        lines.push(format!("{sign}{:02}:{:02} {name}", s / 3600, s / 60 % 60));
+    }
+    let codes: Vec<f64> = (0..lines.len()).map(|i| i as f64).collect();
+    Value::one("Timezones", Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(lines)), &codes)?)
+}
+
+fn set_zone(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let name = args[0].text()?;
+    if !ochre_core::time::set_zone(name) {
+        return Err(Error::invalid(format!("Unacceptable timezone {name}; use a name that listTimeZones shows, such as Europe/Vienna")));
+    }
+    Ok(Value::Str(name.into()))
 }

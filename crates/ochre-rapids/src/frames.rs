@@ -16,9 +16,6 @@ pub const FRAMES: &[Prim] = &[
     call("append", &["frame", "..."], append, "Adds or replaces a named column."),
     call(":=", &["frame", "source", "columns", "rows"], assign_cells, "A frame with some cells replaced."),
     call("colnames=", &["frame", "columns", "names"], rename, "Renames columns."),
-    call("levels", &["frame"], levels, "Categories of each column."),
-    call("setDomain", &["frame", "in_place", "domain"], set_domain, "Renames all categories of a column."),
-    call("relevel", &["frame", "level"], relevel, "Makes a category the first."),
     call("as.factor", &["frame"], as_factor, "Makes columns categorical."),
     call("as.numeric", &["frame"], as_numeric, "Makes columns numeric."),
     call("as.character", &["frame"], as_character, "Makes columns texts."),
@@ -32,6 +29,8 @@ pub const FRAMES: &[Prim] = &[
     call("modulo_kfold_column", &["frame", "nfolds"], modulo_kfold, "Fold numbers by row number."),
     call("which", &["frame"], which, "Row numbers where a column is true."),
     call("scale", &["frame", "center", "scale"], scale, "Columns centred and scaled."),
+    call("scale_inplace", &["frame", "center", "scale"], scale_in_place, "Columns of a named frame centred and scaled where they stand."),
+    call("x", &["left", "right"], product, "Matrix product."),
     call("apply", &["frame", "margin", "function"], apply, "Calls a function on each column (margin 2)."),
     call("t", &["frame"], transpose, "Rows as columns."),
     call("cut", &["frame", "breaks", "labels", "include_lowest", "right", "digits"], cut, "Numbers into intervals."),
@@ -78,8 +77,13 @@ fn row_numbers(frame: &Frame, selector: &Value) -> Result<Vec<u64>> {
             }
             match v.iter().find(|i| **i < 0.0) {
                 Some(i) => Err(Error::invalid(format!("Row {i} is out of range: the frame has {rows} rows"))),
-                // Rows past the end are missing, except that a range may run over it.
-                None => Ok(v.iter().filter(|i| **i < rows as f64).map(|i| *i as u64).collect()),
+                // A list may run over the end, but has to begin before it.
+                None => match v.first() {
+                    Some(i) if *i >= rows as f64 => {
+                        Err(Error::invalid(format!("Row must be an integer from 0 to {}, but is {i}", rows - 1)))
+                    }
+                    _ => Ok(v.iter().filter(|i| **i < rows as f64).map(|i| *i as u64).collect()),
+                },
             }
         }
     }
@@ -364,78 +368,6 @@ pub fn to_enum(env: &Env<'_>, texts: &[Option<String>]) -> Result<Column> {
     Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(domain)), &values)
 }
 
-fn levels(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
-    let frame = args[0].clone().frame()?;
-    let longest = frame.columns().iter().filter_map(|c| c.domain()).map(|d| d.len()).max().unwrap_or(0);
-    let mut out = vec![];
-    for c in frame.columns() {
-        out.push(match c.domain() {
-            Some(d) => {
-                let codes: Vec<f64> = (0..longest).map(|i| if i < d.len() { i as f64 } else { f64::NAN }).collect();
-                Column::numeric(&env.node.ledger, Kind::Enum(d.clone()), &codes)?
-            }
-            None => Column::from_f64(&env.node.ledger, &vec![f64::NAN; longest])?,
-        });
-    }
-    Value::new_frame((1..=out.len()).map(|i| format!("C{i}")).collect(), out)
-}
-
-fn only_enum(frame: &Frame, what: &str) -> Result<Arc<Vec<String>>> {
-    frame
-        .columns()
-        .first()
-        .and_then(|c| c.domain())
-        .filter(|_| frame.width() == 1)
-        .cloned()
-        .ok_or_else(|| Error::invalid(format!("{what} applies to a single categorical column")))
-}
-
-fn set_domain(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
-    let frame = args[0].clone().frame()?;
-    let old = only_enum(&frame, "setDomain")?;
-    let new = args[2].texts()?;
-    if new.is_empty() {
-        // Without names: only the categories that occur stay.
-        return Value::one(&frame.names()[0], to_enum(env, &frame.column(0).to_texts()?)?);
-    }
-    if new.len() != old.len() {
-        return Err(Error::invalid(format!(
-            "Number of replacement factors must equal current number of levels. Current number of levels: {} != {}",
-            old.len(),
-            new.len()
-        )));
-    }
-    Value::one(&frame.names()[0], frame.column(0).with_kind(Kind::Enum(Arc::new(new))))
-}
-
-fn relevel(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
-    let frame = args[0].clone().frame()?;
-    let domain = only_enum(&frame, "relevel")?;
-    let level = args[1].text()?;
-    let Some(first) = domain.iter().position(|d| d == level) else {
-        return Err(Error::invalid(format!("Did not find level '{level}' in column.")));
-    };
-    let mut new = vec![level.to_string()];
-    new.extend(domain.iter().filter(|d| *d != level).cloned());
-    let values: Vec<f64> = frame
-        .column(0)
-        .to_f64()?
-        .into_iter()
-        .map(|v| {
-            if v.is_nan() {
-                v
-            } else if v as usize == first {
-                0.0
-            } else if (v as usize) < first {
-                v + 1.0
-            } else {
-                v
-            }
-        })
-        .collect();
-    Value::one(&frame.names()[0], Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(new)), &values)?)
-}
-
 fn each_column(args: Vec<Value>, f: impl Fn(&Column) -> Result<Column>) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     Value::new_frame(frame.names().to_vec(), frame.columns().iter().map(f).collect::<Result<Vec<_>>>()?)
@@ -458,7 +390,9 @@ fn as_factor(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             }
             let codes: Vec<f64> =
                 values.into_par_iter().map(|v| distinct.binary_search_by(|d| d.total_cmp(&v)).map_or(f64::NAN, |i| i as f64)).collect();
-            let domain = distinct.iter().map(|v| ochre_core::number_text(*v)).collect();
+            // Labels of a column with fractions have a point, also where the value is whole.
+            let whole = distinct.iter().all(|v| *v == v.trunc());
+            let domain = distinct.iter().map(|v| if whole { ochre_core::number_text(*v) } else { format!("{v:?}") }).collect();
             Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(domain)), &codes)
         }
     })
@@ -608,14 +542,10 @@ fn getrow(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if f.rows() != 1 {
         return Err(Error::invalid(format!("getrow works only for frames with a single row, found {} rows", f.rows())));
     }
-    f.columns()
-        .iter()
-        .map(|c| if matches!(c.kind, Kind::Text | Kind::Uuid) { Ok(f64::NAN) } else { c.value(0) })
-        .collect::<Result<Vec<_>>>()
-        .map(Value::Nums)
+    f.columns().iter().map(|c| if c.is_number() { c.value(0) } else { Ok(f64::NAN) }).collect::<Result<Vec<_>>>().map(Value::Nums)
 }
 
-fn seed(v: &Value) -> Result<i64> {
+pub fn seed(v: &Value) -> Result<i64> {
     let s = v.num()?;
     Ok(if s == -1.0 { Rng::fresh_seed() } else { s as i64 })
 }
@@ -685,11 +615,55 @@ fn scale(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
         let r = c.rollup()?;
         let m = centers.as_ref().map_or(if center { r.mean } else { 0.0 }, |v| v[i]);
-        let s = scales.as_ref().map_or(if by_sigma { r.sigma } else { 1.0 }, |v| v[i]);
-        let values: Vec<f64> = c.to_f64()?.into_par_iter().map(|v| (v - m) / s).collect();
-        out.push(Column::from_f64(&env.node.ledger, &values)?);
+        // As in the reference, numbers given multiply, where the deviation divides.
+        let s = scales.as_ref().map_or(if by_sigma { 1.0 / r.sigma } else { 1.0 }, |v| v[i]);
+        out.push(Column::map_chunks(&env.node.ledger, Kind::Real, &[c], |v| v[0].iter().map(|v| (v - m) * s).collect())?);
     }
     Value::new_frame(frame.names().to_vec(), out)
+}
+
+fn scale_in_place(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let scaled = scale(env, args)?.frame()?;
+    replace_columns(env, &frame, &scaled)?;
+    Ok(Value::Frame(scaled))
+}
+
+/// Puts changed columns into every stored frame that has the old ones.
+fn replace_columns(env: &Env<'_>, old: &Frame, new: &Frame) -> Result<()> {
+    for (key, f) in env.node.store.all::<Frame>() {
+        let place = |c: &Column| old.columns().iter().position(|o| o.is_same(c));
+        if f.columns().iter().any(|c| place(c).is_some()) {
+            let columns = f.columns().iter().map(|c| place(c).map_or_else(|| c.clone(), |i| new.column(i).clone())).collect();
+            env.node.store.put_shared(&key, Arc::new(Frame::new(f.names().to_vec(), columns)?))?;
+        }
+    }
+    Ok(())
+}
+
+fn product(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let (left, right) = (args[0].clone().frame()?, args[1].clone().frame()?);
+    if left.width() != right.rows() {
+        return Err(Error::invalid(format!(
+            "a matrix of {} by {} cannot be multiplied by one of {} by {}: the inner sizes differ",
+            left.rows(),
+            left.width(),
+            right.rows(),
+            right.width()
+        )));
+    }
+    if !left.columns().iter().chain(right.columns()).all(Column::is_number) {
+        return Err(Error::invalid("a matrix product is taken of numeric columns only"));
+    }
+    let inputs: Vec<&Column> = left.columns().iter().collect();
+    let mut out = vec![];
+    for c in right.columns() {
+        let weights = c.to_f64()?;
+        out.push(Column::map_chunks(&env.node.ledger, Kind::Real, &inputs, |v| {
+            (0..v[0].len()).map(|r| v.iter().zip(&weights).map(|(c, w)| c[r] * w).sum()).collect()
+        })?);
+    }
+    Value::new_frame((1..=out.len()).map(|i| format!("C{i}")).collect(), out)
 }
 
 fn apply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -728,6 +702,9 @@ fn transpose(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if frame.rows() > 100_000 {
         return Err(Error::invalid(format!("transposing {} rows would make as many columns; at most 100000 are allowed", frame.rows())));
     }
+    if let Some(i) = frame.columns().iter().position(|c| !c.is_number()) {
+        return Err(Error::invalid(format!("only numeric columns can be transposed, but '{}' is none", frame.names()[i])));
+    }
     let values = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
     let columns = (0..frame.rows())
         .map(|r| Column::from_f64(&env.node.ledger, &values.iter().map(|c| c[r]).collect::<Vec<_>>()))
@@ -759,8 +736,8 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let (lowest, right) = (args[3].truth()?, args[4].truth()?);
     let given = args[2].texts()?;
     let show = |v: f64| {
-        let s = format!("{v:.*}", digits.max(0) as usize);
-        if s.contains('.') { s.trim_end_matches('0').trim_end_matches('.').to_string() } else { s }
+        let rounded: f64 = format!("{v:.*}", digits.max(0) as usize).parse().unwrap_or(v);
+        format!("{rounded:?}")
     };
     let labels: Vec<String> = if given.is_empty() {
         breaks
@@ -800,46 +777,92 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 
 fn impute(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let frame = args[0].clone().frame()?;
-    if !args[4].nums().map_or(true, |v| v.is_empty()) || matches!(&args[4], Value::Strs(v) if !v.is_empty()) {
-        return Err(Error::Unsupported("imputing by groups is not supported by this version of ochre".into()));
-    }
     let method = args[2].text()?.to_lowercase();
+    let combine = args[3].text().unwrap_or("interpolate").to_lowercase();
     let picked: Vec<usize> = match args[1].num() {
         Ok(-1.0) => (0..frame.width()).collect(),
         _ => columns(&frame, &args[1], false)?,
     };
-    let combine = args[3].text().unwrap_or("interpolate").to_lowercase();
-    let mut filled = vec![];
+    let given = |v: &Value| !matches!(v, Value::Nothing) && !matches!(v, Value::Nums(n) if n.is_empty());
+    if given(&args[4]) {
+        return impute_by_group(env, &frame, &picked, &method, &combine, &args[4]);
+    }
+    let values: Vec<f64> = match &args[6] {
+        v if given(v) => v.nums()?,
+        _ => vec![],
+    };
+    let mut used = vec![f64::NAN; frame.width()];
     let mut out = frame.columns().to_vec();
     for i in picked {
         let c = &frame.columns()[i];
-        let v = match (&c.kind, method.as_str()) {
-            (Kind::Enum(_), _) => mode_code(c)?,
-            (Kind::Text | Kind::Uuid, _) => f64::NAN,
-            (_, "mean") => c.rollup()?.mean,
-            (_, "median") => {
-                let mut s = c.to_f64()?;
-                s.retain(|v| !v.is_nan());
-                s.sort_by(f64::total_cmp);
-                ochre_core::quantile(&s, 0.5, &combine)
-            }
-            (_, "mode") => return Err(Error::invalid("mode imputation applies to categorical columns")),
-            (_, m) => return Err(Error::invalid(format!("unknown method '{m}'; use mean, median or mode"))),
+        let v = match values.get(i) {
+            Some(v) => *v,
+            None => stand_in(c, &method, &combine, &frame.names()[i])?,
         };
-        filled.push(v);
+        used[i] = v;
         if c.rollup()?.missing > 0 && !v.is_nan() {
-            let values: Vec<f64> = c.to_f64()?.into_iter().map(|x| if x.is_nan() { v } else { x }).collect();
-            out[i] = Column::numeric(&env.node.ledger, c.kind.clone(), &values)?;
+            let fill = |x: &f64| if x.is_nan() { v } else { *x };
+            let kind = if matches!(c.kind, Kind::Missing) { Kind::Real } else { c.kind.clone() };
+            out[i] = Column::map_chunks(&env.node.ledger, kind, &[c], |v| v[0].iter().map(fill).collect())?;
         }
     }
     // The frame is changed where it stands: under its name in the store.
-    let changed = Arc::new(Frame::new(frame.names().to_vec(), out)?);
-    for (key, f) in env.node.store.all::<Frame>() {
-        if Arc::ptr_eq(&f, &frame) {
-            env.node.store.put_shared(&key, changed.clone())?;
+    replace_columns(env, &frame, &Frame::new(frame.names().to_vec(), out)?)?;
+    Ok(Value::Nums(used))
+}
+
+/// What stands in for the missing values of a column.
+fn stand_in(c: &Column, method: &str, combine: &str, name: &str) -> Result<f64> {
+    Ok(match (&c.kind, method) {
+        (Kind::Enum(_), _) => mode_code(c)?,
+        (Kind::Text | Kind::Uuid, _) => f64::NAN,
+        (_, "mean") => c.rollup()?.mean,
+        (_, "median") => {
+            let mut s = c.to_f64()?;
+            s.retain(|v| !v.is_nan());
+            s.par_sort_unstable_by(f64::total_cmp);
+            ochre_core::quantile(&s, 0.5, combine)
         }
+        (_, "mode") => return Err(Error::invalid(format!("mode imputation applies to categorical columns, but '{name}' is numeric"))),
+        (_, m) => return Err(Error::invalid(format!("unknown method '{m}'; use mean, median or mode"))),
+    })
+}
+
+/// Fills each group with its own mean, median or mode; answers one row per group.
+fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str, combine: &str, by: &Value) -> Result<Value> {
+    let by = columns(frame, by, false)?;
+    let by_columns: Vec<&Column> = by.iter().map(|&c| frame.column(c)).collect();
+    let g = crate::group::groups(&by_columns)?;
+    let ledger = &env.node.ledger;
+    let first: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
+    let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
+    let mut table = by_columns.iter().map(|c| c.take(ledger, &first)).collect::<Result<Vec<_>>>()?;
+    let mut out = frame.columns().to_vec();
+    for &i in picked.iter().filter(|i| !by.contains(i)) {
+        let c = frame.column(i);
+        if matches!(c.kind, Kind::Text | Kind::Uuid) {
+            return Err(Error::invalid(format!("the text column '{}' cannot be imputed", frame.names()[i])));
+        }
+        let mut values = c.to_f64()?;
+        let mut members: Vec<Vec<f64>> = vec![vec![]; first.len()];
+        values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| members[*id as usize].push(*v));
+        let fill = members
+            .iter()
+            .map(|m| {
+                if m.is_empty() {
+                    Ok(f64::NAN)
+                } else {
+                    stand_in(&Column::numeric(ledger, c.kind.clone(), m)?, method, combine, &frame.names()[i])
+                }
+            })
+            .collect::<Result<Vec<f64>>>()?;
+        values.iter_mut().zip(&g.of_row).filter(|(v, _)| v.is_nan()).for_each(|(v, id)| *v = fill[*id as usize]);
+        out[i] = Column::numeric(ledger, c.kind.clone(), &values)?;
+        names.push(format!("{method}_{}", frame.names()[i]));
+        table.push(Column::numeric(ledger, c.kind.clone(), &fill)?);
     }
-    Ok(Value::Nums(filled))
+    replace_columns(env, frame, &Frame::new(frame.names().to_vec(), out)?)?;
+    Value::new_frame(names, table)
 }
 
 fn mode_code(c: &Column) -> Result<f64> {

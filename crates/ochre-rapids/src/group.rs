@@ -16,7 +16,7 @@ pub const GROUPS: &[Prim] = &[
 ];
 
 /// A key that orders missing values first and numbers as numbers.
-fn ordered(v: f64) -> i64 {
+pub fn ordered(v: f64) -> i64 {
     if v.is_nan() {
         return i64::MIN;
     }
@@ -37,12 +37,12 @@ fn keys(c: &Column) -> Result<Vec<i64>> {
 }
 
 /// Groups of equal keys: the group of each row, and a first row of each group, groups in key order.
-struct Groups {
-    of_row: Vec<u32>,
-    first: Vec<usize>,
+pub struct Groups {
+    pub of_row: Vec<u32>,
+    pub first: Vec<usize>,
 }
 
-fn groups(by: &[&Column]) -> Result<Groups> {
+pub fn groups(by: &[&Column]) -> Result<Groups> {
     let keys: Vec<Vec<i64>> = by.iter().map(|c| keys(c)).collect::<Result<_>>()?;
     let rows = keys.first().map_or(0, Vec::len);
     let mut ids = vec![0u32; rows];
@@ -179,13 +179,11 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         };
         let shown = match f.as_str() {
             "nrow" => "nrow".to_string(),
-            "sd" | "sdev" => format!("sdev_{name}"),
             "sumSquares" | "ss" => format!("sumSquares_{name}"),
             f => format!("{f}_{name}"),
         };
         names.push(shown);
-        let kind = if f == "mode" { column.kind.clone() } else { Kind::Real };
-        out.push(Column::numeric(&env.node.ledger, kind, &values)?);
+        out.push(Column::from_f64(&env.node.ledger, &values)?);
     }
     Value::new_frame(ochre_core::unique_names(names), out)
 }
@@ -226,20 +224,8 @@ fn aggregate(f: &str, mode: &str, s: &Sums) -> Result<f64> {
                 s.max
             }
         }
-        "var" => {
-            if s.n > 1.0 {
-                s.m2 / (rows - 1.0)
-            } else {
-                f64::NAN
-            }
-        }
-        "sd" | "sdev" => {
-            if s.n > 1.0 {
-                (s.m2 / (rows - 1.0)).sqrt()
-            } else {
-                f64::NAN
-            }
-        }
+        "var" => variance(s, rows),
+        "sdev" => variance(s, rows).sqrt(),
         _ => {
             return Err(Error::invalid(format!(
                 "unknown aggregate '{f}'; use nrow, mean, sum, min, max, var, sdev, sumSquares, median or mode"
@@ -247,6 +233,16 @@ fn aggregate(f: &str, mode: &str, s: &Sums) -> Result<f64> {
         }
     };
     Ok(if spoiled { f64::NAN } else { v })
+}
+
+/// Sample variance; rows beyond the present values (mode "ignore") count as zeros.
+fn variance(s: &Sums, rows: f64) -> f64 {
+    if rows <= 1.0 {
+        return f64::NAN;
+    }
+    let mean = s.sum / rows;
+    let zeros = if rows > s.n { s.n * s.mean * s.mean - rows * mean * mean } else { 0.0 };
+    (s.m2 + zeros) / (rows - 1.0)
 }
 
 fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -342,22 +338,31 @@ fn sort(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             return Err(Error::invalid(format!("sort cannot use the text column '{}'; make it categorical first", frame.names()[c])));
         }
     }
-    let keys: Vec<(Vec<i64>, bool)> = by
-        .iter()
-        .enumerate()
-        .map(|(i, &c)| Ok((keys(frame.column(c))?, directions.get(i).is_none_or(|d| *d >= 0.0))))
-        .collect::<Result<_>>()?;
-    let mut index: Vec<u64> = (0..frame.rows() as u64).collect();
-    index.par_sort_by(|a, b| {
-        for (k, up) in &keys {
-            let o = k[*a as usize].cmp(&k[*b as usize]);
-            if o.is_ne() {
-                return if *up { o } else { o.reverse() };
-            }
-        }
-        std::cmp::Ordering::Equal
-    });
+    let by: Vec<(usize, bool)> = by.iter().enumerate().map(|(i, &c)| (c, directions.get(i).is_none_or(|d| *d >= 0.0))).collect();
+    let index = sorted_index(&frame, &by)?;
     Ok(Value::Frame(Arc::new(frames::take(env, &frame, &index)?)))
+}
+
+/// Row numbers in the order of some columns, ascending or not; missing values first either way, equal rows as they stood.
+pub fn sorted_index(frame: &Frame, by: &[(usize, bool)]) -> Result<Vec<u64>> {
+    let mut sort_keys = vec![];
+    for &(c, up) in by {
+        let mut k = keys(frame.column(c))?;
+        if !up {
+            k.par_iter_mut().filter(|k| **k != i64::MIN).for_each(|k| *k = !*k);
+        }
+        sort_keys.push(k);
+    }
+    let mut index: Vec<u64> = (0..frame.rows() as u64).collect();
+    if let [only] = sort_keys.as_slice() {
+        let mut pairs: Vec<(i64, u32)> = only.par_iter().enumerate().map(|(r, k)| (*k, r as u32)).collect();
+        pairs.par_sort_unstable();
+        return Ok(pairs.into_par_iter().map(|p| u64::from(p.1)).collect());
+    }
+    index.par_sort_by(|a, b| {
+        sort_keys.iter().map(|k| k[*a as usize].cmp(&k[*b as usize])).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    Ok(index)
 }
 
 fn dropdup(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -373,6 +378,7 @@ fn dropdup(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             *slot = Some(r);
         }
     }
-    let index: Vec<u64> = chosen.into_iter().flatten().map(|r| r as u64).collect();
+    let mut index: Vec<u64> = chosen.into_iter().flatten().map(|r| r as u64).collect();
+    index.sort_unstable();
     Ok(Value::Frame(Arc::new(frames::take(env, &frame, &index)?)))
 }

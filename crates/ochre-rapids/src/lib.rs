@@ -8,13 +8,20 @@
 
 mod dates;
 mod frames;
+mod gaps;
 mod group;
+mod join;
+mod levels;
 mod math;
 mod parse;
 mod reduce;
+mod reshape;
 mod session;
+mod special;
+mod statistics;
 mod text;
 mod value;
+mod words;
 
 pub use session::{Session, Sessions};
 pub use value::Value;
@@ -60,8 +67,14 @@ pub const FAMILIES: &[(&str, &[Prim])] = &[
     ("operators", math::BINARY),
     ("reducers", reduce::REDUCERS),
     ("frames", frames::FRAMES),
+    ("categories", levels::LEVELS),
+    ("missing values", gaps::GAPS),
     ("groups", group::GROUPS),
+    ("joins", join::JOINS),
+    ("shapes", reshape::SHAPES),
+    ("statistics", statistics::STATISTICS),
     ("text", text::TEXT),
+    ("words", words::WORDS),
     ("dates", dates::DATES),
     ("session", session::SESSION),
 ];
@@ -166,6 +179,7 @@ impl Env<'_> {
             "True" | "TRUE" | "true" => return Ok(Value::Num(1.0)),
             "False" | "FALSE" | "false" => return Ok(Value::Num(0.0)),
             "NaN" | "NA" | "nan" => return Ok(Value::Num(f64::NAN)),
+            "PI" | "Pi" => return Ok(Value::Num(std::f64::consts::PI)),
             "_" => return Ok(Value::Nothing),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Value by value: functions of one number, operators on two.
 
-use crate::{Apply, Env, Prim, Value};
+use crate::{Apply, Env, Prim, Value, special};
 use ochre_core::{Column, Error, Frame, Kind, Result};
 use std::sync::Arc;
 
@@ -28,9 +28,12 @@ pub const UNARY: &[Prim] = &[
     unary_row("cos", f64::cos, "Cosine."),
     unary_row("cosh", f64::cosh, "Hyperbolic cosine."),
     unary_row("cospi", |v| (v * std::f64::consts::PI).cos(), "Cosine of pi times a value."),
+    unary_row("digamma", special::digamma, "Derivative of the logarithm of the gamma function."),
     unary_row("exp", f64::exp, "Exponential."),
     unary_row("expm1", f64::exp_m1, "Exponential minus 1."),
     unary_row("floor", f64::floor, "The next whole number below."),
+    unary_row("gamma", special::gamma, "Gamma function; missing for whole numbers below 1."),
+    unary_row("lgamma", special::log_gamma, "Logarithm of the gamma function; missing below 0."),
     unary_row("log", f64::ln, "Natural logarithm."),
     unary_row("log10", f64::log10, "Logarithm to base 10."),
     unary_row("log1p", f64::ln_1p, "Natural logarithm of 1 plus a value."),
@@ -47,6 +50,7 @@ pub const UNARY: &[Prim] = &[
     unary_row("tan", f64::tan, "Tangent."),
     unary_row("tanh", f64::tanh, "Hyperbolic tangent."),
     unary_row("tanpi", |v| (v * std::f64::consts::PI).tan(), "Tangent of pi times a value."),
+    unary_row("trigamma", special::trigamma, "Second derivative of the logarithm of the gamma function."),
     unary_row("trunc", f64::trunc, "The whole part."),
 ];
 
@@ -60,9 +64,9 @@ fn and(a: f64, b: f64) -> f64 {
     }
 }
 
+/// As in the reference, only 1 is true here; `&` takes any number but 0.
 fn or(a: f64, b: f64) -> f64 {
-    let yes = |v: f64| v != 0.0 && !v.is_nan();
-    if yes(a) || yes(b) {
+    if a == 1.0 || b == 1.0 {
         1.0
     } else if a.is_nan() || b.is_nan() {
         f64::NAN
@@ -81,34 +85,51 @@ pub const BINARY: &[Prim] = &[
     binary_row("%", |a, b| a % b, "Remainder, with the sign of the left side."),
     binary_row("mod", |a, b| a % b, "Remainder, with the sign of the left side."),
     binary_row("%%", |a, b| a % b, "Remainder, with the sign of the left side."),
-    binary_row("intDiv", |a, b| (a / b).trunc(), "Quotient without its fraction."),
-    binary_row("%/%", |a, b| (a / b).trunc(), "Quotient without its fraction."),
-    binary_row("<", |a, b| f64::from(a < b), "Is the left side less?"),
-    binary_row("<=", |a, b| f64::from(a <= b), "Is the left side less or equal?"),
-    binary_row(">", |a, b| f64::from(a > b), "Is the left side greater?"),
-    binary_row(">=", |a, b| f64::from(a >= b), "Is the left side greater or equal?"),
-    binary_row("==", |a, b| f64::from(a == b), "Are both sides equal?"),
-    binary_row("!=", |a, b| f64::from(a != b), "Do the sides differ?"),
-    binary_row("round", round, "Rounded to some digits after the point, halves to even."),
-    binary_row("signif", signif, "Rounded to some significant digits."),
+    logical_row("intDiv", whole_quotient, "Quotient of the whole parts, without its fraction."),
+    // A comparison with a missing value is false, as in the reference.
+    logical_row("%/%", |a, b| f64::from((a / b) as i32), "Quotient without its fraction; 0 when a side is missing."),
+    logical_row("<", |a, b| f64::from(a < b), "Is the left side less?"),
+    logical_row("<=", |a, b| f64::from(a <= b), "Is the left side less or equal?"),
+    logical_row(">", |a, b| f64::from(a > b), "Is the left side greater?"),
+    logical_row(">=", |a, b| f64::from(a >= b), "Is the left side greater or equal?"),
+    logical_row("==", |a, b| f64::from(a == b), "Are both sides equal?"),
+    logical_row("!=", |a, b| f64::from(a != b), "Do the sides differ?"),
+    binary_row("round", round, "Rounded to some digits after the point, halves away from 0; without digits to even."),
+    binary_row("signif", signif, "Rounded to some significant digits, halves to even."),
     logical_row("&", and, "Are both true? A missing side leaves it open unless the other is false."),
     logical_row("&&", and, "Are both true? A missing side leaves it open unless the other is false."),
     logical_row("|", or, "Is one true? A missing side leaves it open unless the other is true."),
     logical_row("||", or, "Is one true? A missing side leaves it open unless the other is true."),
 ];
 
+/// In whole numbers; a missing side counts as 0, and nothing is divided by 0.
+fn whole_quotient(a: f64, b: f64) -> f64 {
+    match (a as i64, b as i64) {
+        (_, 0) => f64::NAN,
+        (a, b) => (a / b) as f64,
+    }
+}
+
 fn round(v: f64, digits: f64) -> f64 {
-    let scale = 10f64.powf(digits.trunc());
-    let r = (v * scale).round_ties_even() / scale;
-    if r.is_finite() { r } else { v }
+    let digits = digits.trunc();
+    if digits == 0.0 || !v.is_finite() {
+        return v.round_ties_even() + 0.0;
+    }
+    let scale = 10f64.powf(digits.abs());
+    let scaled = if digits > 0.0 { v * scale } else { v / scale };
+    let back = |r: f64| if digits > 0.0 { r / scale } else { r * scale };
+    if digits < 0.0 || scaled.fract().abs() == 0.5 && scaled / scale == v {
+        return back(scaled.round());
+    }
+    // The decimal expansion is exact, where multiplying would round first.
+    format!("{v:.*}", digits.min(300.0) as usize).parse().unwrap_or(v)
 }
 
 fn signif(v: f64, digits: f64) -> f64 {
     if v == 0.0 || !v.is_finite() {
         return v;
     }
-    let exponent = v.abs().log10().floor();
-    round(v, digits.max(1.0) - 1.0 - exponent)
+    format!("{v:.*e}", (digits.clamp(1.0, 22.0) - 1.0) as usize).parse().unwrap_or(v)
 }
 
 fn numeric(name: &str, column: &Column) -> Result<()> {
@@ -134,7 +155,7 @@ pub fn unary(env: &mut Env<'_>, name: &'static str, f: fn(f64) -> f64, v: Value)
                     Column::map_chunks(&env.node.ledger, Kind::Real, &[c], |v| v[0].iter().map(|x| f(*x)).collect())?
                 });
             }
-            let names = frame.names().iter().map(|n| if name == "not" { n.clone() } else { format!("{name}({n})") }).collect();
+            let names = frame.names().iter().map(|n| if name == "!!" { n.clone() } else { format!("{name}({n})") }).collect();
             Value::new_frame(names, columns)
         }
         other => Err(Error::invalid(format!("{name} takes a number or a frame, not {}", other.kind()))),
@@ -194,7 +215,10 @@ fn scalar(
             pair(env, name, apply, Side::Column(c.clone()), side, c.rows())?
         });
     }
-    Value::new_frame(frame.names().to_vec(), columns)
+    // The reference names the columns anew in this one case.
+    let renamed = equality(name) && !flipped && matches!(other, Value::Num(_));
+    let names = if renamed { (1..=frame.width()).map(|i| format!("C{i}")).collect() } else { frame.names().to_vec() };
+    Value::new_frame(names, columns)
 }
 
 fn frames(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync), l: &Arc<Frame>, r: &Arc<Frame>) -> Result<Value> {
@@ -260,7 +284,7 @@ fn compare_texts(env: &mut Env<'_>, equal: bool, a: &Side, b: &Side, rows: usize
         && let Some(domain) = c.domain()
     {
         let code = domain.iter().position(|d| d == label).map_or(-1.0, |i| i as f64);
-        let test = |v: &f64| if v.is_nan() { *v } else { f64::from((*v == code) == equal) };
+        let test = |v: &f64| f64::from((*v == code) == equal);
         return Column::map_chunks(&env.node.ledger, Kind::Real, &[c], |v| v[0].iter().map(test).collect());
     }
     let texts = |s: &Side| -> Result<Vec<Option<String>>> {
@@ -275,7 +299,7 @@ fn compare_texts(env: &mut Env<'_>, equal: bool, a: &Side, b: &Side, rows: usize
         .zip(texts(b)?)
         .map(|(x, y)| match (x, y) {
             (Some(x), Some(y)) => f64::from((x == y) == equal),
-            _ => f64::NAN,
+            _ => f64::from(!equal),
         })
         .collect();
     Column::from_f64(&env.node.ledger, &out)

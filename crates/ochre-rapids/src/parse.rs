@@ -67,7 +67,13 @@ impl Parser<'_> {
 
     fn call(&mut self) -> Result<Ast> {
         self.at += 1;
-        let function = self.expression()?;
+        // A comma is the name of a primitive here and white space elsewhere.
+        let function = if self.text.get(self.at) == Some(&b',') {
+            self.at += 1;
+            Ast::Name(",".into())
+        } else {
+            self.expression()?
+        };
         let mut args = vec![];
         while self.peek()? != b')' {
             args.push(self.expression()?);

@@ -54,7 +54,7 @@ pub const REDUCERS: &[Prim] = &[
     call("sd", &["frame", "na_rm?"], |_, a| deviations(a), "Sample standard deviation of each column."),
     call("median", &["frame", "na_rm?"], median, "Median of each column."),
     call("var", &["x", "y", "use", "symmetric"], |e, a| covariance(e, a, false), "Variance of a column, or the covariance matrix."),
-    call("cor", &["x", "y", "use", "method"], |e, a| covariance(e, a, true), "Correlation of columns (Pearson)."),
+    call("cor", &["x", "y", "use", "method"], |e, a| covariance(e, a, true), "Correlation of columns (Pearson or Spearman)."),
     call("quantile", &["frame", "probs", "method", "weights"], quantiles, "Quantiles of each numeric column (type 7)."),
     call("nrow", &["frame"], |_, a| Ok(Value::Num(a[0].clone().frame()?.rows() as f64)), "Number of rows."),
     call("ncol", &["frame"], |_, a| Ok(Value::Num(a[0].clone().frame()?.width() as f64)), "Number of columns."),
@@ -139,7 +139,8 @@ fn total(args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Re
         };
         for c in frame.columns() {
             if !readable(c) && !c.is_enum() {
-                return Err(Error::invalid("this reduction is not defined for columns of texts"));
+                // Texts have no sum.
+                return Ok(Value::Num(f64::NAN));
             }
             if c.rollup()?.missing > 0 && !skip {
                 return Ok(Value::Num(f64::NAN));
@@ -163,38 +164,49 @@ fn moments(args: Vec<Value>, power: i32) -> Result<Value> {
             out.push(f64::NAN);
             continue;
         }
-        let (mean, n) = (r.mean, r.rows as f64);
-        let mut sums = (0.0, 0.0);
-        for chunk in c.chunks() {
-            let data = chunk.data()?;
-            let part = ochre_core::f64s(&data)
-                .iter()
-                .filter(|v| !v.is_nan())
-                .fold((0.0, 0.0), |s: (f64, f64), v| (s.0 + (v - mean).powi(2), s.1 + (v - mean).powi(power)));
-            sums = (sums.0 + part.0, sums.1 + part.1);
-        }
-        out.push(sums.1 / n / (sums.0 / n).powf(f64::from(power) / 2.0));
+        out.push(moment(&c.to_f64()?, r, power));
     }
     Ok(Value::Nums(out))
 }
 
+/// A standardized central moment; rows with missing values count, as in the reference.
+pub fn moment(values: &[f64], r: &ochre_core::Rollup, power: i32) -> f64 {
+    let (mean, n) = (r.mean, r.rows as f64);
+    let mut sums = (0.0, 0.0);
+    for chunk in values.chunks(CHUNK_ROWS) {
+        let part = chunk
+            .iter()
+            .filter(|v| !v.is_nan())
+            .fold((0.0, 0.0), |s: (f64, f64), v| (s.0 + (v - mean).powi(2), s.1 + (v - mean).powi(power)));
+        sums = (sums.0 + part.0, sums.1 + part.1);
+    }
+    sums.1 / n / (sums.0 / n).powf(f64::from(power) / 2.0)
+}
+
 fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -> bool) -> Result<Value> {
     let frame = args[0].clone().frame()?;
+    if !frame.columns().iter().all(readable) {
+        return Err(Error::invalid(format!("{name} is defined for numeric columns only")));
+    }
+    let best = |values: &mut dyn Iterator<Item = f64>| {
+        let mut best: Option<(usize, f64)> = None;
+        for (at, v) in values.enumerate().filter(|(_, v)| !v.is_nan()) {
+            if best.is_none_or(|b| better(v, b.1)) {
+                best = Some((at, v));
+            }
+        }
+        best.map_or(f64::NAN, |b| b.0 as f64)
+    };
+    let ledger = &env.node.ledger;
     if args[2].num()? != 0.0 {
-        return Err(Error::Unsupported(format!("{name} along rows (axis 1) is not supported by this version of ochre")));
+        let inputs: Vec<&Column> = frame.columns().iter().collect();
+        let column =
+            Column::map_chunks(ledger, Kind::Real, &inputs, |v| (0..v[0].len()).map(|r| best(&mut v.iter().map(|c| c[r]))).collect())?;
+        return Value::one(name, column);
     }
     let mut out = vec![];
     for c in frame.columns().iter() {
-        if !readable(c) {
-            return Err(Error::invalid(format!("{name} is defined for numeric columns only")));
-        }
-        let mut best: Option<(usize, f64)> = None;
-        for (row, v) in c.to_f64()?.into_iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-            if best.is_none_or(|b| better(v, b.1)) {
-                best = Some((row, v));
-            }
-        }
-        out.push(Column::from_f64(&env.node.ledger, &[best.map_or(f64::NAN, |b| b.0 as f64)])?);
+        out.push(Column::from_f64(ledger, &[best(&mut c.to_f64()?.into_iter())])?);
     }
     Value::new_frame(frame.names().to_vec(), out)
 }
@@ -328,12 +340,12 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
         return Err(Error::invalid(format!("frames must have the same number of rows, found {} and {}", x.rows(), y.rows())));
     }
     let how = args[2].text()?.to_string();
-    if correlation && !args[3].text()?.eq_ignore_ascii_case("pearson") {
-        return Err(Error::Unsupported(format!(
-            "correlation method {} is not supported by this version of ochre; use Pearson",
-            args[3].text()?
-        )));
-    }
+    let by_rank = correlation
+        && match args[3].text()?.to_lowercase().as_str() {
+            "pearson" => false,
+            "spearman" => true,
+            other => return Err(Error::invalid(format!("unknown correlation method '{other}'; use Pearson or Spearman"))),
+        };
     let read = |f: &Frame| {
         f.columns()
             .iter()
@@ -349,6 +361,9 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
         }
     } else if how == "all.obs" && a.iter().chain(&b).flatten().any(|v| v.is_nan()) {
         return Err(Error::invalid("Mode is 'all.obs' but NAs are present"));
+    }
+    if by_rank {
+        a.iter_mut().chain(b.iter_mut()).for_each(|c| *c = ranks(c));
     }
     let one = |p: &[f64], q: &[f64]| {
         let pairwise = how == "pairwise.complete.obs";
@@ -371,7 +386,22 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
         .par_iter()
         .map(|q| Column::from_f64(&env.node.ledger, &a.iter().map(|p| one(p, q)).collect::<Vec<_>>()))
         .collect::<Result<Vec<_>>>()?;
-    Value::new_frame(y.names().to_vec(), columns)
+    let numbered = || (1..=y.width()).map(|i| format!("C{i}")).collect();
+    Value::new_frame(if by_rank { numbered() } else { y.names().to_vec() }, columns)
+}
+
+/// Ranks from 1; equal values share the mean of theirs, missing ones have none.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).filter(|i| !values[*i].is_nan()).collect();
+    order.par_sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut out = vec![f64::NAN; values.len()];
+    let mut at = 0;
+    while at < order.len() {
+        let end = at + order[at..].partition_point(|i| values[*i] <= values[order[at]]);
+        order[at..end].iter().for_each(|i| out[*i] = (at + 1 + end) as f64 / 2.0);
+        at = end;
+    }
+    out
 }
 
 fn nlevels(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {

@@ -58,9 +58,28 @@ pub const SESSION: &[Prim] = &[
     Prim { name: "assign", args: &["id", "frame"], apply: Apply::Special(assign), help: "Names a frame for good." },
     Prim { name: "rm", args: &["id"], apply: Apply::Special(rm), help: "Removes a frame." },
     Prim { name: ",", args: &["..."], apply: Apply::Call(last), help: "Evaluates all, answers the last." },
+    Prim { name: "rename", args: &["old", "new"], apply: Apply::Special(rename), help: "Gives something in the store another key." },
+    call(
+        "s3.generate.presigned.URL",
+        &["path", "duration_ms"],
+        |_, _| Err(Error::Unsupported("presigned URLs are not supported by this version of ochre".into())),
+        "A URL that lets its holder read an object; not supported yet.",
+    ),
+    call(
+        "mojo.pipeline.transform",
+        &["pipeline", "frame", "allow_timestamps"],
+        |_, _| Err(Error::Unsupported("pipelines of other products are not supported by this version of ochre".into())),
+        "Scores a frame by a pipeline of Driverless AI; not supported.",
+    ),
     call("ls", &[], ls, "Keys of everything in the store."),
-    call("getTimeZone", &[], |_, _| Ok(Value::Str("UTC".into())), "Time zone in which times are read."),
-    call("setTimeZone", &["tz"], set_time_zone, "Sets the time zone; only UTC is supported."),
+    call("setproperty", &["name", "value"], set_property, "Sets a property of the session; answers the old value."),
+    call("run_tool", &["tool", "arguments"], |_, _| Err(unsafe_tool("run_tool")), "Refused: it would run any code on the server."),
+    call(
+        "testing.setreadforbidden",
+        &["paths"],
+        |_, _| Err(unsafe_tool("testing.setreadforbidden")),
+        "Refused: it would let any client change what the server may read.",
+    ),
 ];
 
 fn name(ast: &Ast) -> Result<String> {
@@ -74,8 +93,6 @@ fn put(env: &mut Env<'_>, args: &[Ast]) -> Result<(String, Arc<Frame>)> {
     let name = name(&args[0])?;
     let frame = match env.eval(&args[1])? {
         Value::Frame(f) => f,
-        Value::Num(v) => Arc::new(Frame::new(vec!["C1".into()], vec![ochre_core::Column::from_f64(&env.node.ledger, &[v])?])?),
-        Value::Str(s) => Arc::new(Frame::new(vec!["C1".into()], vec![ochre_core::Column::from_texts(&env.node.ledger, &[Some(s)])?])?),
         other => return Err(Error::invalid(format!("Expected a Frame but found {}", other.kind()))),
     };
     env.node.store.put_shared(&name, frame.clone())?;
@@ -94,6 +111,16 @@ fn assign(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     Ok(Value::Frame(frame))
 }
 
+fn rename(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let (old, new) = (name(&args[0])?, name(&args[1])?);
+    env.node.store.rename(&old, &new)?;
+    let mut temporaries = env.session.temporaries.lock();
+    if temporaries.remove(&old) {
+        temporaries.insert(new);
+    }
+    Ok(Value::Num(f64::NAN))
+}
+
 fn rm(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let name = name(&args[0])?;
     env.session.temporaries.lock().remove(&name);
@@ -110,9 +137,12 @@ fn ls(env: &mut Env<'_>, _: Vec<Value>) -> Result<Value> {
     Value::one("key", column)
 }
 
-fn set_time_zone(_: &mut Env<'_>, values: Vec<Value>) -> Result<Value> {
-    match values[0].text()? {
-        tz @ ("UTC" | "Etc/UTC" | "GMT") => Ok(Value::Str(tz.into())),
-        tz => Err(Error::Unsupported(format!("time zone {tz} is not supported by this version of ochre; times are read as UTC"))),
-    }
+fn set_property(env: &mut Env<'_>, values: Vec<Value>) -> Result<Value> {
+    let (name, value) = (values[0].text()?.to_string(), values[1].text()?.to_string());
+    let old = env.session.properties.lock().insert(name.clone(), value);
+    Ok(Value::Str(format!("Old values of {name} (per node): {}", old.unwrap_or_else(|| "null".into()))))
+}
+
+fn unsafe_tool(name: &str) -> Error {
+    Error::Unsupported(format!("{name} is not supported: it would open the server to whoever can reach it"))
 }

@@ -54,7 +54,7 @@ fn map(env: &mut Env<'_>, args: Vec<Value>, f: impl Fn(&str) -> String) -> Resul
     Value::new_frame(names, out)
 }
 
-fn pattern(text: &str, ignore_case: bool) -> Result<Regex> {
+pub fn pattern(text: &str, ignore_case: bool) -> Result<Regex> {
     RegexBuilder::new(text)
         .case_insensitive(ignore_case)
         .build()
@@ -65,7 +65,10 @@ fn replace(env: &mut Env<'_>, args: Vec<Value>, all: bool) -> Result<Value> {
     let re = pattern(args[1].text()?, args[3].truth()?)?;
     // `$1x` means group 1 and a letter, as in Java.
     let with = Regex::new(r"\$(\d)").expect("a valid expression").replace_all(args[2].text()?, "$${$1}").into_owned();
-    map(env, args, move |t| if all { re.replace_all(t, with.as_str()) } else { re.replace(t, with.as_str()) }.into_owned())
+    let names = args[0].clone().frame()?.names().to_vec();
+    let out = map(env, args, move |t| if all { re.replace_all(t, with.as_str()) } else { re.replace(t, with.as_str()) }.into_owned())?;
+    // The reference renames the column in one case and not in the other.
+    if all { Ok(out) } else { Ok(Value::Frame(Arc::new(out.frame()?.with_names(names)?))) }
 }
 
 fn strip(env: &mut Env<'_>, args: Vec<Value>, left: bool) -> Result<Value> {
@@ -110,11 +113,27 @@ fn split(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let most = pieces.iter().flatten().map(Vec::len).max().unwrap_or(1);
         for k in 0..most {
             let column: Vec<Option<String>> = pieces.iter().map(|p| p.as_ref().and_then(|p| p.get(k).cloned())).collect();
-            out.push(if c.is_enum() { crate::frames::to_enum(env, &column)? } else { Column::from_texts(&env.node.ledger, &column)? });
+            out.push(if c.is_enum() { pieces_as_enum(env, c, &column)? } else { Column::from_texts(&env.node.ledger, &column)? });
         }
     }
     let names = (1..=out.len()).map(|i| format!("C{i}")).collect();
     Value::new_frame(names, out)
+}
+
+/// Pieces of categories: categories in the order in which those they come from stand.
+fn pieces_as_enum(env: &Env<'_>, whole: &Column, pieces: &[Option<String>]) -> Result<Column> {
+    let codes = whole.to_f64()?;
+    let mut of_code: Vec<Option<&String>> = vec![None; whole.domain().map_or(0, |d| d.len())];
+    codes.iter().zip(pieces).filter(|(v, _)| !v.is_nan()).for_each(|(v, p)| of_code[*v as usize] = p.as_ref());
+    let mut domain: Vec<String> = vec![];
+    for p in of_code.into_iter().flatten() {
+        if !domain.contains(p) {
+            domain.push(p.clone());
+        }
+    }
+    let values: Vec<f64> =
+        pieces.iter().map(|p| p.as_ref().and_then(|p| domain.iter().position(|d| d == p)).map_or(f64::NAN, |i| i as f64)).collect();
+    Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(domain)), &values)
 }
 
 /// A number of each text.
@@ -168,5 +187,5 @@ fn length(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let values: Vec<f64> = c.to_texts()?.iter().map(|t| t.as_ref().map_or(f64::NAN, |t| t.chars().count() as f64)).collect();
         out.push(Column::from_f64(&env.node.ledger, &values)?);
     }
-    Value::new_frame(frame.names().to_vec(), out)
+    Value::new_frame((1..=out.len()).map(|i| format!("C{i}")).collect(), out)
 }

@@ -80,7 +80,7 @@ fn window(a: &Frames, f: &Frame, tables: bool, statistics: bool) -> Window {
 }
 
 /// Values of some rows of a column.
-fn slice(c: &Column, from: usize, n: usize) -> CoreResult<(Vec<f64>, Option<Vec<String>>)> {
+fn slice(c: &Column, from: usize, n: usize) -> CoreResult<(Vec<f64>, Option<Vec<Option<String>>>)> {
     let texts = matches!(c.kind, Kind::Text | Kind::Uuid);
     let (mut numbers, mut words) = (vec![], vec![]);
     let mut at = from;
@@ -91,10 +91,10 @@ fn slice(c: &Column, from: usize, n: usize) -> CoreResult<(Vec<f64>, Option<Vec<
         if texts {
             use arrow_array::{Array, cast::AsArray};
             if matches!(c.kind, Kind::Text) {
-                words.extend(data.as_string::<i32>().iter().map(|t| t.unwrap_or("").to_string()));
+                words.extend(data.as_string::<i32>().iter().map(|t| t.map(str::to_string)));
             } else {
                 let a = data.as_fixed_size_binary();
-                words.extend((0..a.len()).map(|j| if a.is_valid(j) { ochre_core::uuid_text(a.value(j)) } else { String::new() }));
+                words.extend((0..a.len()).map(|j| a.is_valid(j).then(|| ochre_core::uuid_text(a.value(j)))));
             }
         } else {
             numbers.extend_from_slice(&f64s(&data));

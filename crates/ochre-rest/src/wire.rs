@@ -735,7 +735,7 @@ pub struct Col {
     pub data: Option<Vec<f64>>,
     /// String data.
     #[api(output)]
-    pub string_data: Option<Vec<String>>,
+    pub string_data: Option<Vec<Option<String>>>,
     /// Precision.
     #[api(output)]
     pub precision: i8,
