@@ -459,12 +459,83 @@ impl Column {
                 }
                 Ok(builder.finish())
             }
-            kind => {
-                let values = self.to_f64()?;
-                let taken: Vec<f64> = index.iter().map(|&r| values.get(r as usize).copied().unwrap_or(f64::NAN)).collect();
-                Column::numeric(ledger, kind.clone(), &taken)
-            }
+            kind => self.take_numbers(ledger, kind, index),
         }
+    }
+
+    fn take_numbers(&self, ledger: &Arc<Ledger>, kind: &Kind, index: &[u64]) -> Result<Column> {
+        use rayon::prelude::*;
+        let arrays = self.chunks.par_iter().map(|c| c.data()).collect::<Result<Vec<_>>>()?;
+        if index.len() < self.rows / 8 {
+            // A few rows: each is looked up where it lies.
+            let one = |&r: &u64| match arrays.get(r as usize / CHUNK_ROWS) {
+                Some(a) if r < self.rows as u64 => number_at(a, r as usize % CHUNK_ROWS),
+                _ => f64::NAN,
+            };
+            let parts = index.par_chunks(CHUNK_ROWS).map(|part| pack_f64(&part.iter().map(one).collect::<Vec<_>>())).collect();
+            return Column::of_data(ledger, kind.clone(), parts);
+        }
+        // Many: from one array in the narrowest type that all chunks have in common.
+        let inside = index.par_iter().all(|r| *r < self.rows as u64);
+        if inside && let Some(values) = concatenated::<Int8Type>(&arrays) {
+            return Column::of_data(ledger, kind.clone(), gather_whole::<Int8Type>(&values, index));
+        }
+        if inside && let Some(values) = concatenated::<Int16Type>(&arrays) {
+            return Column::of_data(ledger, kind.clone(), gather_whole::<Int16Type>(&values, index));
+        }
+        if inside && let Some(values) = concatenated::<Int32Type>(&arrays) {
+            return Column::of_data(ledger, kind.clone(), gather_whole::<Int32Type>(&values, index));
+        }
+        let _room = ledger.reserve("the values of a column", 8 * self.rows as u64)?;
+        let mut values = vec![0.0; self.rows];
+        values.par_chunks_mut(CHUNK_ROWS).zip(arrays.par_iter()).for_each(|(slot, a)| slot.copy_from_slice(&f64s(a)));
+        let one = |&r: &u64| values.get(r as usize).copied().unwrap_or(f64::NAN);
+        let parts = index.par_chunks(CHUNK_ROWS).map(|part| pack_f64(&part.iter().map(one).collect::<Vec<_>>())).collect();
+        Column::of_data(ledger, kind.clone(), parts)
+    }
+
+    /// A column of chunks of the prescribed lengths.
+    fn of_data(ledger: &Arc<Ledger>, kind: Kind, parts: Vec<Data>) -> Result<Column> {
+        let chunks = parts.into_iter().map(|d| store_data(ledger, d)).collect::<Result<Vec<_>>>()?;
+        Ok(Column::from_chunks(kind, chunks))
+    }
+}
+
+/// All values in one vector, when every chunk is of this type and complete.
+fn concatenated<T: ArrowPrimitiveType>(arrays: &[Data]) -> Option<Vec<T::Native>> {
+    if arrays.is_empty() || arrays.iter().any(|a| *a.data_type() != T::DATA_TYPE || a.null_count() > 0) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(arrays.iter().map(|a| a.len()).sum());
+    arrays.iter().for_each(|a| out.extend_from_slice(a.as_primitive::<T>().values()));
+    Some(out)
+}
+
+fn gather_whole<T: ArrowPrimitiveType>(values: &[T::Native], index: &[u64]) -> Vec<Data> {
+    use rayon::prelude::*;
+    index
+        .par_chunks(CHUNK_ROWS)
+        .map(|part| {
+            let taken: Vec<T::Native> = part.iter().map(|r| values[*r as usize]).collect();
+            Arc::new(arrow_array::PrimitiveArray::<T>::new(taken.into(), None)) as Data
+        })
+        .collect()
+}
+
+/// One value of a chunk as a number, NaN for missing.
+pub fn number_at(data: &Data, i: usize) -> f64 {
+    if data.is_null(i) {
+        return f64::NAN;
+    }
+    match data.data_type() {
+        DataType::Int8 => f64::from(data.as_primitive::<Int8Type>().value(i)),
+        DataType::Int16 => f64::from(data.as_primitive::<Int16Type>().value(i)),
+        DataType::Int32 => f64::from(data.as_primitive::<Int32Type>().value(i)),
+        DataType::UInt8 => f64::from(data.as_primitive::<UInt8Type>().value(i)),
+        DataType::UInt16 => f64::from(data.as_primitive::<UInt16Type>().value(i)),
+        DataType::Float32 => f64::from(data.as_primitive::<Float32Type>().value(i)),
+        DataType::Float64 => data.as_primitive::<Float64Type>().value(i),
+        _ => f64s(&data.slice(i, 1))[0],
     }
 }
 

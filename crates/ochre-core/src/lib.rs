@@ -18,7 +18,9 @@ mod store;
 mod team;
 pub mod time;
 
-pub use column::{CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_text, pack_f64, store_data, uuid_text};
+pub use column::{
+    CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_at, number_text, pack_f64, store_data, uuid_text,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use exchange::{answer, heal, kept};
 pub use frame::{Frame, unique_names};

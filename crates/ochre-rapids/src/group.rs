@@ -2,10 +2,11 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call, frames};
-use ochre_core::{Column, Error, Frame, Kind, Result, quantile};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, f64s, quantile};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 pub const GROUPS: &[Prim] = &[
     call("GB", &["frame", "by", "..."], group_by, "Aggregates by groups: (GB frame [columns] aggregate column na_mode ...)."),
@@ -36,83 +37,201 @@ fn keys(c: &Column) -> Result<Vec<i64>> {
     Ok(c.to_f64()?.into_par_iter().map(ordered).collect())
 }
 
-/// Groups of equal keys: the group of each row, and a first row of each group, groups in key order.
+/// Groups of equal keys: the group of each row, and the first row of each group, groups in key order.
 pub struct Groups {
     pub of_row: Vec<u32>,
     pub first: Vec<usize>,
 }
 
+/// A number per row that orders like its value, 0 for missing values; and how many numbers there may be.
+struct Codes {
+    of_row: Vec<u64>,
+    count: u64,
+}
+
+/// Codes up to this many are looked up in a table instead of a hash map.
+fn table_size(rows: usize) -> u64 {
+    (4 * rows as u64).max(65_536)
+}
+
+fn codes(c: &Column) -> Result<Codes> {
+    let rows = c.rows();
+    let (base, count) = match &c.kind {
+        Kind::Enum(d) => (0.0, d.len() as u64),
+        Kind::Real | Kind::Time => {
+            let r = c.rollup()?;
+            let few = r.whole && r.max - r.min < table_size(rows) as f64;
+            if few { (r.min, (r.max - r.min) as u64 + 1) } else { (f64::NAN, 0) }
+        }
+        Kind::Missing => (0.0, 0),
+        Kind::Text | Kind::Uuid => (f64::NAN, 0),
+    };
+    if base.is_nan() {
+        let keys = keys(c)?.into_par_iter().map(|k| (k as u64) ^ (1 << 63)).collect();
+        return Ok(renumber(Codes { of_row: keys, count: u64::MAX }));
+    }
+    let mut of_row = vec![0u64; rows];
+    of_row.par_chunks_mut(CHUNK_ROWS).zip(c.chunks().par_iter()).try_for_each(|(slot, chunk)| {
+        let data = chunk.data()?;
+        slot.iter_mut().zip(f64s(&data).iter()).for_each(|(s, v)| *s = if v.is_nan() { 0 } else { (v - base) as u64 + 1 });
+        Ok::<(), Error>(())
+    })?;
+    Ok(Codes { of_row, count: count + 1 })
+}
+
+/// The same order in consecutive numbers.
+fn renumber(codes: Codes) -> Codes {
+    let mut distinct: Vec<u64> = codes.of_row.iter().copied().collect::<rustc_hash::FxHashSet<u64>>().into_iter().collect();
+    distinct.par_sort_unstable();
+    // Missing values keep 0 for themselves.
+    let shift = u64::from(distinct.first() != Some(&0));
+    let map: FxHashMap<u64, u64> = distinct.iter().enumerate().map(|(i, k)| (*k, i as u64 + shift)).collect();
+    let of_row = codes.of_row.par_iter().map(|k| map[k]).collect();
+    Codes { of_row, count: distinct.len() as u64 + shift }
+}
+
 pub fn groups(by: &[&Column]) -> Result<Groups> {
-    let keys: Vec<Vec<i64>> = by.iter().map(|c| keys(c)).collect::<Result<_>>()?;
-    let rows = keys.first().map_or(0, Vec::len);
-    let mut ids = vec![0u32; rows];
-    let mut first: Vec<usize> = vec![];
-    if let [only] = keys.as_slice() {
-        let mut map: FxHashMap<i64, u32> = FxHashMap::default();
-        for (r, id) in ids.iter_mut().enumerate() {
-            *id = *map.entry(only[r]).or_insert_with(|| {
-                first.push(r);
-                first.len() as u32 - 1
-            });
+    let rows = by.first().map_or(0, |c| c.rows());
+    let limit = table_size(rows);
+    let mut all = Codes { of_row: vec![0; rows], count: 1 };
+    for c in by {
+        let mut next = codes(c)?;
+        if all.count.saturating_mul(next.count) > limit {
+            (all, next) = (renumber(all), renumber(next));
         }
-    } else {
-        let mut map: FxHashMap<Vec<i64>, u32> = FxHashMap::default();
-        let mut key = vec![0; keys.len()];
-        for (r, id) in ids.iter_mut().enumerate() {
-            for (k, column) in key.iter_mut().zip(&keys) {
-                *k = column[r];
+        all.of_row.par_iter_mut().zip(&next.of_row).for_each(|(a, b)| *a = *a * next.count + b);
+        all.count *= next.count;
+        if all.count > limit {
+            all = renumber(all);
+        }
+    }
+    // The first row of each code; whichever thread comes first, the smallest row wins.
+    let first: Vec<AtomicU32> = (0..all.count).map(|_| AtomicU32::new(u32::MAX)).collect();
+    all.of_row.par_chunks(CHUNK_ROWS).enumerate().for_each(|(k, part)| {
+        for (i, code) in part.iter().enumerate() {
+            let (row, slot) = ((k * CHUNK_ROWS + i) as u32, &first[*code as usize]);
+            if slot.load(Relaxed) > row {
+                slot.fetch_min(row, Relaxed);
             }
-            *id = match map.get(&key) {
-                Some(id) => *id,
-                None => {
-                    first.push(r);
-                    map.insert(key.clone(), first.len() as u32 - 1);
-                    first.len() as u32 - 1
-                }
-            };
         }
+    });
+    let mut place = vec![0u32; first.len()];
+    let mut present = vec![];
+    for (slot, first) in place.iter_mut().zip(first).filter(|(_, f)| f.load(Relaxed) != u32::MAX) {
+        *slot = present.len() as u32;
+        present.push(first.into_inner() as usize);
     }
-    let mut order: Vec<usize> = (0..first.len()).collect();
-    order.par_sort_by(|a, b| keys.iter().map(|k| k[first[*a]].cmp(&k[first[*b]])).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal));
-    let mut place = vec![0u32; order.len()];
-    for (new, old) in order.iter().enumerate() {
-        place[*old] = new as u32;
-    }
-    ids.par_iter_mut().for_each(|id| *id = place[*id as usize]);
-    Ok(Groups { of_row: ids, first: order.into_iter().map(|o| first[o]).collect() })
+    Ok(Groups { of_row: all.of_row.into_par_iter().map(|code| place[code as usize]).collect(), first: present })
 }
 
-/// Running sums of one group and column.
-#[derive(Clone, Copy)]
+/// What the aggregates of one column need to know of each group.
+#[derive(Default)]
 struct Sums {
-    n: f64,
-    missing: f64,
-    sum: f64,
-    squares: f64,
-    mean: f64,
-    m2: f64,
-    min: f64,
-    max: f64,
+    n: Vec<u32>,
+    sum: Vec<f64>,
+    squares: Vec<f64>,
+    min: Vec<f64>,
+    max: Vec<f64>,
+    /// Sum of squared deviations from the group's mean.
+    m2: Vec<f64>,
 }
 
-const NONE: Sums = Sums { n: 0.0, missing: 0.0, sum: 0.0, squares: 0.0, mean: 0.0, m2: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
-
-impl Sums {
-    fn push(&mut self, v: f64) {
-        if v.is_nan() {
-            self.missing += 1.0;
-            return;
+/// Sums over the rows of each group. Blocks of rows, whose number depends on the data alone, are summed side by side and
+/// added up in their order: the same bits on any number of threads.
+fn sums(c: &Column, g: &Groups, wanted: &[&str]) -> Result<Sums> {
+    let count = g.first.len();
+    let any = |names: &[&str]| wanted.iter().any(|w| names.contains(w));
+    let (squares, extremes) = (any(&["sumSquares", "ss"]), any(&["min", "max"]));
+    let mut out = blocks(c, g, |values, ids, part: &mut Sums| {
+        if part.n.is_empty() {
+            part.n = vec![0; count];
+            part.sum = vec![0.0; count];
+            if squares {
+                part.squares = vec![0.0; count];
+            }
+            if extremes {
+                (part.min, part.max) = (vec![f64::INFINITY; count], vec![f64::NEG_INFINITY; count]);
+            }
         }
-        self.n += 1.0;
-        self.sum += v;
-        self.squares += v * v;
-        // Welford (1962).
-        let d = v - self.mean;
-        self.mean += d / self.n;
-        self.m2 += d * (v - self.mean);
-        self.min = self.min.min(v);
-        self.max = self.max.max(v);
+        for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
+            part.n[*id as usize] += 1;
+            part.sum[*id as usize] += v;
+        }
+        if squares {
+            values.iter().zip(ids).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| part.squares[*id as usize] += v * v);
+        }
+        if extremes {
+            for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
+                let id = *id as usize;
+                (part.min[id], part.max[id]) = (part.min[id].min(*v), part.max[id].max(*v));
+            }
+        }
+    })?
+    .into_iter()
+    .reduce(|mut a, b| {
+        a.n.iter_mut().zip(b.n).for_each(|(x, y)| *x += y);
+        a.sum.iter_mut().zip(b.sum).for_each(|(x, y)| *x += y);
+        a.squares.iter_mut().zip(b.squares).for_each(|(x, y)| *x += y);
+        a.min.iter_mut().zip(b.min).for_each(|(x, y)| *x = x.min(y));
+        a.max.iter_mut().zip(b.max).for_each(|(x, y)| *x = x.max(y));
+        a
+    })
+    .unwrap_or_default();
+    if any(&["var", "sdev"]) {
+        let means: Vec<f64> = out.sum.iter().zip(&out.n).map(|(s, n)| s / f64::from(*n)).collect();
+        let parts = blocks(c, g, |values, ids, part: &mut Vec<f64>| {
+            part.resize(count, 0.0);
+            for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
+                let d = v - means[*id as usize];
+                part[*id as usize] += d * d;
+            }
+        })?;
+        out.m2 = vec![0.0; count];
+        for part in parts {
+            out.m2.iter_mut().zip(part).for_each(|(x, y)| *x += y);
+        }
     }
+    Ok(out)
+}
+
+fn blocks<T: Default + Send>(c: &Column, g: &Groups, add: impl Fn(&[f64], &[u32], &mut T) + Sync) -> Result<Vec<T>> {
+    let per_block = (4 * g.first.len()).max(c.rows() / 64).max(CHUNK_ROWS).div_ceil(CHUNK_ROWS);
+    c.chunks()
+        .par_chunks(per_block)
+        .zip(g.of_row.par_chunks(per_block * CHUNK_ROWS))
+        .map(|(chunks, ids)| {
+            let mut part = T::default();
+            for (chunk, ids) in chunks.iter().zip(ids.chunks(CHUNK_ROWS)) {
+                let data = chunk.data()?;
+                add(&f64s(&data), ids, &mut part);
+            }
+            Ok(part)
+        })
+        .collect()
+}
+
+/// The present values of each group, sorted.
+fn sorted_values(c: &Column, g: &Groups) -> Result<(Vec<f64>, Vec<usize>)> {
+    let values = c.to_f64()?;
+    let mut starts = vec![0usize; g.first.len() + 1];
+    values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()).for_each(|(_, id)| starts[*id as usize + 1] += 1);
+    for i in 0..g.first.len() {
+        starts[i + 1] += starts[i];
+    }
+    let (mut next, mut out) = (starts.clone(), vec![0.0; starts[g.first.len()]]);
+    for (v, id) in values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()) {
+        out[next[*id as usize]] = *v;
+        next[*id as usize] += 1;
+    }
+    let mut runs: Vec<&mut [f64]> = vec![];
+    let mut rest = out.as_mut_slice();
+    for w in starts.windows(2) {
+        let (run, after) = rest.split_at_mut(w[1] - w[0]);
+        runs.push(run);
+        rest = after;
+    }
+    runs.par_iter_mut().for_each(|r| r.sort_unstable_by(f64::total_cmp));
+    Ok((out, starts))
 }
 
 fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -121,13 +240,8 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if by.is_empty() {
         return Err(Error::invalid("GB needs at least one column to group by"));
     }
-    let by_columns: Vec<&Column> = by.iter().map(|&c| frame.column(c)).collect();
-    let g = groups(&by_columns)?;
-    let count = g.first.len();
-    let index: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
-    let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
-    let mut out: Vec<Column> = by_columns.iter().map(|c| c.take(&env.node.ledger, &index)).collect::<Result<_>>()?;
-    let mut done: FxHashMap<usize, Vec<Sums>> = FxHashMap::default();
+    // (aggregate, column, mode)
+    let mut specs: Vec<(String, usize, String)> = vec![];
     for spec in args[2..].chunks(3) {
         let [f, column, na] = spec else { return Err(Error::invalid("GB takes aggregates as triples: name, column, NA mode")) };
         let f = match f {
@@ -135,55 +249,64 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             Value::Str(s) => s.clone(),
             other => return Err(Error::invalid(format!("an aggregate is named, not given as {}", other.kind()))),
         };
-        let c = columns(&frame, column, false)?.first().copied().ok_or_else(|| Error::invalid("an aggregate needs a column"))?;
-        let mode = na.text()?.to_lowercase();
-        let column = frame.column(c);
-        if f != "nrow" && f != "mode" && !column.is_number() && !column.is_enum() {
-            return Err(Error::invalid(format!("{f} is not defined for the column '{}'", frame.names()[c])));
+        if !AGGREGATES.contains(&f.as_str()) {
+            return Err(Error::invalid(format!("unknown aggregate '{f}'; use {}", AGGREGATES.join(", "))));
         }
-        let name = &frame.names()[c];
+        let c = columns(&frame, column, false)?.first().copied().ok_or_else(|| Error::invalid("an aggregate needs a column"))?;
+        let column = frame.column(c);
+        if !matches!(f.as_str(), "nrow" | "count") && !column.is_number() && !column.is_enum() {
+            return Err(Error::invalid(format!("{f} is not defined for the column '{}', which holds texts", frame.names()[c])));
+        }
+        specs.push((f, c, na.text()?.to_lowercase()));
+    }
+    let ledger = &env.node.ledger;
+    let _room = ledger.reserve("the groups of a frame", 24 * frame.rows() as u64)?;
+    let by_columns: Vec<&Column> = by.iter().map(|&c| frame.column(c)).collect();
+    let g = groups(&by_columns)?;
+    let index: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
+    let mut members = vec![0u32; g.first.len()];
+    g.of_row.iter().for_each(|id| members[*id as usize] += 1);
+    let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
+    let mut out: Vec<Column> = by_columns.iter().map(|c| c.take(ledger, &index)).collect::<Result<_>>()?;
+    let mut done: FxHashMap<usize, Sums> = FxHashMap::default();
+    for (f, c, mode) in &specs {
+        let (column, name) = (frame.column(*c), &frame.names()[*c]);
         let values: Vec<f64> = match f.as_str() {
             "median" | "mode" => {
-                let mut lists: Vec<Vec<f64>> = vec![vec![]; count];
-                let mut missing = vec![false; count];
-                for (v, g) in column.to_f64()?.iter().zip(&g.of_row) {
-                    if v.is_nan() { missing[*g as usize] = true } else { lists[*g as usize].push(*v) }
-                }
-                lists
-                    .par_iter_mut()
-                    .zip(missing)
-                    .map(|(l, missing)| {
-                        l.sort_unstable_by(f64::total_cmp);
-                        if missing && mode == "all" {
+                let (sorted, starts) = sorted_values(column, &g)?;
+                (0..g.first.len())
+                    .into_par_iter()
+                    .map(|id| {
+                        let of_group = &sorted[starts[id]..starts[id + 1]];
+                        if of_group.len() < members[id] as usize && mode == "all" {
                             f64::NAN
                         } else if f == "median" {
-                            quantile(l, 0.5, "interpolate")
+                            quantile(of_group, 0.5, "interpolate")
                         } else {
-                            most_frequent(l)
+                            most_frequent(of_group)
                         }
                     })
                     .collect()
             }
+            "nrow" | "count" if mode != "rm" || matches!(column.kind, Kind::Text | Kind::Uuid) => {
+                members.iter().map(|n| f64::from(*n)).collect()
+            }
             _ => {
-                if let std::collections::hash_map::Entry::Vacant(e) = done.entry(c) {
-                    let mut sums = vec![NONE; count];
-                    let texts = matches!(column.kind, Kind::Text | Kind::Uuid);
-                    let values = if texts { vec![0.0; frame.rows()] } else { column.to_f64()? };
-                    for (v, g) in values.iter().zip(&g.of_row) {
-                        sums[*g as usize].push(*v);
-                    }
-                    e.insert(sums);
+                if let std::collections::hash_map::Entry::Vacant(e) = done.entry(*c) {
+                    let wanted: Vec<&str> = specs.iter().filter(|s| s.1 == *c).map(|s| s.0.as_str()).collect();
+                    e.insert(sums(column, &g, &wanted)?);
                 }
-                done[&c].iter().map(|s| aggregate(&f, &mode, s)).collect::<Result<Vec<_>>>()?
+                let s = &done[c];
+                (0..g.first.len()).map(|id| aggregate(f, mode, s, id, f64::from(members[id]))).collect()
             }
         };
         let shown = match f.as_str() {
             "nrow" => "nrow".to_string(),
-            "sumSquares" | "ss" => format!("sumSquares_{name}"),
+            "ss" => format!("sumSquares_{name}"),
             f => format!("{f}_{name}"),
         };
         names.push(shown);
-        out.push(Column::from_f64(&env.node.ledger, &values)?);
+        out.push(Column::from_f64(ledger, &values)?);
     }
     Value::new_frame(ochre_core::unique_names(names), out)
 }
@@ -200,49 +323,32 @@ fn most_frequent(sorted: &[f64]) -> f64 {
     best
 }
 
-/// `mode`: "all" lets a missing value make the result missing, "rm" leaves it out, "ignore" leaves it out of sums but
-/// counts its row.
-fn aggregate(f: &str, mode: &str, s: &Sums) -> Result<f64> {
-    let spoiled = mode == "all" && s.missing > 0.0;
-    let rows = if mode == "ignore" { s.n + s.missing } else { s.n };
-    let v = match f {
-        "nrow" | "count" => return Ok(if mode == "rm" { s.n } else { s.n + s.missing }),
-        "sum" => s.sum,
-        "sumSquares" | "ss" => s.squares,
-        "mean" => s.sum / rows,
-        "min" => {
-            if s.n == 0.0 {
-                f64::NAN
-            } else {
-                s.min
-            }
-        }
-        "max" => {
-            if s.n == 0.0 {
-                f64::NAN
-            } else {
-                s.max
-            }
-        }
-        "var" => variance(s, rows),
-        "sdev" => variance(s, rows).sqrt(),
-        _ => {
-            return Err(Error::invalid(format!(
-                "unknown aggregate '{f}'; use nrow, mean, sum, min, max, var, sdev, sumSquares, median or mode"
-            )));
-        }
-    };
-    Ok(if spoiled { f64::NAN } else { v })
-}
+const AGGREGATES: [&str; 12] = ["nrow", "count", "mean", "sum", "min", "max", "var", "sdev", "sumSquares", "ss", "median", "mode"];
 
-/// Sample variance; rows beyond the present values (mode "ignore") count as zeros.
-fn variance(s: &Sums, rows: f64) -> f64 {
-    if rows <= 1.0 {
+/// `mode`: "all" lets a missing value make the result missing, "rm" leaves it out, "ignore" leaves it out of sums but
+/// counts its row, as if it were 0.
+fn aggregate(f: &str, mode: &str, s: &Sums, id: usize, rows: f64) -> f64 {
+    let n = f64::from(s.n[id]);
+    if mode == "all" && n < rows {
         return f64::NAN;
     }
-    let mean = s.sum / rows;
-    let zeros = if rows > s.n { s.n * s.mean * s.mean - rows * mean * mean } else { 0.0 };
-    (s.m2 + zeros) / (rows - 1.0)
+    let counted = if mode == "ignore" { rows } else { n };
+    let some = |v: f64| if n == 0.0 { f64::NAN } else { v };
+    match f {
+        "nrow" | "count" => n,
+        "sum" => s.sum[id],
+        "sumSquares" | "ss" => s.squares[id],
+        "mean" => s.sum[id] / counted,
+        "min" => some(s.min[id]),
+        "max" => some(s.max[id]),
+        _ => {
+            // Sample variance; the counted rows beyond the present values are zeros.
+            let (mean, own) = (s.sum[id] / counted, s.sum[id] / n);
+            let zeros = if counted > n && n > 0.0 { n * own * own - counted * mean * mean } else { 0.0 };
+            let variance = if counted > 1.0 { (s.m2[id] + zeros) / (counted - 1.0) } else { f64::NAN };
+            if f == "var" { variance } else { variance.sqrt() }
+        }
+    }
 }
 
 fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -353,16 +459,43 @@ pub fn sorted_index(frame: &Frame, by: &[(usize, bool)]) -> Result<Vec<u64>> {
         }
         sort_keys.push(k);
     }
-    let mut index: Vec<u64> = (0..frame.rows() as u64).collect();
-    if let [only] = sort_keys.as_slice() {
-        let mut pairs: Vec<(i64, u32)> = only.par_iter().enumerate().map(|(r, k)| (*k, r as u32)).collect();
-        pairs.par_sort_unstable();
-        return Ok(pairs.into_par_iter().map(|p| u64::from(p.1)).collect());
+    let mut order: Vec<u32> = (0..frame.rows() as u32).collect();
+    sort_runs(&sort_keys.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut order);
+    Ok(order.into_par_iter().map(u64::from).collect())
+}
+
+/// Orders rows by the first key, then each run of equal ones by the next. Equal rows stay as they stood.
+pub fn sort_runs(keys: &[&[i64]], rows: &mut [u32]) {
+    let Some((key, rest)) = keys.split_first() else { return };
+    let mut pairs: Vec<(i64, u32)> = if rows.len() > CHUNK_ROWS {
+        rows.par_iter().map(|r| (key[*r as usize], *r)).collect()
+    } else {
+        rows.iter().map(|r| (key[*r as usize], *r)).collect()
+    };
+    if rows.len() > CHUNK_ROWS {
+        pairs.par_sort_unstable()
+    } else {
+        pairs.sort_unstable()
     }
-    index.par_sort_by(|a, b| {
-        sort_keys.iter().map(|k| k[*a as usize].cmp(&k[*b as usize])).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-    });
-    Ok(index)
+    rows.iter_mut().zip(&pairs).for_each(|(r, p)| *r = p.1);
+    if rest.is_empty() {
+        return;
+    }
+    let mut runs: Vec<&mut [u32]> = vec![];
+    let (mut left, mut at) = (rows, 0);
+    while at < pairs.len() {
+        let end = at + pairs[at..].iter().take_while(|p| p.0 == pairs[at].0).count();
+        let (run, after) = std::mem::take(&mut left).split_at_mut(end - at);
+        if run.len() > 1 {
+            runs.push(run);
+        }
+        (left, at) = (after, end);
+    }
+    if runs.len() > 1 {
+        runs.par_iter_mut().for_each(|run| sort_runs(rest, run))
+    } else {
+        runs.into_iter().for_each(|run| sort_runs(rest, run))
+    }
 }
 
 fn dropdup(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {

@@ -100,7 +100,19 @@ fn common_keys(a: &Column, b: &Column, a_name: &str, b_name: &str) -> Result<(Ve
             Ok((x.par_iter().map(rank).collect(), y.par_iter().map(rank).collect()))
         }
         _ if (a.is_number() && b.is_number()) => {
-            let numbers = |c: &Column| -> Result<Vec<i64>> { Ok(c.to_f64()?.into_par_iter().map(ordered).collect()) };
+            // Whole numbers stand for themselves, which lets them index tables.
+            let whole =
+                [a, b].iter().all(|c| c.rollup().is_ok_and(|r| r.whole && (r.missing == r.rows || r.min.abs().max(r.max.abs()) < 9e15)));
+            let key = |v: f64| {
+                if !whole {
+                    ordered(v)
+                } else if v.is_nan() {
+                    NONE
+                } else {
+                    v as i64
+                }
+            };
+            let numbers = |c: &Column| -> Result<Vec<i64>> { Ok(c.to_f64()?.into_par_iter().map(key).collect()) };
             Ok((numbers(a)?, numbers(b)?))
         }
         _ => Err(Error::invalid(format!(
@@ -156,8 +168,15 @@ fn match_rows(env: &Env<'_>, keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others:
 /// One number for each distinct key of the second side; -1 where a part is missing or the second side does not know it.
 fn dense(keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize) -> (Vec<i32>, Vec<i32>) {
     let (mut wanted, mut known) = (vec![0i32; rows], vec![0i32; others]);
-    for (a, b) in keys {
-        // Small whole numbers index a table, others go through a map.
+    for (round, (a, b)) in keys.iter().enumerate() {
+        let range = || b.par_iter().filter(|k| **k != NONE);
+        let (low, high) = (range().min().copied().unwrap_or(0), range().max().copied().unwrap_or(0));
+        // Whole numbers close together index a table; anything else goes through a map.
+        if round == 0 && high.wrapping_sub(low) >= 0 && high.wrapping_sub(low) < 4 * others as i64 + 65_536 {
+            known.par_iter_mut().zip(b).for_each(|(id, k)| *id = if *k == NONE { -1 } else { (k - low) as i32 });
+            wanted.par_iter_mut().zip(a).for_each(|(id, k)| *id = if (low..=high).contains(k) { (k - low) as i32 } else { -1 });
+            continue;
+        }
         let mut map: FxHashMap<(i32, i64), i32> = FxHashMap::default();
         for (id, k) in known.iter_mut().zip(b) {
             *id = if *id < 0 || *k == NONE {
@@ -176,14 +195,28 @@ fn dense(keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize) -> (Vec<i32>
 
 fn sorted_rows(keys: &[(Vec<i64>, Vec<i64>)], rows: usize) -> Vec<u32> {
     if let [(only, _)] = keys {
-        let mut pairs: Vec<(i64, u32)> = only.par_iter().enumerate().map(|(r, k)| (*k, r as u32)).collect();
-        pairs.par_sort_unstable();
-        return pairs.into_par_iter().map(|p| p.1).collect();
+        let range = || only.par_iter().filter(|k| **k != NONE);
+        let (low, high) = (range().min().copied().unwrap_or(0), range().max().copied().unwrap_or(0));
+        let span = high.wrapping_sub(low);
+        if (0..4 * rows as i64 + 65_536).contains(&span) {
+            // Counted instead of compared.
+            let place = |k: i64| if k == NONE { 0 } else { (k - low) as usize + 1 };
+            let mut next = vec![0u32; span as usize + 3];
+            only.iter().for_each(|k| next[place(*k) + 1] += 1);
+            for i in 1..next.len() {
+                next[i] += next[i - 1];
+            }
+            let mut order = vec![0u32; rows];
+            for (r, k) in only.iter().enumerate() {
+                let slot = &mut next[place(*k)];
+                order[*slot as usize] = r as u32;
+                *slot += 1;
+            }
+            return order;
+        }
     }
     let mut order: Vec<u32> = (0..rows as u32).collect();
-    order.par_sort_by(|a, b| {
-        keys.iter().map(|(k, _)| k[*a as usize].cmp(&k[*b as usize])).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-    });
+    crate::group::sort_runs(&keys.iter().map(|k| k.0.as_slice()).collect::<Vec<_>>(), &mut order);
     order
 }
 
@@ -195,7 +228,9 @@ mod tests {
     fn a_missing_key_matches_nothing() {
         let keys = vec![(vec![NONE, 1, 2, 2], vec![2, NONE, 1, 2])];
         let (wanted, known) = dense(&keys, 4, 4);
-        assert_eq!(known, [0, -1, 1, 0]);
-        assert_eq!(wanted, [-1, 1, 0, 0]);
+        assert_eq!(known, [1, -1, 0, 1]);
+        assert_eq!(wanted, [-1, 0, 1, 1]);
+        let far = vec![(vec![NONE, 1 << 50], vec![2, 1 << 50]), (vec![3, 4], vec![3, 4])];
+        assert_eq!(dense(&far, 2, 2), (vec![-1, 1], vec![0, 1]));
     }
 }
