@@ -82,7 +82,9 @@ pub struct Wishes {
     pub na_strings: Vec<Vec<String>>,
 }
 
+/// Enough to tell numbers from words; and what is read when it must be told whether words repeat.
 const PREVIEW_BYTES: usize = 1 << 18;
+const LONG_PREVIEW_BYTES: usize = 1 << 22;
 const PREVIEW_LINES: usize = 10;
 const CANDIDATES: [u8; 6] = [1, b',', b';', b'|', b'\t', b' '];
 
@@ -91,7 +93,12 @@ pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> R
     for file in files {
         let bytes = source::bytes(&file.path, ledger, Some(PREVIEW_BYTES))?;
         if !bytes.is_empty() {
-            return guess_bytes(&bytes, wishes, &file.path.display().to_string());
+            let name = file.path.display().to_string();
+            let setup = guess_head(&bytes, PREVIEW_BYTES, wishes, &name)?;
+            if bytes.len() < PREVIEW_BYTES || !setup.types.contains(&ColumnType::Text) {
+                return Ok(setup);
+            }
+            return guess_head(&source::bytes(&file.path, ledger, Some(LONG_PREVIEW_BYTES))?, LONG_PREVIEW_BYTES, wishes, &name);
         }
     }
     let names: Vec<String> = files.iter().map(|f| f.path.display().to_string()).collect();
@@ -104,9 +111,13 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
 }
 
 pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSetup> {
+    guess_head(bytes, PREVIEW_BYTES, wishes, name)
+}
+
+fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Result<ParseSetup> {
     let bytes = without_bom(bytes);
-    let complete = bytes.len() <= PREVIEW_BYTES;
-    let mut head = &bytes[..bytes.len().min(PREVIEW_BYTES)];
+    let complete = bytes.len() <= preview;
+    let mut head = &bytes[..bytes.len().min(preview)];
     if let Some(i) = head.iter().take(1 << 16).position(|b| *b == 0) {
         return Err(Error::invalid(format!("Cannot determine file type: {name} is not text (byte {i} is zero)")));
     }

@@ -2,6 +2,7 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call, frames};
+use arrow_array::cast::AsArray;
 use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, f64s, quantile};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -27,7 +28,10 @@ pub fn ordered(v: f64) -> i64 {
 
 /// Sort keys of a column: numbers, codes, or ranks of texts.
 fn keys(c: &Column) -> Result<Vec<i64>> {
-    if matches!(c.kind, Kind::Text | Kind::Uuid) {
+    if matches!(c.kind, Kind::Text) {
+        return text_keys(c);
+    }
+    if matches!(c.kind, Kind::Uuid) {
         let texts = c.to_texts()?;
         let mut distinct: Vec<&String> = texts.iter().flatten().collect();
         distinct.par_sort_unstable();
@@ -35,6 +39,28 @@ fn keys(c: &Column) -> Result<Vec<i64>> {
         return Ok(texts.iter().map(|t| t.as_ref().map_or(i64::MIN, |t| distinct.binary_search(&t).expect("there") as i64)).collect());
     }
     Ok(c.to_f64()?.into_par_iter().map(ordered).collect())
+}
+
+/// Ranks of texts.
+fn text_keys(c: &Column) -> Result<Vec<i64>> {
+    let arrays = c.chunks().par_iter().map(|c| c.data()).collect::<Result<Vec<_>>>()?;
+    let texts: Vec<&arrow_array::StringArray> = arrays.iter().map(|a| a.as_string::<i32>()).collect();
+    let mut numbers: FxHashMap<&str, u32> = FxHashMap::default();
+    let mut of_row: Vec<u32> = Vec::with_capacity(c.rows());
+    for t in texts.iter().flat_map(|a| a.iter()) {
+        of_row.push(match t {
+            Some(t) => {
+                let next = numbers.len() as u32;
+                *numbers.entry(t).or_insert(next)
+            }
+            None => u32::MAX,
+        });
+    }
+    let mut sorted: Vec<(&str, u32)> = numbers.into_iter().collect();
+    sorted.par_sort_unstable();
+    let mut rank = vec![0i64; sorted.len()];
+    sorted.iter().enumerate().for_each(|(r, (_, n))| rank[*n as usize] = r as i64);
+    Ok(of_row.into_par_iter().map(|n| if n == u32::MAX { i64::MIN } else { rank[n as usize] }).collect())
 }
 
 /// Groups of equal keys: the group of each row, and the first row of each group, groups in key order.

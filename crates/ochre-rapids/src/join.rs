@@ -148,20 +148,33 @@ fn match_rows(env: &Env<'_>, keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others:
         let k = wanted[r as usize];
         if k < 0 { &[] } else { &members[starts[k as usize]..starts[k as usize + 1]] }
     };
-    let total: usize = order.par_iter().map(|r| partners(*r).len().max(usize::from(all))).sum();
+    const BLOCK: usize = 1 << 16;
+    let sizes: Vec<usize> =
+        order.par_chunks(BLOCK).map(|rows| rows.iter().map(|r| partners(*r).len().max(usize::from(all))).sum()).collect();
+    let total: usize = sizes.iter().sum();
     let _room = env.node.ledger.reserve("row numbers of a merge", 16 * total as u64)?;
-    let mut pairs = Pairs { first: Vec::with_capacity(total), second: Vec::with_capacity(total) };
-    for r in order {
-        let found = partners(r);
-        for p in found {
-            pairs.first.push(u64::from(r));
-            pairs.second.push(u64::from(*p));
-        }
-        if found.is_empty() && all {
-            pairs.first.push(u64::from(r));
-            pairs.second.push(u64::MAX);
-        }
+    let mut pairs = Pairs { first: vec![0; total], second: vec![0; total] };
+    // Every block writes its own stretch.
+    let (mut stretches, mut first, mut second) = (vec![], pairs.first.as_mut_slice(), pairs.second.as_mut_slice());
+    for (rows, size) in order.chunks(BLOCK).zip(sizes) {
+        let ((a, rest_a), (b, rest_b)) = (first.split_at_mut(size), second.split_at_mut(size));
+        stretches.push((rows, a, b));
+        (first, second) = (rest_a, rest_b);
     }
+    stretches.into_par_iter().for_each(|(rows, first, second)| {
+        let mut at = 0;
+        for r in rows {
+            let found = partners(*r);
+            for p in found {
+                (first[at], second[at]) = (u64::from(*r), u64::from(*p));
+                at += 1;
+            }
+            if found.is_empty() && all {
+                (first[at], second[at]) = (u64::from(*r), u64::MAX);
+                at += 1;
+            }
+        }
+    });
     Ok(pairs)
 }
 
