@@ -51,6 +51,8 @@ pub struct Job {
     state: Mutex<State>,
     ended: Condvar,
     checkpoint: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+    /// The job that this one is a part of, and its share of the work.
+    whole: Option<(Arc<Job>, f64)>,
 }
 
 impl Job {
@@ -66,7 +68,15 @@ impl Job {
             state: Mutex::new(State { status: JobStatus::Running, message: String::new(), warnings: vec![], error: None, ended_ms: 0 }),
             ended: Condvar::new(),
             checkpoint: Mutex::new(None),
+            whole: None,
         })
+    }
+
+    /// A part of a job's work: ends when the whole is cancelled or out of time, and moves its progress by its share.
+    pub fn part(whole: &Arc<Job>, share: f64) -> Arc<Job> {
+        let mut part = Job::new(JobKey::default(), &whole.description, whole.dest.clone());
+        Arc::get_mut(&mut part).expect("nobody else has it yet").whole = Some((whole.clone(), share));
+        part
     }
 
     /// A job that nobody watches, for work that is not a client's.
@@ -76,7 +86,10 @@ impl Job {
 
     /// `Err(Cancelled)` once somebody cancelled the job; call it wherever a tenth of a second may have passed.
     pub fn check(&self) -> Result<()> {
-        if self.cancel.load(Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+        if self.cancel.load(Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        self.whole.as_ref().map_or(Ok(()), |(whole, _)| whole.check())
     }
     pub fn cancel(&self) {
         self.cancel.store(true, Relaxed);
@@ -86,8 +99,13 @@ impl Job {
             self.deadline_ms.store((now_ms() as f64 + seconds * 1000.0) as u64, Relaxed);
         }
     }
+    /// Seconds that are left; none when there is no limit.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let d = self.deadline_ms.load(Relaxed);
+        (d > 0).then(|| (d as f64 - now_ms() as f64).max(0.0) / 1000.0)
+    }
     pub fn has_deadline(&self) -> bool {
-        self.deadline_ms.load(Relaxed) > 0
+        self.deadline_ms.load(Relaxed) > 0 || self.whole.as_ref().is_some_and(|(whole, _)| whole.has_deadline())
     }
     /// What an earlier attempt left for the next: an algorithm's own progress.
     pub fn checkpoint(&self) -> &Mutex<Option<Box<dyn std::any::Any + Send>>> {
@@ -95,10 +113,16 @@ impl Job {
     }
     pub fn out_of_time(&self) -> bool {
         let d = self.deadline_ms.load(Relaxed);
-        d > 0 && now_ms() as u64 >= d
+        (d > 0 && now_ms() as u64 >= d) || self.whole.as_ref().is_some_and(|(whole, _)| whole.out_of_time())
     }
     pub fn set_progress(&self, fraction: f64) {
-        self.progress.store(fraction.clamp(0.0, 1.0).to_bits(), Relaxed);
+        let now = fraction.clamp(0.0, 1.0);
+        let before = f64::from_bits(self.progress.swap(now.to_bits(), Relaxed));
+        if let Some((whole, share)) = &self.whole {
+            let _state = whole.state.lock();
+            let sum = f64::from_bits(whole.progress.load(Relaxed)) + (now - before) * share;
+            whole.progress.store(sum.clamp(0.0, 1.0).to_bits(), Relaxed);
+        }
     }
     pub fn progress(&self) -> f64 {
         if self.status().ended() { 1.0 } else { f64::from_bits(self.progress.load(Relaxed)) }
@@ -110,7 +134,10 @@ impl Job {
         self.state.lock().message.clone()
     }
     pub fn warn(&self, text: impl Into<String>) {
-        self.state.lock().warnings.push(text.into());
+        match &self.whole {
+            Some((whole, _)) => whole.warn(text),
+            None => self.state.lock().warnings.push(text.into()),
+        }
     }
     pub fn warnings(&self) -> Vec<String> {
         self.state.lock().warnings.clone()

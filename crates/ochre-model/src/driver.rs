@@ -3,7 +3,8 @@
 
 use crate::adapt::{self, Source};
 use crate::metrics::{self, Deviance, Metrics};
-use crate::params::CommonParams;
+use crate::folds;
+use crate::params::{CommonParams, FoldAssignment};
 use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
 use crate::{Model, Predictor};
 use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng, Team, time::now_ms};
@@ -76,12 +77,15 @@ pub trait Algorithm: Send + Sync + 'static {
     }
     /// Rules between fields, each noted on its field.
     fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
+    /// What the models of cross-validation say about the model of all data: when to stop, for one.
+    fn learn_from_folds(_params: &mut Self::Params, _folds: &[&Model]) {}
     fn fit(run: &mut Run<'_, Self::Params>) -> Result<Fitted<Self::Output>>;
 }
 
-/// Prepared training data.
+/// Prepared training data. A copy shares the predictors.
 ///
 /// On a cluster the predictors' rows are shared out; response, weights and offset are here for all rows.
+#[derive(Clone)]
 pub struct Training {
     pub names: Vec<String>,
     pub columns: Vec<Column>,
@@ -418,6 +422,7 @@ impl<A: Algorithm> Builder for Row<A> {
                 predictors: train.columns.len(),
             };
             A::check(&params, &shape, &mut notes);
+            folds::check(A::common(&params), train.rows, train.category, &mut notes);
         }
         let schema = Self::schema(&params, &input, &notes);
         if validate_only {
@@ -445,12 +450,15 @@ impl<A: Algorithm> Builder for Row<A> {
             let frames: Vec<&str> = std::iter::once(train_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
             let _held = node2.store.hold(&frames, &job.key.0);
             let node3 = node2.clone();
-            let model = node2.runner.install(|| {
-                train_model::<A>(&node3, job, key2.clone(), params.clone(), input.clone(), &frame, &train_key, train, valid.clone())
+            let made = node2.runner.install(|| {
+                let valid = match &valid {
+                    Some((f, k)) => Some(validation(f, k, &train, A::common(&params), job)?),
+                    None => None,
+                };
+                build::<A>(&node3, job, &key2, params.clone(), &input, &frame, &train_key, train, valid)
             })?;
             job.check()?;
-            node2.store.put(&key2, model)?;
-            Ok(())
+            made.publish(&node2)
         })?;
         Ok(Started { job: Some(job), model: key.0, schema, notes })
     }
@@ -498,6 +506,7 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     };
     let weights = named("weights_column", &common.weights_column, notes);
     let offset = named("offset_column", &common.offset_column, notes);
+    let _fold = named("fold_column", &common.fold_column, notes);
     let mut response = None;
     if A::INFO.supervised {
         match named("response_column", &common.response_column, notes) {
@@ -642,30 +651,133 @@ fn answers(frame: &Frame, response: Option<&Predictor>, weights: Option<&str>) -
     Ok((y, w))
 }
 
-fn train_model<A: Algorithm>(
+/// What training made, before it becomes visible.
+struct Made {
+    models: Vec<Model>,
+    frames: Vec<(String, Frame)>,
+}
+
+impl Made {
+    fn publish(self, node: &Node) -> Result<()> {
+        for (key, frame) in self.frames {
+            node.store.put(&key, frame)?;
+        }
+        for model in self.models {
+            let key = model.key.clone();
+            node.store.put(&key, model)?;
+        }
+        Ok(())
+    }
+}
+
+/// Trains a model, after the models of its folds when cross-validation is asked for.
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would repeat the list")]
+fn build<A: Algorithm>(
     node: &Arc<Node>,
     job: &Arc<Job>,
-    key: String,
-    params: A::Params,
-    input: A::Params,
+    key: &str,
+    mut params: A::Params,
+    input: &A::Params,
     frame: &Frame,
     frame_key: &FrameKey,
     train: Training,
-    valid: Option<(Arc<Frame>, String)>,
+    valid: Option<Validation>,
+) -> Result<Made> {
+    let common = A::common(&params).clone();
+    let seed = *A::seed_mut(&mut params);
+    let fold_column = common.fold_column.as_deref().and_then(|n| frame.by_name(n));
+    let checksum = frame.checksum()?;
+    let about = |key: String, train_key: &FrameKey| Identity { key, frame_key: train_key.clone(), frame_checksum: checksum };
+    let Some(folds) = folds::assign(&common, seed, &train, fold_column)? else {
+        let model = train_model::<A>(node, job, about(key.into(), frame_key), params, input, train, valid)?;
+        return Ok(Made { models: vec![model], frames: vec![] });
+    };
+    if A::common(&params).fold_assignment == FoldAssignment::Auto && fold_column.is_none() {
+        A::common_mut(&mut params).fold_assignment = FoldAssignment::Random;
+    }
+    let name = |k: usize| format!("{key}_cv_{}", k + 1);
+    let results = folds::train_all(job, &folds, train.rows, common.parallelize_cross_validation, |k, job| {
+        let part = folds::part(node, &train, &folds, k)?;
+        let mut params = params.clone();
+        let c = A::common_mut(&mut params);
+        (c.model_id, c.nfolds, c.fold_column, c.validation_frame) = (Some(ModelKey(name(k))), 0, None, None);
+        let about = about(name(k), &FrameKey(format!("{}_train", name(k))));
+        let offset = part.valid.offset.clone();
+        let model = train_model::<A>(node, job, about, params, input, part.train, Some(part.valid))?;
+        let data = adapt::adapt(&part.held_out, &model.predictors)?;
+        let predictions = adapt::score(&model.scorer, &data, offset.as_deref())?;
+        Ok(folds::FoldResult { model, rows: part.rows, predictions })
+    })?;
+    A::learn_from_folds(&mut params, &results.iter().map(|r| &r.model).collect::<Vec<_>>());
+    let mut metrics = folds::pooled_metrics(&results, &train)?;
+    let summary = folds::summary(&results);
+    let rows = train.rows;
+    let last = Job::part(job, 1.0 / (folds.count + 1) as f64);
+    let mut main = train_model::<A>(node, &last, about(key.into(), frame_key), params, input, train, valid)?;
+    metrics.model = key.into();
+    metrics.model_checksum = main.checksum();
+    metrics.frame = Some(frame_key.0.clone());
+    metrics.frame_checksum = checksum;
+    main.output["cross_validation_metrics"] = metrics.json(Value::Null);
+    main.output["cross_validation_metrics_summary"] = summary.to_json();
+    main.metrics.write().push(Arc::new(metrics));
+    let mut made = Made { models: vec![], frames: vec![] };
+    if common.keep_cross_validation_predictions {
+        let mut keys = vec![];
+        for (k, r) in results.iter().enumerate() {
+            let key = format!("prediction_{}", name(k));
+            made.frames.push((key.clone(), folds::prediction_frame(node, &[r], rows)?));
+            keys.push(FrameKey(key));
+        }
+        let all = format!("cv_holdout_prediction_{key}");
+        made.frames.push((all.clone(), folds::prediction_frame(node, &results.iter().collect::<Vec<_>>(), rows)?));
+        main.output["cross_validation_predictions"] = keys.to_json();
+        main.output["cross_validation_holdout_predictions_frame_id"] = FrameKey(all).to_json();
+    }
+    if common.keep_cross_validation_fold_assignment {
+        let key = format!("cv_fold_assignment_{key}");
+        made.frames.push((key.clone(), folds::assignment_frame(node, &folds)?));
+        main.output["cross_validation_fold_assignment_frame_id"] = FrameKey(key).to_json();
+    }
+    if common.keep_cross_validation_models {
+        let keys: Vec<ModelKey> = results.iter().map(|r| ModelKey(r.model.key.clone())).collect();
+        main.output["cross_validation_models"] = keys.to_json();
+        made.models.extend(results.into_iter().map(|r| r.model));
+    }
+    main.belongings = made.frames.iter().map(|f| f.0.clone()).chain(made.models.iter().map(|m| m.key.clone())).collect();
+    made.models.push(main);
+    Ok(made)
+}
+
+/// Names that a model goes by.
+struct Identity {
+    key: String,
+    frame_key: FrameKey,
+    frame_checksum: i64,
+}
+
+fn train_model<A: Algorithm>(
+    node: &Arc<Node>,
+    job: &Arc<Job>,
+    about: Identity,
+    params: A::Params,
+    input: &A::Params,
+    train: Training,
+    valid: Option<Validation>,
 ) -> Result<Model> {
+    let Identity { key, frame_key, frame_checksum } = about;
     let started_ms = now_ms();
     let common = A::common(&params).clone();
-    let validation_frame = match &valid {
-        Some((f, k)) => Some(validation(f, k, &train, &common, job)?),
-        None => None,
-    };
     let priors = class_shares(&train);
-    let mut run = Run { params, train, valid: validation_frame, job, node, started_ms };
+    let mut run = Run { params, train, valid, job, node, started_ms };
     let fitted = A::fit(&mut run)?;
     let order = fitted.order.unwrap_or_else(|| (0..run.train.columns.len()).collect());
     let all = run.train.predictors();
     let predictors: Vec<Predictor> = order.iter().map(|&i| all[i].clone()).collect();
     let (mut training, mut valid_metrics) = (fitted.training, fitted.validation);
+    if let (Scorer::KMeans(km), None, Some(v)) = (&fitted.scorer, &valid_metrics, &run.valid) {
+        valid_metrics = Some(cluster_metrics(km, &v.data)?);
+    }
     let threshold = valid_metrics.as_ref().unwrap_or(&training).threshold();
     let mut output = fitted.output;
     let shown: Vec<&Predictor> = predictors.iter().chain(run.train.response.as_ref()).collect();
@@ -696,21 +808,23 @@ fn train_model<A: Algorithm>(
         deviance: fitted.deviance,
         gainslift_bins: common.gainslift_bins,
         scorer: fitted.scorer,
-        parameters: parameter_list(&run.params, &input),
+        parameters: parameter_list(&run.params, input),
         output: ochre_schema::object(&output),
         timestamp_ms: now_ms(),
         metrics: RwLock::new(vec![]),
+        belongings: vec![],
         key,
     };
     let sum = model.checksum();
     training.frame = Some(frame_key.0.clone());
-    training.frame_checksum = frame.checksum()?;
+    training.frame_checksum = frame_checksum;
     for m in std::iter::once(&mut training).chain(valid_metrics.as_mut()) {
         m.model = model.key.clone();
         m.model_checksum = sum;
     }
     if let (Some(m), Some(v)) = (valid_metrics.as_mut(), &run.valid) {
-        m.frame = Some(v.key.clone());
+        // Held-out rows of a fold are no frame of their own.
+        m.frame = (!v.key.is_empty()).then(|| v.key.clone());
         m.frame_checksum = v.checksum;
         m.description = Some("Validation metrics".into());
     }
@@ -789,20 +903,14 @@ impl Model {
             if classes.is_empty() {
                 return Frame::new(vec!["predict".into()], vec![Column::from_f64(&node.ledger, &preds)?]);
             }
-            let k = classes.len();
             let width = self.scorer.width();
-            let labels: Vec<f64> = preds
-                .par_chunks(width)
-                .map(|p| if width == 2 { f64::from(p[1] >= self.threshold) } else { metrics::argmax(p) as f64 })
-                .collect();
+            let labels: Vec<f64> = preds.par_chunks(width).map(|p| self.label(p)).collect();
             let domain = self.response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
             let mut names = vec!["predict".to_string()];
             let mut columns = vec![Column::numeric(&node.ledger, Kind::Enum(domain), &labels)?];
-            for c in 0..k.min(width) {
+            for (c, name) in self.probability_names().into_iter().enumerate() {
                 let p: Vec<f64> = preds.par_chunks(width).map(|p| p[c]).collect();
-                // Labels that are numbers get a letter, or they would not be column names.
-                let name = &classes[c];
-                names.push(if name.parse::<f64>().is_ok() { format!("p{name}") } else { name.clone() });
+                names.push(name);
                 columns.push(Column::from_f64(&node.ledger, &p)?);
             }
             Frame::new(names, columns)
@@ -835,7 +943,7 @@ impl Model {
 }
 
 /// Deviances of a generalized linear model on another frame.
-fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Model, fitted: metrics::GlmExtras) -> metrics::GlmExtras {
+pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Model, fitted: metrics::GlmExtras) -> metrics::GlmExtras {
     let weight = |i: usize| w.map_or(1.0, |w| w[i]);
     let rows: Vec<usize> = (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0).collect();
     let total: f64 = rows.iter().map(|&i| weight(i)).sum();

@@ -8,6 +8,7 @@
 
 pub mod adapt;
 pub mod driver;
+mod folds;
 pub mod metrics;
 mod model;
 pub mod params;

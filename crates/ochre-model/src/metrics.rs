@@ -350,6 +350,19 @@ pub fn clustering(c: Clustering, nobs: i64) -> Metrics {
     m
 }
 
+/// Clusterings of parts of the data, added up.
+pub fn pooled_clusters(parts: impl Iterator<Item = std::sync::Arc<Metrics>>) -> Metrics {
+    let (mut sum, mut nobs) = (Clustering { tot_withinss: 0.0, totss: 0.0, sizes: vec![], withinss: vec![] }, 0);
+    for m in parts {
+        if let Kind::Clustering(c) = &m.kind {
+            sum.tot_withinss += c.tot_withinss;
+            sum.totss += c.totss;
+        }
+        nobs += m.nobs;
+    }
+    clustering(sum, nobs)
+}
+
 /// Index of the largest; the first of equals.
 pub fn argmax(p: &[f64]) -> usize {
     let mut best = 0;
@@ -873,6 +886,50 @@ impl Metrics {
             ("tot_withinss", Kind::Clustering(c)) => c.tot_withinss,
             _ => return None,
         })
+    }
+
+    /// What the summary of cross-validation lists, by name in the order of the alphabet.
+    pub fn summary(&self) -> Vec<(&'static str, f64)> {
+        let mut out = vec![("mse", self.mse), ("rmse", self.rmse())];
+        if let Some(g) = self.glm {
+            out.extend([("aic", g.aic), ("loglikelihood", 0.0), ("null_deviance", g.null_deviance), ("residual_deviance", g.residual_deviance)]);
+        } else if !matches!(self.kind, Kind::Clustering(_)) {
+            out.extend([("aic", f64::NAN), ("loglikelihood", f64::NAN)]);
+        }
+        match &self.kind {
+            Kind::Regression { mae, rmsle, mean_residual_deviance } => {
+                out.extend([("mae", *mae), ("rmsle", *rmsle), ("mean_residual_deviance", *mean_residual_deviance), ("r2", self.r2)]);
+            }
+            Kind::Binomial(b) => {
+                out.extend([("auc", b.auc), ("logloss", b.logloss), ("pr_auc", b.pr_auc), ("r2", self.r2)]);
+                out.push(("lift_top_group", self.get("lift_top_group").unwrap_or(f64::NAN)));
+                let (tp, fp, fn_, tn) = b.best.map_or((f64::NAN, f64::NAN, f64::NAN, f64::NAN), |i| b.curve.counts(i));
+                let at = |name: &str| criterion(name)(tp, fp, fn_, tn);
+                for name in ["accuracy", "f0point5", "f1", "f2", "mean_per_class_accuracy", "precision", "recall", "specificity"] {
+                    out.push((name, at(name)));
+                }
+                out.push(("mcc", at("absolute_mcc")));
+                out.push(("err", 1.0 - at("accuracy")));
+                out.push(("err_count", fp + fn_));
+                out.push(("max_per_class_error", 1.0 - at("min_per_class_accuracy")));
+                out.push(("mean_per_class_error", 1.0 - at("mean_per_class_accuracy")));
+            }
+            Kind::Multinomial(m) => {
+                let of_class: Vec<(f64, f64)> =
+                    m.confusion.iter().enumerate().map(|(i, row)| (row.iter().sum::<f64>(), row[i])).collect();
+                let (total, right) = of_class.iter().fold((0.0, 0.0), |s, c| (s.0 + c.0, s.1 + c.1));
+                let worst = of_class.iter().filter(|c| c.0 > 0.0).map(|c| 1.0 - c.1 / c.0).fold(0.0, f64::max);
+                out.extend([("accuracy", right / total), ("err", 1.0 - right / total), ("err_count", total - right)]);
+                out.extend([("auc", f64::NAN), ("pr_auc", f64::NAN), ("logloss", m.logloss), ("r2", self.r2), ("max_per_class_error", worst)]);
+                out.push(("mean_per_class_error", m.mean_per_class_error));
+                out.push(("mean_per_class_accuracy", 1.0 - m.mean_per_class_error));
+            }
+            Kind::Clustering(c) => {
+                out.extend([("betweenss", c.totss - c.tot_withinss), ("tot_withinss", c.tot_withinss), ("totss", c.totss)]);
+            }
+        }
+        out.sort_by_key(|p| p.0);
+        out
     }
 
     /// The probability from which on a row counts as the second class.

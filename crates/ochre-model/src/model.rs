@@ -37,6 +37,8 @@ pub struct Model {
     /// The declared output, without metrics.
     pub output: Value,
     pub timestamp_ms: i64,
+    /// Keys of what was made along with the model and goes with it: models and frames of cross-validation.
+    pub belongings: Vec<String>,
     /// Metrics by frame key, newest last; training and validation come first.
     pub metrics: RwLock<Vec<Arc<Metrics>>>,
 }
@@ -57,6 +59,17 @@ impl Model {
     /// Class labels; empty for regressions and clusterings.
     pub fn classes(&self) -> &[String] {
         self.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[], |d| d)
+    }
+
+    /// The predicted class of a row: by the threshold for two classes, otherwise the most probable.
+    pub fn label(&self, p: &[f64]) -> f64 {
+        if p.len() == 2 { f64::from(p[1] >= self.threshold) } else { crate::metrics::argmax(p) as f64 }
+    }
+
+    /// Names of the columns of class probabilities. Labels that are numbers get a letter, or they would not be names.
+    pub fn probability_names(&self) -> Vec<String> {
+        let named = |c: &String| if c.parse::<f64>().is_ok() { format!("p{c}") } else { c.clone() };
+        self.classes().iter().take(self.scorer.width()).map(named).collect()
     }
 
     pub fn file(&self) -> ochre_score::ModelFile {

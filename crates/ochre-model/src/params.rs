@@ -164,16 +164,16 @@ pub struct CommonParams {
     #[api(inout, gridable)]
     pub validation_frame: Option<FrameKey>,
     /// Number of folds of cross-validation; 0 for none.
-    #[api(inout, range = "[0, )", unsupported)]
+    #[api(inout, range = "[0, )")]
     pub nfolds: i32,
     /// Keep the models of the folds.
     #[api(default = true, inout, expert)]
     pub keep_cross_validation_models: bool,
     /// Keep the predictions of the folds.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub keep_cross_validation_predictions: bool,
     /// Keep the fold of each row.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub keep_cross_validation_fold_assignment: bool,
     /// Train folds side by side.
     #[api(default = true, inout, expert)]
@@ -230,8 +230,7 @@ pub struct CommonParams {
         secondary,
         gridable,
         member_of("training_frame"),
-        exclusive("ignored_columns", "response_column", "weights_column", "offset_column"),
-        unsupported
+        exclusive("ignored_columns", "response_column", "weights_column", "offset_column")
     )]
     pub fold_column: Option<String>,
     /// How rows are assigned to folds.

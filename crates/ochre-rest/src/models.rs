@@ -162,8 +162,12 @@ fn fetch(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn remove(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("model_id");
-    model_at(app, key)?;
+    let model = model_at(app, key)?;
     app.node.store.remove(key)?;
+    // What was made along with it goes with it.
+    for key in &model.belongings {
+        app.node.store.remove(key)?;
+    }
     Reply::schema(&Models::default())
 }
 

@@ -34,6 +34,14 @@ impl Scorer {
         }
     }
 
+    /// Rounds of training that the model keeps: trees (per class), or 1.
+    pub fn rounds(&self) -> usize {
+        match self {
+            Scorer::Trees(m) => m.trees.len(),
+            _ => 1,
+        }
+    }
+
     /// Scores rows. `columns` are the model's predictors in its order, categorical values as codes of the training
     /// domain, NaN for missing or unseen; `out` holds `width` numbers per row.
     pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {

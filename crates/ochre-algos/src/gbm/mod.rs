@@ -13,7 +13,7 @@ mod params;
 use ochre_core::Result;
 use ochre_model::params::{CommonParams, Distribution, HistogramType};
 use ochre_model::wire::ModelOutput;
-use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
+use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape};
 use ochre_schema::Notes;
 pub use output::GbmOutput;
 pub use params::GbmParams;
@@ -116,6 +116,15 @@ impl Algorithm for Gbm {
                     format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
                 );
             }
+        }
+    }
+
+    /// As many trees as the folds needed, on average; then nothing is left to stop early.
+    fn learn_from_folds(params: &mut GbmParams, folds: &[&Model]) {
+        if params.common.stopping_rounds > 0 {
+            let trees: usize = folds.iter().map(|m| m.scorer.rounds()).sum();
+            params.tree.ntrees = (trees / folds.len()) as i32;
+            params.common.stopping_rounds = 0;
         }
     }
 
