@@ -2,8 +2,8 @@
 //! job, scoring, publishing. An algorithm supplies only what is its own.
 
 use crate::adapt::{self, Source};
-use crate::metrics::{self, Deviance, Metrics};
 use crate::folds;
+use crate::metrics::{self, Deviance, Metrics};
 use crate::params::{CommonParams, FoldAssignment};
 use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
 use crate::{Model, Predictor};
@@ -24,6 +24,8 @@ pub enum Category {
 }
 
 impl Category {
+    pub const ALL: [Category; 4] = [Category::Regression, Category::Binomial, Category::Multinomial, Category::Clustering];
+
     pub fn name(self) -> &'static str {
         match self {
             Category::Regression => "Regression",
@@ -170,6 +172,20 @@ pub enum Refusal {
     Failed(Error),
 }
 
+impl Refusal {
+    /// The refusal as one text, as error replies and grids show it.
+    pub fn message(&self, stem: &str) -> String {
+        match self {
+            Refusal::Notes { notes, key, .. } => {
+                let details: String =
+                    notes.errors().map(|n| format!("ERRR on field: _{}: {}\n", n.field.trim_start_matches('_'), n.message)).collect();
+                format!("Illegal argument(s) for {stem} model: {key}.  Details: {details}")
+            }
+            Refusal::Failed(e) => e.to_string(),
+        }
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(e: Error) -> Self {
         Refusal::Failed(e)
@@ -193,6 +209,10 @@ pub trait Builder: Send + Sync {
     fn describe(&self) -> Value;
     /// Decodes, checks and, unless only asked to validate, starts training.
     fn start(&self, node: &Arc<Node>, form: &[(String, String)], validate_only: bool) -> std::result::Result<Started, Refusal>;
+    /// Trains and publishes within a job that is somebody else's, such as a grid's.
+    fn train(&self, node: &Arc<Node>, job: &Arc<Job>, form: &[(String, String)]) -> std::result::Result<(), Refusal>;
+    /// The parameters of a form as JSON, and the defaults.
+    fn decoded(&self, form: &[(String, String)]) -> Result<(ochre_schema::Map, ochre_schema::Map)>;
 }
 
 /// A schema with names known only at run time.
@@ -378,17 +398,114 @@ impl<A: Algorithm> Builder for Row<A> {
     }
 
     fn start(&self, node: &Arc<Node>, form: &[(String, String)], validate_only: bool) -> std::result::Result<Started, Refusal> {
+        let (prepared, notes, schema) = Self::ready(node, form)?;
+        let key = A::common(&prepared.params).model_id.clone().unwrap_or_default();
+        if validate_only {
+            return Ok(Started { job: None, model: key.0, schema, notes });
+        }
+        let prepared = match prepared.train.is_some() && !notes.has_errors() {
+            true => Arc::new(parking_lot::Mutex::new(prepared)),
+            false => return Err(Refusal::Notes { schema: Box::new(schema), notes, key: key.0 }),
+        };
+        let warnings: Vec<String> = notes.0.iter().filter(|n| n.severity == Severity::Warn).map(|n| n.message.clone()).collect();
+        let node2 = node.clone();
+        let job = node.jobs.start(Self::INFO.stem, AnyKey::Model(key.clone()), move |job| {
+            let mut ready = {
+                let mut p = prepared.lock();
+                // On a cluster each attempt prepares its own: the members that share the rows may be others by then.
+                let train = p.train.take().filter(|_| ochre_core::current_task().is_none());
+                Ready { train, ..p.again() }
+            };
+            if ready.train.is_none() {
+                ready.train = prepare::<A>(&node2, &ready.params, &ready.frame, &mut Notes::default())?;
+            }
+            for w in &warnings {
+                job.warn(w.clone());
+            }
+            ready.run(&node2, job)
+        })?;
+        Ok(Started { job: Some(job), model: key.0, schema, notes })
+    }
+
+    fn train(&self, node: &Arc<Node>, job: &Arc<Job>, form: &[(String, String)]) -> std::result::Result<(), Refusal> {
+        let (ready, notes, schema) = Self::ready(node, form)?;
+        if notes.has_errors() || ready.train.is_none() {
+            let key = A::common(&ready.params).model_id.clone().unwrap_or_default().0;
+            return Err(Refusal::Notes { notes, key, schema: Box::new(schema) });
+        }
+        Ok(ready.run(node, job)?)
+    }
+
+    fn decoded(&self, form: &[(String, String)]) -> Result<(ochre_schema::Map, ochre_schema::Map)> {
+        let (mut given, mut default) = (ochre_schema::Map::new(), ochre_schema::Map::new());
+        Self::decode(form)?.put(&mut given);
+        A::Params::default().put(&mut default);
+        Ok((given, default))
+    }
+}
+
+/// Everything that training needs.
+struct Ready<A: Algorithm> {
+    params: A::Params,
+    input: A::Params,
+    frame: Arc<Frame>,
+    frame_key: FrameKey,
+    valid: Option<(Arc<Frame>, String)>,
+    train: Option<Training>,
+}
+
+impl<A: Algorithm> Ready<A> {
+    /// The same, without the prepared data.
+    fn again(&self) -> Self {
+        Ready {
+            params: self.params.clone(),
+            input: self.input.clone(),
+            frame: self.frame.clone(),
+            frame_key: self.frame_key.clone(),
+            valid: self.valid.clone(),
+            train: None,
+        }
+    }
+
+    /// Trains and publishes.
+    fn run(self, node: &Arc<Node>, job: &Arc<Job>) -> Result<()> {
+        let Ready { params, input, frame, frame_key, valid, train } = self;
+        let train = train.ok_or_else(|| Error::Internal("the training data cannot be prepared again".into()))?;
+        job.set_deadline(A::common(&params).max_runtime_secs);
+        let frames: Vec<&str> = std::iter::once(frame_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
+        let _held = node.store.hold(&frames, &job.key.0);
+        let key = A::common(&params).model_id.clone().unwrap_or_default().0;
+        let made = node.runner.install(|| {
+            let valid = match &valid {
+                Some((f, k)) => Some(validation(f, k, &train, A::common(&params), job)?),
+                None => None,
+            };
+            build::<A>(node, job, &key, params.clone(), &input, &frame, &frame_key, train, valid)
+        })?;
+        job.check()?;
+        made.publish(node)
+    }
+}
+
+impl<A: Algorithm> Row<A> {
+    fn decode(form: &[(String, String)]) -> Result<A::Params> {
         let mut params = A::Params::default();
         for (name, text) in form.iter().filter(|(n, _)| !n.starts_with('_')) {
             match params.set(name, text) {
-                None => return Err(Error::invalid(format!("Unknown parameter: {name}")).into()),
+                None => return Err(Error::invalid(format!("Unknown parameter: {name}"))),
                 Some(Err(e)) => {
                     let schema = A::Params::META.name;
-                    return Err(Error::invalid(format!("Illegal argument for field: {name} of schema: {schema}: {e}")).into());
+                    return Err(Error::invalid(format!("Illegal argument for field: {name} of schema: {schema}: {e}")));
                 }
                 Some(Ok(())) => {}
             }
         }
+        Ok(params)
+    }
+
+    /// Decodes, checks and prepares. With errors in the notes there may be no prepared data.
+    fn ready(node: &Arc<Node>, form: &[(String, String)]) -> std::result::Result<(Ready<A>, Notes, Value), Refusal> {
+        let mut params = Self::decode(form)?;
         let input = params.clone();
         let mut notes = Notes::default();
         params.check(&mut notes);
@@ -398,22 +515,22 @@ impl<A: Algorithm> Builder for Row<A> {
             ModelKey(format!("{}_model_ochre_{}_{n}", Self::INFO.stem, ochre_core::shared_now_ms()))
         });
         common.model_id = Some(key.clone());
-        let Some(train_key) = common.training_frame.clone() else {
+        let Some(frame_key) = common.training_frame.clone() else {
             notes.error("training_frame", "Missing training frame");
             return Err(Refusal::Notes { schema: Box::new(Self::schema(&params, &input, &notes)), notes, key: key.0 });
         };
-        let frame = node.store.frame(train_key.text()).map_err(|e| missing_key(e, train_key.text()))?;
+        let frame = node.store.frame(frame_key.text()).map_err(|e| missing_key(e, frame_key.text()))?;
         let valid_key = common.validation_frame.clone().filter(|k| !k.0.is_empty());
-        let valid = match &valid_key {
-            Some(k) => Some(node.store.frame(k.text()).map_err(|e| missing_key(e, k.text()))?),
+        let valid = match valid_key {
+            Some(k) => Some((node.store.frame(k.text()).map_err(|e| missing_key(e, k.text()))?, k.0)),
             None => None,
         };
         let seed = A::seed_mut(&mut params);
         if *seed == -1 {
             *seed = Rng::fresh_seed();
         }
-        let prepared = prepare::<A>(node, &params, &frame, &mut notes)?;
-        if let Some(train) = &prepared {
+        let train = prepare::<A>(node, &params, &frame, &mut notes)?;
+        if let Some(train) = &train {
             let shape = Shape {
                 rows: train.rows,
                 category: Some(train.category),
@@ -425,42 +542,7 @@ impl<A: Algorithm> Builder for Row<A> {
             folds::check(A::common(&params), train.rows, train.category, &mut notes);
         }
         let schema = Self::schema(&params, &input, &notes);
-        if validate_only {
-            return Ok(Started { job: None, model: key.0, schema, notes });
-        }
-        let (false, Some(train)) = (notes.has_errors(), prepared) else {
-            return Err(Refusal::Notes { schema: Box::new(schema), notes, key: key.0 });
-        };
-        let valid = valid.zip(valid_key).map(|(f, k)| (f, k.0));
-        let prepared = parking_lot::Mutex::new(Some(train));
-        let warnings: Vec<String> = notes.0.iter().filter(|n| n.severity == Severity::Warn).map(|n| n.message.clone()).collect();
-        let (node2, key2) = (node.clone(), key.0.clone());
-        let max_runtime = A::common(&params).max_runtime_secs;
-        let job = node.jobs.start(Self::INFO.stem, AnyKey::Model(key.clone()), move |job| {
-            // On a cluster each attempt prepares its own: the members that share the rows may be others by then.
-            let train = match prepared.lock().take().filter(|_| ochre_core::current_task().is_none()) {
-                Some(train) => train,
-                None => prepare::<A>(&node2, &params, &frame, &mut Notes::default())?
-                    .ok_or_else(|| Error::Internal("the training data cannot be prepared again".into()))?,
-            };
-            for w in &warnings {
-                job.warn(w.clone());
-            }
-            job.set_deadline(max_runtime);
-            let frames: Vec<&str> = std::iter::once(train_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
-            let _held = node2.store.hold(&frames, &job.key.0);
-            let node3 = node2.clone();
-            let made = node2.runner.install(|| {
-                let valid = match &valid {
-                    Some((f, k)) => Some(validation(f, k, &train, A::common(&params), job)?),
-                    None => None,
-                };
-                build::<A>(&node3, job, &key2, params.clone(), &input, &frame, &train_key, train, valid)
-            })?;
-            job.check()?;
-            made.publish(&node2)
-        })?;
-        Ok(Started { job: Some(job), model: key.0, schema, notes })
+        Ok((Ready { params, input, frame, frame_key, valid, train }, notes, schema))
     }
 }
 

@@ -236,10 +236,8 @@ pub fn pooled_metrics(results: &[FoldResult], train: &Training) -> Result<Metric
         m.glm = fitted.map(|g| crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g));
         m
     };
-    m.description = Some(format!(
-        "{}-fold cross-validation on training data (Metrics computed for combined holdout predictions)",
-        results.len()
-    ));
+    m.description =
+        Some(format!("{}-fold cross-validation on training data (Metrics computed for combined holdout predictions)", results.len()));
     Ok(m)
 }
 

@@ -9,9 +9,11 @@
 pub mod adapt;
 pub mod driver;
 mod folds;
+pub mod grid;
 pub mod metrics;
 mod model;
 pub mod params;
+mod saved;
 pub mod wire;
 
 pub use driver::{

@@ -16,7 +16,7 @@ const BINS: usize = 400;
 const LOG_FLOOR: f64 = 1e-15;
 
 /// Deviance of one prediction, by distribution.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Deviance {
     Gaussian,
     Poisson,
@@ -54,7 +54,7 @@ impl Deviance {
 }
 
 /// One row of the threshold sketch, highest threshold first, with counts accumulated.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Thresholds {
     pub thresholds: Vec<f64>,
     pub tps: Vec<f64>,
@@ -63,7 +63,7 @@ pub struct Thresholds {
     pub negatives: f64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Binomial {
     pub logloss: f64,
     pub auc: f64,
@@ -76,7 +76,7 @@ pub struct Binomial {
     pub gains_lift: Option<Table>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Multinomial {
     pub logloss: f64,
     pub mean_per_class_error: f64,
@@ -87,7 +87,7 @@ pub struct Multinomial {
     pub hit_ratios: Vec<f64>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Clustering {
     pub tot_withinss: f64,
     pub totss: f64,
@@ -95,7 +95,7 @@ pub struct Clustering {
     pub withinss: Vec<f64>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     Regression { mae: f64, rmsle: f64, mean_residual_deviance: f64 },
     Binomial(Binomial),
@@ -104,7 +104,7 @@ pub enum Kind {
 }
 
 /// What generalized linear models add.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct GlmExtras {
     pub residual_deviance: f64,
     pub null_deviance: f64,
@@ -113,7 +113,7 @@ pub struct GlmExtras {
     pub residual_dof: i64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Metrics {
     pub model: String,
     pub model_checksum: i64,
@@ -328,11 +328,12 @@ pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]
         },
     )?
     .unwrap_or((Sums::default(), vec![vec![0.0; k]; k], vec![0.0; top]));
+    // A class without rows has no errors, and counts.
     let errors: Vec<f64> = confusion
         .iter()
         .enumerate()
-        .filter(|(_, row)| row.iter().sum::<f64>() > 0.0)
-        .map(|(i, row)| 1.0 - row[i] / row.iter().sum::<f64>())
+        .map(|(i, row)| (row.iter().sum::<f64>(), row[i]))
+        .map(|(all, right)| if all > 0.0 { 1.0 - right / all } else { 0.0 })
         .collect();
     let kind = Kind::Multinomial(Multinomial {
         logloss: s.extra / s.w,
@@ -892,7 +893,12 @@ impl Metrics {
     pub fn summary(&self) -> Vec<(&'static str, f64)> {
         let mut out = vec![("mse", self.mse), ("rmse", self.rmse())];
         if let Some(g) = self.glm {
-            out.extend([("aic", g.aic), ("loglikelihood", 0.0), ("null_deviance", g.null_deviance), ("residual_deviance", g.residual_deviance)]);
+            out.extend([
+                ("aic", g.aic),
+                ("loglikelihood", 0.0),
+                ("null_deviance", g.null_deviance),
+                ("residual_deviance", g.residual_deviance),
+            ]);
         } else if !matches!(self.kind, Kind::Clustering(_)) {
             out.extend([("aic", f64::NAN), ("loglikelihood", f64::NAN)]);
         }
@@ -915,12 +921,17 @@ impl Metrics {
                 out.push(("mean_per_class_error", 1.0 - at("mean_per_class_accuracy")));
             }
             Kind::Multinomial(m) => {
-                let of_class: Vec<(f64, f64)> =
-                    m.confusion.iter().enumerate().map(|(i, row)| (row.iter().sum::<f64>(), row[i])).collect();
+                let of_class: Vec<(f64, f64)> = m.confusion.iter().enumerate().map(|(i, row)| (row.iter().sum::<f64>(), row[i])).collect();
                 let (total, right) = of_class.iter().fold((0.0, 0.0), |s, c| (s.0 + c.0, s.1 + c.1));
                 let worst = of_class.iter().filter(|c| c.0 > 0.0).map(|c| 1.0 - c.1 / c.0).fold(0.0, f64::max);
                 out.extend([("accuracy", right / total), ("err", 1.0 - right / total), ("err_count", total - right)]);
-                out.extend([("auc", f64::NAN), ("pr_auc", f64::NAN), ("logloss", m.logloss), ("r2", self.r2), ("max_per_class_error", worst)]);
+                out.extend([
+                    ("auc", f64::NAN),
+                    ("pr_auc", f64::NAN),
+                    ("logloss", m.logloss),
+                    ("r2", self.r2),
+                    ("max_per_class_error", worst),
+                ]);
                 out.push(("mean_per_class_error", m.mean_per_class_error));
                 out.push(("mean_per_class_accuracy", 1.0 - m.mean_per_class_error));
             }
@@ -1142,28 +1153,29 @@ impl ScoringHistory {
 
     /// Has the moving average of the metric stopped improving (windows of `rounds` events)?
     pub fn stopped(&self, rounds: usize, metric: &str, tolerance: f64) -> bool {
-        if rounds == 0 || self.events.len() < 2 * rounds + 1 {
-            return false;
-        }
         let values: Vec<f64> = self.events.iter().filter_map(|e| e.validation.as_ref().unwrap_or(&e.training).get(metric)).collect();
         // The first event is the model before its first step.
-        let values = &values[1..];
-        if values.len() < 2 * rounds {
-            return false;
-        }
-        let averages: Vec<f64> =
-            (0..=rounds).map(|i| values[values.len() - 2 * rounds + i..][..rounds].iter().sum::<f64>() / rounds as f64).collect();
-        let (before, after) = (averages[0], &averages[1..]);
-        if averages.iter().any(|v| v.is_nan()) || averages.iter().any(|v| v.signum() != before.signum()) {
-            return false;
-        }
-        if matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2") {
-            let best = after.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            before == 0.0 || best / before <= 1.0 + tolerance
-        } else {
-            let best = after.iter().copied().fold(f64::INFINITY, f64::min);
-            before == 0.0 || best / before >= 1.0 - tolerance
-        }
+        has_stopped(&values[1.min(values.len())..], rounds, metric, tolerance)
+    }
+}
+
+/// Has the moving average of a metric stopped improving (windows of `rounds` values)?
+pub fn has_stopped(values: &[f64], rounds: usize, metric: &str, tolerance: f64) -> bool {
+    if rounds == 0 || values.len() < 2 * rounds {
+        return false;
+    }
+    let averages: Vec<f64> =
+        (0..=rounds).map(|i| values[values.len() - 2 * rounds + i..][..rounds].iter().sum::<f64>() / rounds as f64).collect();
+    let (before, after) = (averages[0], &averages[1..]);
+    if averages.iter().any(|v| v.is_nan()) || averages.iter().any(|v| v.signum() != before.signum()) {
+        return false;
+    }
+    if matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2") {
+        let best = after.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        before == 0.0 || best / before <= 1.0 + tolerance
+    } else {
+        let best = after.iter().copied().fold(f64::INFINITY, f64::min);
+        before == 0.0 || best / before >= 1.0 - tolerance
     }
 }
 

@@ -28,6 +28,10 @@ pub const ROUTES: &[crate::Route] = &[
     get("/3/Typeahead/files", "typeaheadFileSuggestions", ("TypeaheadV3", "TypeaheadV3"), typeahead, "Completes a file name."),
 ];
 
+/// Uploads of what is not data, such as models: the reference serves these beside its routes.
+pub const UPLOADS: &[crate::Route] =
+    &[post("/3/PostFile.bin", "postFileBinary", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file that is not data.")];
+
 /// Makes the files of some paths known; answers files, keys and what could not be found.
 fn import_paths(app: &App, paths: &[String], pattern: Option<&str>) -> Result<(Vec<String>, Vec<String>, Vec<String>), Failure> {
     let (mut files, mut keys, mut fails) = (vec![], vec![], vec![]);

@@ -10,6 +10,7 @@ mod cluster;
 mod errors;
 mod everywhere;
 mod frames;
+mod grids;
 mod import;
 mod jobs;
 mod metadata;
@@ -79,8 +80,17 @@ impl LogBuffer {
 }
 
 /// Routes beside the contract.
-pub const EXTRA: &[&[Route]] = &[watch::METRICS];
+pub const EXTRA: &[&[Route]] = &[watch::METRICS, import::UPLOADS];
 
 /// Every route of the contract, resource by resource.
-pub const ROUTES: &[&[Route]] =
-    &[cluster::ROUTES, watch::ROUTES, jobs::ROUTES, import::ROUTES, frames::ROUTES, rapids::ROUTES, models::ROUTES, metadata::ROUTES];
+pub const ROUTES: &[&[Route]] = &[
+    cluster::ROUTES,
+    watch::ROUTES,
+    jobs::ROUTES,
+    import::ROUTES,
+    frames::ROUTES,
+    rapids::ROUTES,
+    models::ROUTES,
+    grids::ROUTES,
+    metadata::ROUTES,
+];

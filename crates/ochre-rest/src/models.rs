@@ -3,7 +3,7 @@
 use crate::frames::frame_at;
 use crate::jobs;
 use crate::route::{Ask, Reply, delete, get, post};
-use crate::wire::{ModelBuilders, ModelMetricsListSchema, Models};
+use crate::wire::{ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models};
 use crate::{App, Failure};
 use ochre_core::Error;
 use ochre_model::wire::ModelSynopsis;
@@ -71,9 +71,13 @@ pub const ROUTES: &[crate::Route] = &[
         score,
         "Measures a model on a frame.",
     ),
+    get("/99/Models.bin/{model_id}", "exportModel", ("ModelExportV3", "ModelExportV3"), export, "Writes a model to a file of the server."),
+    post("/99/Models.bin/{model_id}", "importModel", ("ModelImportV3", "ModelsV3"), import, "Reads a model from a file of the server."),
+    get("/3/Models.fetch.bin/{model_id}", "fetchBinaryModel", ("ModelsV3", "StreamingSchema"), download, "Sends a model as a file."),
+    post("/99/Models.upload.bin/{model_id}", "uploadModel", ("ModelImportV3", "ModelsV3"), upload, "Reads a model from an uploaded file."),
 ];
 
-fn find<'a>(app: &'a App, ask: &Ask, verb: &str) -> Result<&'a dyn Builder, Failure> {
+pub fn builder_of(app: &App, ask: &Ask, verb: &str) -> Result<&'static dyn Builder, Failure> {
     let name = ask.path_param("algo");
     let row = app.algorithms.iter().find(|a| a.info().name == name).copied();
     row.ok_or_else(|| {
@@ -88,13 +92,13 @@ fn builders(app: &App, _: &Ask) -> Result<Reply, Failure> {
 }
 
 fn builder(app: &App, ask: &Ask) -> Result<Reply, Failure> {
-    let b = find(app, ask, "GET")?;
+    let b = builder_of(app, ask, "GET")?;
     let map: ochre_schema::Map = [(b.info().name.to_string(), b.describe())].into_iter().collect();
     Reply::schema(&ModelBuilders { algo: Some(b.info().name.into()), model_builders: Value::Object(map) })
 }
 
 fn start(app: &App, ask: &Ask, validate_only: bool) -> Result<Reply, Failure> {
-    let b = find(app, ask, "POST")?;
+    let b = builder_of(app, ask, "POST")?;
     match b.start(&app.node, &ask.params, validate_only) {
         Ok(s) => {
             let mut schema = s.schema;
@@ -122,7 +126,7 @@ fn validate(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 }
 
 fn model_id(app: &App, ask: &Ask) -> Result<Reply, Failure> {
-    let b = find(app, ask, "POST")?;
+    let b = builder_of(app, ask, "POST")?;
     let id = format!("{}-{:016x}", b.info().name, ochre_core::Rng::fresh_seed());
     Reply::json(&serde_json::json!({"__meta": {"schema_version": 3, "schema_name": "ModelIdV3", "schema_type": "Iced"}, "model_id": id}))
 }
@@ -291,4 +295,71 @@ fn metrics_list(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let mut json = ochre_schema::object(&a);
     json["model_metrics"] = Value::Array(out);
     Reply::json(&json)
+}
+
+/// Writes a model to a file, all of it or nothing.
+pub fn save_to(model: &Model, path: &std::path::Path, force: bool) -> Result<(), Failure> {
+    if path.exists() && !force {
+        return Err(Error::invalid(format!("file {} exists already; set force to overwrite it", path.display())).into());
+    }
+    let fail = |e: std::io::Error| Error::io(path.display(), e);
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(fail)?;
+    }
+    let part = path.with_extension("part");
+    let file = std::fs::File::create(&part).map_err(fail)?;
+    let written = model.save(std::io::BufWriter::new(file));
+    if let Err(e) = written.and_then(|()| std::fs::rename(&part, path).map_err(fail)) {
+        let _ = std::fs::remove_file(&part);
+        return Err(e.into());
+    }
+    Ok(())
+}
+
+pub fn load_from(app: &App, path: &std::path::Path) -> Result<Model, Failure> {
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path.display(), e))?;
+    Ok(Model::load(file, app.algorithms, &path.display().to_string())?)
+}
+
+fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelExport = ask.decode()?;
+    let model = model_at(app, ask.path_param("model_id"))?;
+    let path = a.dir.clone().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?;
+    save_to(&model, std::path::Path::new(&path), a.force)?;
+    Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
+}
+
+/// Keeps a model that was read and answers it.
+fn loaded(app: &App, model: Model) -> Result<Reply, Failure> {
+    let key = model.key.clone();
+    app.node.store.put(&key, model)?;
+    let model = app.node.store.get::<Model>(&key)?;
+    Reply::schema(&Models { models: Value::Array(vec![model.json()]), ..Models::default() })
+}
+
+fn import(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelImport = ask.decode()?;
+    let path = a.dir.filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the path of the saved model"))?;
+    loaded(app, load_from(app, std::path::Path::new(&path))?)
+}
+
+fn download(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let model = model_at(app, ask.path_param("model_id"))?;
+    let mut bytes = vec![];
+    model.save(&mut bytes)?;
+    Ok(Reply {
+        status: 200,
+        content_type: "application/octet-stream",
+        headers: vec![("Content-Disposition", format!("attachment; filename={}", model.key))],
+        body: crate::route::Body::Bytes(bytes),
+    })
+}
+
+fn upload(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelImport = ask.decode()?;
+    let key = a.dir.filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the key of the uploaded file"))?;
+    let raw = app.node.store.get::<ochre_io::source::RawFile>(&key)?;
+    let model = load_from(app, &raw.path)?;
+    app.node.store.remove(&key)?;
+    loaded(app, model)
 }

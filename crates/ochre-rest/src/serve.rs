@@ -152,16 +152,21 @@ pub(crate) fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     let method = if ask.method == "HEAD" { "GET" } else { ask.method.as_str() };
     let path = if ask.path.len() > 1 { ask.path.trim_end_matches('/') } else { &ask.path };
     // The route with the longest address wins: /3/Frames/{id}/summary before /3/Frames/{id}.
-    let mut found: Option<(&crate::Route, Vec<(String, String)>)> = None;
-    for r in ROUTES.iter().chain(EXTRA).flat_map(|r| r.iter()).filter(|r| r.method == method) {
-        if let Some(p) = matches(r.url, path)
-            && found
-                .as_ref()
-                .is_none_or(|f| f.0.url.split('/').count() < r.url.split('/').count() || (f.0.url.contains('{') && !r.url.contains('{')))
-        {
-            found = Some((r, p));
+    let search = |path: &str| {
+        let mut found: Option<(&crate::Route, Vec<(String, String)>)> = None;
+        for r in ROUTES.iter().chain(EXTRA).flat_map(|r| r.iter()).filter(|r| r.method == method) {
+            if let Some(p) = matches(r.url, path)
+                && found.as_ref().is_none_or(|f| {
+                    f.0.url.split('/').count() < r.url.split('/').count() || (f.0.url.contains('{') && !r.url.contains('{'))
+                })
+            {
+                found = Some((r, p));
+            }
         }
-    }
+        found
+    };
+    // A slash at the end means nothing, unless a key was left out after it.
+    let found = search(path).or_else(|| search(&ask.path));
     let Some((route, params)) = found else {
         return Err(Failure::not_found(if ask.method == "GET" {
             format!("Resource {} not found", ask.path)

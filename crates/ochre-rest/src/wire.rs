@@ -1587,3 +1587,135 @@ pub struct CreateFrame {
     #[api(output)]
     pub key: Option<JobKey>,
 }
+
+/// A grid.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GridSchemaV99", iced = "Grid")]
+pub struct GridSchema {
+    /// Key of the grid.
+    #[api(ty = "Key<Grid>", schema = "GridKeyV3")]
+    pub grid_id: Value,
+    /// Metric that the models are sorted by.
+    #[api(inout)]
+    pub sort_by: Option<String>,
+    /// Largest first?
+    #[api(inout)]
+    pub decreasing: bool,
+    /// Models, in order.
+    pub model_ids: Option<Vec<ModelKey>>,
+    /// Names of the hyper-parameters.
+    #[api(output)]
+    pub hyper_names: Option<Vec<String>>,
+    /// Hyper-parameters of the models that failed.
+    #[api(ty = "Parameters[]", schema = "ModelParametersSchemaV3", output)]
+    pub failed_params: Value,
+    /// Warnings.
+    #[api(output)]
+    pub warning_details: Option<Vec<String>>,
+    /// Why models failed.
+    #[api(output)]
+    pub failure_details: Option<Vec<String>>,
+    /// Where models failed.
+    #[api(output)]
+    pub failure_stack_traces: Option<Vec<String>>,
+    /// Hyper-parameters of the models that failed, as texts.
+    #[api(output)]
+    pub failed_raw_params: Option<Vec<Option<Vec<String>>>>,
+    /// Training metrics of each model.
+    #[api(ty = "ModelMetrics[]", schema = "ModelMetricsBaseV3", output)]
+    pub training_metrics: Value,
+    /// Validation metrics of each model.
+    #[api(ty = "ModelMetrics[]", schema = "ModelMetricsBaseV3", output)]
+    pub validation_metrics: Value,
+    /// Metrics of cross-validation of each model.
+    #[api(ty = "ModelMetrics[]", schema = "ModelMetricsBaseV3", output)]
+    pub cross_validation_metrics: Value,
+    /// Metrics by fold of each model.
+    #[api(ty = "TwoDimTable[]", schema = "TwoDimTableV3", output)]
+    pub cross_validation_metrics_summary: Value,
+    /// Directory that models are written to.
+    #[api(output)]
+    pub export_checkpoints_dir: Option<String>,
+    /// Hyper-parameters and metric of each model.
+    #[api(output)]
+    pub summary_table: Option<Table>,
+    /// When each model was done, and its metrics.
+    #[api(output)]
+    pub scoring_history: Option<Table>,
+}
+
+/// All grids.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GridsV99", iced = "Grids")]
+pub struct Grids {
+    /// Grids.
+    #[api(ty = "Grid[]", schema = "GridSchemaV99", output)]
+    pub grids: Value,
+}
+
+/// Where to write a grid.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GridExportV3", iced = "GridExport")]
+pub struct GridExport {
+    /// Key of the grid.
+    pub grid_id: Option<String>,
+    /// Directory to write to.
+    pub grid_directory: Option<String>,
+    /// Write what the parameters refer to.
+    pub save_params_references: bool,
+    /// Write held-out predictions.
+    pub export_cross_validation_predictions: bool,
+}
+
+/// Where to read a grid from.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GridImportV3", iced = "GridImport")]
+pub struct GridImport {
+    /// Path of the grid's file.
+    pub grid_path: Option<String>,
+    /// Read what the parameters refer to.
+    pub load_params_references: bool,
+}
+
+/// Key of a grid.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GridKeyV3", superclass = "KeyV3", iced = "Key<Grid>")]
+pub struct GridKeySchema {
+    /// Name of the key.
+    #[api(inout)]
+    pub name: Option<String>,
+    /// Type of the key.
+    #[api(inout)]
+    pub r#type: Option<String>,
+    /// Where to find it.
+    #[api(name = "URL", inout)]
+    pub url: Option<String>,
+}
+
+/// Where to write a model.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelExportV3", iced = "ModelExport", request)]
+pub struct ModelExport {
+    /// Key of the model.
+    pub model_id: Option<ModelKey>,
+    /// Path of the file to write.
+    pub dir: Option<String>,
+    /// Overwrite a file that is there.
+    #[api(default = true)]
+    pub force: bool,
+    /// Write held-out predictions.
+    pub export_cross_validation_predictions: bool,
+}
+
+/// Where to read a model from.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelImportV3", iced = "ModelImport", request)]
+pub struct ModelImport {
+    /// Key of the model.
+    pub model_id: Option<ModelKey>,
+    /// Path or key of the file.
+    pub dir: Option<String>,
+    /// Replace a model that is there.
+    #[api(default = true)]
+    pub force: bool,
+}

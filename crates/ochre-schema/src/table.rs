@@ -3,7 +3,7 @@
 use crate::{Value, number_json};
 
 /// One cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Cell {
     Text(String),
     Long(i64),
@@ -42,17 +42,17 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Column {
     pub name: String,
-    pub type_name: &'static str,
+    pub type_name: std::borrow::Cow<'static, str>,
     pub format: String,
     pub description: String,
     pub cells: Vec<Cell>,
 }
 
 /// A named table, stored by column as it is sent.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Table {
     pub name: String,
     pub description: String,
@@ -68,13 +68,19 @@ impl Table {
     /// Adds a column; its wire name is the heading in lower case with underscores.
     pub fn column(mut self, heading: &str, type_name: &'static str, format: &str, cells: Vec<Cell>) -> Self {
         let name: String = heading.trim_end_matches('.').replace(". ", "_").replace([' ', '.'], "_").to_lowercase();
-        self.columns.push(Column { name, type_name, format: format.into(), description: heading.into(), cells });
+        self.columns.push(Column { name, type_name: type_name.into(), format: format.into(), description: heading.into(), cells });
         self
     }
 
     /// Adds a column whose wire name is not derived from its heading.
     pub fn named(mut self, name: &str, heading: &str, type_name: &'static str, format: &str, cells: Vec<Cell>) -> Self {
-        self.columns.push(Column { name: name.into(), type_name, format: format.into(), description: heading.into(), cells });
+        self.columns.push(Column {
+            name: name.into(),
+            type_name: type_name.into(),
+            format: format.into(),
+            description: heading.into(),
+            cells,
+        });
         self
     }
 

@@ -1,0 +1,120 @@
+//! A model with everything that the server knows of it, as a file: a line that names format and version, then one CBOR
+//! document (RFC 8949) of plain data. Reading one runs nothing. Files of every released version stay readable; what the
+//! document holds is the struct below.
+
+use crate::driver::Category;
+use crate::metrics::{Deviance, Metrics};
+use crate::{Builder, Model, Predictor};
+use ochre_core::{Error, Result};
+use ochre_schema::Value;
+use ochre_score::{Column, Scorer};
+use parking_lot::RwLock;
+use std::io::{BufRead, Read, Write};
+use std::sync::Arc;
+
+const MAGIC: &str = "ochre model";
+const VERSION: u32 = 1;
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Saved {
+    key: String,
+    algorithm: String,
+    category: String,
+    training_frame: Option<String>,
+    predictors: Vec<Column>,
+    response: Option<Column>,
+    weights_column: Option<String>,
+    offset_column: Option<String>,
+    priors: Vec<f64>,
+    threshold: f64,
+    deviance: Deviance,
+    gainslift_bins: i32,
+    scorer: Scorer,
+    parameters: Vec<Value>,
+    output: Value,
+    timestamp_ms: i64,
+    belongings: Vec<String>,
+    metrics: Vec<Metrics>,
+}
+
+impl Model {
+    /// Writes the model and all that is known of it.
+    pub fn save(&self, mut out: impl Write) -> Result<()> {
+        let column = |p: &Predictor| Column { name: p.name.clone(), domain: p.domain.as_ref().map(|d| d.to_vec()) };
+        let saved = Saved {
+            key: self.key.clone(),
+            algorithm: self.info.name.into(),
+            category: self.category.name().into(),
+            training_frame: self.training_frame.clone(),
+            predictors: self.predictors.iter().map(column).collect(),
+            response: self.response.as_ref().map(column),
+            weights_column: self.weights_column.clone(),
+            offset_column: self.offset_column.clone(),
+            priors: self.priors.clone(),
+            threshold: self.threshold,
+            deviance: self.deviance,
+            gainslift_bins: self.gainslift_bins,
+            scorer: self.scorer.clone(),
+            parameters: self.parameters.clone(),
+            output: self.output.clone(),
+            timestamp_ms: self.timestamp_ms,
+            belongings: self.belongings.clone(),
+            metrics: self.metrics.read().iter().map(|m| m.as_ref().clone()).collect(),
+        };
+        let fail = |e: &dyn std::fmt::Display| Error::io("the model file", e);
+        writeln!(out, "{MAGIC} {VERSION}").map_err(|e| fail(&e))?;
+        ciborium::into_writer(&saved, &mut out).map_err(|e| fail(&e))?;
+        out.flush().map_err(|e| fail(&e))
+    }
+
+    /// Reads what `save` wrote. `name` is the file's, for messages.
+    pub fn load(input: impl Read, builders: &[&dyn Builder], name: &str) -> Result<Model> {
+        let refuse = |why: String| Error::invalid(format!("{name} cannot be loaded: {why}"));
+        let mut input = std::io::BufReader::new(input);
+        let mut line = String::new();
+        input.by_ref().take(64).read_line(&mut line).map_err(|e| refuse(format!("it does not begin like a saved model ({e})")))?;
+        let version = line.strip_prefix(MAGIC).and_then(|v| v.trim().parse::<u32>().ok());
+        match version {
+            None => {
+                return Err(refuse(
+                    "it is not a model saved by ochre (the reference's binary models are Java objects; import a MOJO)".into(),
+                ));
+            }
+            Some(v) if v > VERSION => {
+                return Err(refuse(format!("its format has version {v}, and this ochre reads versions up to {VERSION}")));
+            }
+            Some(_) => {}
+        }
+        let saved: Saved = ciborium::from_reader(input).map_err(|e| refuse(format!("it is damaged or cut short ({e})")))?;
+        let info = builders
+            .iter()
+            .map(|b| b.info())
+            .find(|i| i.name == saved.algorithm)
+            .ok_or_else(|| refuse(format!("it holds a model of algorithm '{}', which this ochre does not have", saved.algorithm)))?;
+        let category = Category::ALL
+            .into_iter()
+            .find(|c| c.name() == saved.category)
+            .ok_or_else(|| refuse(format!("'{}' is no kind of model", saved.category)))?;
+        let predictor = |c: Column| Predictor { name: c.name, domain: c.domain.map(Arc::new) };
+        Ok(Model {
+            key: saved.key,
+            info,
+            category,
+            training_frame: saved.training_frame,
+            predictors: saved.predictors.into_iter().map(predictor).collect(),
+            response: saved.response.map(predictor),
+            weights_column: saved.weights_column,
+            offset_column: saved.offset_column,
+            priors: saved.priors,
+            threshold: saved.threshold,
+            deviance: saved.deviance,
+            gainslift_bins: saved.gainslift_bins,
+            scorer: saved.scorer,
+            parameters: saved.parameters,
+            output: saved.output,
+            timestamp_ms: saved.timestamp_ms,
+            belongings: saved.belongings,
+            metrics: RwLock::new(saved.metrics.into_iter().map(Arc::new).collect()),
+        })
+    }
+}
