@@ -3,6 +3,7 @@
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
 //! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`).
 
+pub mod drf;
 pub mod gbm;
 pub mod glm;
 pub mod kmeans;
@@ -12,7 +13,8 @@ mod tree;
 use ochre_model::{Builder, Row};
 
 /// Every algorithm, in the order the API lists them.
-pub const ALGORITHMS: &[&dyn Builder] = &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<gbm::Gbm>::new()];
+pub const ALGORITHMS: &[&dyn Builder] =
+    &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<drf::Drf>::new(), &Row::<gbm::Gbm>::new()];
 
 /// Every pass that can be sent to a node, by name.
 pub const TASKS: &[&str] =

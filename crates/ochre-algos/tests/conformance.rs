@@ -158,8 +158,12 @@ fn weights_count_rows() {
         names.push("w".into());
         columns.push(Column::from_f64(&node.ledger, &weights).unwrap());
         node.store.put("train", Frame::new(names, columns).unwrap()).unwrap();
-        let extra: &[(&str, &str)] =
-            if b.info().name == "glm" { &[("lambda", "[0]"), ("weights_column", "w")] } else { &[("weights_column", "w")] };
+        let extra: &[(&str, &str)] = match b.info().name {
+            "glm" => &[("lambda", "[0]"), ("weights_column", "w")],
+            // Rows that are drawn are drawn by their number.
+            "drf" => &[("sample_rate", "1"), ("max_depth", "3"), ("min_rows", "10"), ("weights_column", "w")],
+            _ => &[("weights_column", "w")],
+        };
         let weighted = start(&node, *b, extra).unwrap();
         node.store.put("train", Frame::new(once.names().to_vec(), repeated).unwrap()).unwrap();
         let plain = start(&node, *b, &extra[..extra.len() - 1]).unwrap();

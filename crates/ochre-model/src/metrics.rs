@@ -882,7 +882,7 @@ impl Metrics {
             },
             ("logloss" | "deviance", Kind::Multinomial(m)) => m.logloss,
             ("mean_per_class_error", Kind::Multinomial(m)) => m.mean_per_class_error,
-            ("classification_error" | "misclassification", Kind::Multinomial(m)) => 1.0 - m.hit_ratios[0].min(1.0),
+            ("classification_error" | "misclassification", Kind::Multinomial(m)) => (1.0 - m.hit_ratios[0]).max(0.0),
             ("auc" | "pr_auc" | "aucpr", Kind::Multinomial(_)) => f64::NAN,
             ("tot_withinss", Kind::Clustering(c)) => c.tot_withinss,
             _ => return None,

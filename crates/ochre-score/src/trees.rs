@@ -76,6 +76,12 @@ pub enum TreeLink {
     Log,
     Logit,
     Softmax,
+    /// The mean over the trees.
+    Mean,
+    /// The mean is the share of the first of two classes.
+    FirstShare,
+    /// Shares of the classes, made to add up to 1.
+    Shares,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -99,7 +105,7 @@ impl TreeEnsemble {
     pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
         let width = self.width();
         let rows = out.len() / width;
-        let sums = if self.link == TreeLink::Softmax { self.classes } else { 1 };
+        let sums = if matches!(self.link, TreeLink::Softmax | TreeLink::Shares) { self.classes } else { 1 };
         let mut f = vec![0.0; BLOCK * sums];
         for start in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - start);
@@ -130,6 +136,25 @@ impl TreeEnsemble {
                 out[0] = 1.0 - out[1];
             }
             TreeLink::Softmax => softmax(f, out),
+            _ => self.average(f, self.trees.len() as f64, out),
+        }
+    }
+}
+
+impl TreeEnsemble {
+    /// The prediction of a forest for a row whose `n` trees add up to `f`.
+    #[inline]
+    pub fn average(&self, f: &[f64], n: f64, out: &mut [f64]) {
+        match self.link {
+            TreeLink::FirstShare => {
+                out[0] = f[0] / n;
+                out[1] = 1.0 - out[0];
+            }
+            TreeLink::Shares => {
+                let sum: f64 = f.iter().sum();
+                out.iter_mut().zip(f).for_each(|(o, v)| *o = if sum > 0.0 { v / sum } else { 0.0 });
+            }
+            _ => out[0] = f[0] / n,
         }
     }
 }

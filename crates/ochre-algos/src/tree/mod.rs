@@ -9,7 +9,8 @@
 //! larger child's counts are the parent's minus the smaller child's.
 
 mod data;
+pub mod ensemble;
 mod grow;
 
 pub use data::TreeData;
-pub use grow::{RowOrder, TreeGrower, TreeRules};
+pub use grow::{Grown, RowOrder, TreeGrower, TreeRules};

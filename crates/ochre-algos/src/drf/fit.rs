@@ -1,0 +1,244 @@
+//! Growing the forest.
+
+use super::{DrfOutput, DrfParams};
+use crate::tree::ensemble::{
+    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, history_columns, importances, leaf_at, mark_leaves, sample, stopping_metric, summary,
+    walk,
+};
+use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
+use ochre_core::{Result, Rng, time::now_ms};
+use ochre_model::driver::measure;
+use ochre_model::metrics::Event;
+use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory};
+use ochre_score::{Scorer, TreeEnsemble, TreeLink};
+use rayon::prelude::*;
+
+/// Predictions of rows whose trees add up to `f`, `counts` trees each; a row without trees has none.
+fn averages(ensemble: &TreeEnsemble, f: &[f64], counts: &[f64], sums: usize) -> Vec<f64> {
+    let width = ensemble.width();
+    let mut out = vec![f64::NAN; counts.len() * width];
+    out.par_chunks_mut(ROWS * width).zip(f.par_chunks(ROWS * sums)).zip(counts.par_chunks(ROWS)).for_each(|((out, f), counts)| {
+        for ((o, f), n) in out.chunks_mut(width).zip(f.chunks(sums)).zip(counts).filter(|(_, n)| **n > 0.0) {
+            ensemble.average(f, *n, o);
+        }
+    });
+    out
+}
+
+/// Leaves right under the root, or a root that is one, are means over all rows: the first split is chosen on all of them,
+/// and a leaf takes its mean from the split that made it. So has the reference it.
+fn shallow_leaves(grown: &mut Grown, data: &TreeData, z: &[f32], weights: Option<&[f64]>) -> Result<()> {
+    let root = &grown.tree.nodes[0];
+    let near = |n: usize| n == 0 || n == root.left as usize || n == root.right as usize;
+    let nodes: Vec<usize> = grown.leaves.iter().map(|l| l.node).filter(|n| near(*n)).collect();
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let tree = &grown.tree;
+    let parts: Vec<Vec<(f64, f64)>> = z
+        .par_chunks(ROWS)
+        .enumerate()
+        .map(|(c, z)| {
+            let mut sums_of = vec![(0.0, 0.0); nodes.len()];
+            for (i, z) in z.iter().enumerate() {
+                let r = c * ROWS + i;
+                let w = weights.map_or(1.0, |w| w[r]);
+                if w > 0.0
+                    && let Some(at) = nodes.iter().position(|n| *n == leaf_at(tree, data, r))
+                {
+                    sums_of[at].0 += w * f64::from(*z);
+                    sums_of[at].1 += w;
+                }
+            }
+            sums_of
+        })
+        .collect();
+    let parts = data.team.gather(parts)?.concat();
+    for (i, node) in nodes.into_iter().enumerate() {
+        let (sum, w) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[i].0, s.1 + p[i].1));
+        if w > 0.0 {
+            grown.tree.nodes[node].value = (sum / w) as f32;
+        }
+    }
+    Ok(())
+}
+
+pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
+    let (params, train) = (&run.params, &run.train);
+    let category = train.category;
+    let classes = train.classes();
+    let double = category == Category::Binomial && params.binomial_double_trees;
+    let link = match category {
+        Category::Binomial if !double => TreeLink::FirstShare,
+        Category::Binomial | Category::Multinomial => TreeLink::Shares,
+        _ => TreeLink::Mean,
+    };
+    let sums = if link == TreeLink::Shares { classes } else { 1 };
+    let data = TreeData::new(run.node, &train.columns)?;
+    // This node's rows; response and weights are there for all.
+    let own = data.team.rows(train.rows);
+    let rows = own.len();
+    let own_y = &train.y[own.clone()];
+    let weights = train.w.as_ref().map(|w| &w[own.clone()]);
+    let valid_team = ochre_core::Team::for_rows(run.valid.as_ref().map_or(0, |v| v.data.rows));
+    let valid_own = run.valid.as_ref().map_or(0..0, |v| valid_team.rows(v.data.rows));
+    let _scratch = run.node.ledger.reserve("sums of trees and responses", (rows * (sums * 12 + 40)) as u64)?;
+    let mut ensemble = TreeEnsemble { link, init: 0.0, classes: if classes > 1 { classes } else { 1 }, trees: vec![] };
+
+    let width = data.columns.len();
+    let t = &params.tree;
+    let tries = match params.mtries {
+        -2 => width,
+        n if n > 0 => n as usize,
+        _ if category == Category::Regression => width / 3,
+        _ => (width as f64).sqrt() as usize,
+    };
+    let rules = TreeRules {
+        max_depth: if t.max_depth == 0 { usize::from(u16::MAX) } else { t.max_depth as usize },
+        min_rows: t.min_rows,
+        nbins: t.nbins as usize,
+        nbins_top_level: t.nbins_top_level as usize,
+        nbins_cats: t.nbins_cats as usize,
+        min_split_improvement: t.min_split_improvement,
+        columns_per_tree: ((width as f64 * t.col_sample_rate_per_tree) as usize).clamp(1, width),
+        columns_per_split: tries.clamp(1, width),
+        change_per_level: t.col_sample_rate_change_per_level,
+    };
+    let grower = TreeGrower { data: &data, rules };
+    let mut rng = Rng::new(t.seed);
+    let mut gains = vec![0.0f64; width];
+    let mut history = ScoringHistory::default();
+    let metric = stopping_metric(&params.common, category);
+    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    // Sums and numbers of the trees that did not see a row.
+    let mut out_of_bag = vec![0.0; rows * sums];
+    let mut unseen = vec![0.0; rows];
+    let mut f_valid = vec![0.0; valid_own.len() * sums];
+    let bins = params.common.gainslift_bins;
+    let score = |ensemble: &TreeEnsemble, f: &[f64], unseen: &[f64], f_valid: &[f64], history: &mut ScoringHistory| -> Result<()> {
+        let validation = match &run.valid {
+            None => None,
+            Some(v) => {
+                let counts = vec![ensemble.trees.len() as f64; valid_own.len()];
+                let p = valid_team.concat(averages(ensemble, f_valid, &counts, sums))?;
+                Some(measure(category, &p, &v.y, v.w.as_deref(), domain, Deviance::Gaussian, bins)?)
+            }
+        };
+        let p = data.team.concat(averages(ensemble, f, unseen, sums))?;
+        // Rows that every tree saw tell nothing.
+        let width = ensemble.width();
+        let w: Vec<f64> = (0..train.rows).map(|r| if p[r * width].is_nan() { 0.0 } else { train.weight(r) }).collect();
+        let p: Vec<f64> = p.into_iter().map(|v| if v.is_nan() { 0.0 } else { v }).collect();
+        let training = measure(category, &p, &train.y, Some(&w), domain, Deviance::Gaussian, bins)?;
+        history.events.push(Event { at_ms: now_ms(), step: ensemble.trees.len(), training, validation });
+        Ok(())
+    };
+    let ntrees = t.ntrees as usize;
+    let score_every = t.score_tree_interval.max(0) as usize;
+    score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+    let mut last_scored = 0;
+    let mut order = RowOrder::default();
+    let mut leaf_of = vec![OUTSIDE; rows];
+    for iteration in 0..ntrees {
+        run.job.check()?;
+        if iteration > 0 && run.out_of_time()? {
+            run.job.warn(format!("max_runtime_secs ended training after {iteration} of {ntrees} trees"));
+            break;
+        }
+        let tree_seed = rng.next_i64();
+        let take = (params.sample_rate < 1.0).then(|| sample(own.clone(), params.sample_rate, tree_seed));
+        let mut group = vec![];
+        for k in 0..sums {
+            let present = |i: usize| train.y[i] == k as f64 && train.weight(i) > 0.0;
+            if link == TreeLink::Shares && !(0..train.rows).any(present) {
+                group.push(ochre_score::Tree::default());
+                continue;
+            }
+            let z: Vec<f32> = match category {
+                Category::Regression => own_y.par_iter().map(|y| *y as f32).collect(),
+                _ => own_y.par_iter().map(|y| f32::from(*y == k as f64)).collect(),
+            };
+            let mut grown = grower.grow(run.job, &mut order, &z, weights, take.as_deref(), tree_seed)?;
+            for (g, add) in gains.iter_mut().zip(&grown.gains) {
+                // Improvements are single precision in the reference.
+                *g += f64::from(*add as f32);
+            }
+            let pieces: Vec<(u32, &[u32])> = grown
+                .leaves
+                .iter()
+                .enumerate()
+                .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
+                .collect();
+            mark_leaves(&pieces, &mut leaf_of);
+            // Means run over the rows in order, chunk by chunk: they do not depend on threads.
+            let n = grown.leaves.len();
+            let parts: Vec<Vec<(f64, f64)>> = leaf_of
+                .par_chunks(ROWS)
+                .enumerate()
+                .map(|(c, leaf_of)| {
+                    let mut sums_of = vec![(0.0, 0.0); n];
+                    for (i, &l) in leaf_of.iter().enumerate().filter(|(_, l)| **l != OUTSIDE) {
+                        let r = c * ROWS + i;
+                        let w = weights.map_or(1.0, |w| w[r]);
+                        let slot = &mut sums_of[l as usize];
+                        slot.0 += w * f64::from(z[r]);
+                        slot.1 += w;
+                    }
+                    sums_of
+                })
+                .collect();
+            let parts = data.team.gather(parts)?.concat();
+            for (l, leaf) in grown.leaves.iter().enumerate() {
+                let (sum, w) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
+                grown.tree.nodes[leaf.node].value = if w > 0.0 { (sum / w) as f32 } else { 0.0 };
+            }
+            if take.is_some() {
+                shallow_leaves(&mut grown, &data, &z, weights)?;
+            }
+            if let Some(take) = &take {
+                out_of_bag.par_chunks_mut(ROWS * sums).zip(take.par_chunks(ROWS)).enumerate().for_each(|(c, (f, take))| {
+                    for (i, (f, _)) in f.chunks_exact_mut(sums).zip(take).enumerate().filter(|(_, (_, t))| !**t) {
+                        // Kept in single precision, as the reference keeps them.
+                        f[k] = f64::from((f[k] + f64::from(walk(&grown.tree, &data, c * ROWS + i))) as f32);
+                    }
+                });
+            }
+            group.push(grown.tree);
+        }
+        if let Some(take) = &take {
+            unseen.iter_mut().zip(take).filter(|(_, t)| !**t).for_each(|(n, _)| *n += 1.0);
+        }
+        if let Some(v) = &run.valid {
+            add_validation(&group, v, valid_own.start, sums, &mut f_valid)?;
+        }
+        ensemble.trees.push(group);
+        let n = iteration + 1;
+        run.job.set_progress(n as f64 / ntrees as f64);
+        let due = if params.common.score_each_iteration {
+            true
+        } else if score_every > 0 {
+            n.is_multiple_of(score_every)
+        } else {
+            // Every tree while that is cheap, then ever less often; depends on sizes alone.
+            n * train.rows * sums <= HISTORY_BUDGET || n >= 2 * last_scored
+        };
+        if n == ntrees || due {
+            run.job.set_message(format!("Scored the model with {n} trees."));
+            score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+            last_scored = n;
+            if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
+                break;
+            }
+        }
+    }
+    if last_scored != ensemble.trees.len() {
+        score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+    }
+    let last = history.events.last().expect("scored at least once");
+    let (training, validation): (Metrics, _) = (last.training.clone(), last.validation.clone());
+    let training = Metrics { description: Some("Metrics reported on Out-Of-Bag training samples".into()), ..training };
+    let mut output = DrfOutput { variable_importances: Some(importances(&train.names, &gains)), ..DrfOutput::default() };
+    output.common.model_summary = Some(summary(&ensemble));
+    output.common.scoring_history = Some(history.table(run.started_ms, "Number of Trees", history_columns(category)));
+    Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: Deviance::Gaussian, training, validation, order: None })
+}

@@ -1,0 +1,174 @@
+//! What the ensembles of trees share beside growing: drawing rows, the leaf of each row, scores of validation data, tables.
+
+use super::TreeData;
+use ochre_core::{Result, Rng};
+use ochre_model::params::{CommonParams, StoppingMetric};
+use ochre_model::{Category, adapt};
+use ochre_schema::{Cell, Table};
+use ochre_score::{Split, TreeEnsemble};
+use rayon::prelude::*;
+
+/// Row scorings that histories may cost beyond the last one when no interval is asked for.
+pub const HISTORY_BUDGET: usize = 3_000_000;
+/// Rows handled together.
+pub const ROWS: usize = 1 << 15;
+/// The leaf of rows that took no part in a tree.
+pub const OUTSIDE: u32 = u32::MAX;
+
+pub fn history_columns(category: Category) -> &'static [(&'static str, &'static str)] {
+    match category {
+        Category::Regression => &[("rmse", "RMSE"), ("mae", "MAE"), ("deviance", "Deviance")],
+        Category::Binomial => &[
+            ("rmse", "RMSE"),
+            ("logloss", "LogLoss"),
+            ("auc", "AUC"),
+            ("pr_auc", "pr_auc"),
+            ("lift", "Lift"),
+            ("classification_error", "Classification Error"),
+        ],
+        _ => &[
+            ("rmse", "RMSE"),
+            ("logloss", "LogLoss"),
+            ("classification_error", "Classification Error"),
+            ("auc", "AUC"),
+            ("pr_auc", "pr_auc"),
+        ],
+    }
+}
+
+/// Rows drawn for a tree: each with its own draw, so that the choice does not depend on the layout.
+pub fn sample(rows: std::ops::Range<usize>, rate: f64, seed: i64) -> Vec<bool> {
+    rows.into_par_iter()
+        .map_init(
+            || Rng::new(0),
+            |rng, i| {
+                rng.set_seed(seed.wrapping_add(i as i64));
+                f64::from(rng.next_f32()) < rate
+            },
+        )
+        .collect()
+}
+
+/// The leaf of each row, written by threads that never touch the same row.
+struct LeafOf(*mut u32);
+// SAFETY: every row is in one piece only, so no two threads write the same place.
+unsafe impl Sync for LeafOf {}
+
+/// Notes the leaf of each row; rows that took no part in the tree stay outside.
+pub fn mark_leaves(pieces: &[(u32, &[u32])], leaf_of: &mut [u32]) {
+    let covered: usize = pieces.iter().map(|(_, rows)| rows.len()).sum();
+    if covered < leaf_of.len() {
+        leaf_of.fill(OUTSIDE);
+    }
+    let n = leaf_of.len();
+    let target = LeafOf(leaf_of.as_mut_ptr());
+    let target = &target;
+    pieces.par_iter().for_each(|(leaf, rows)| {
+        for &r in *rows {
+            assert!((r as usize) < n);
+            // SAFETY: in bounds by the assertion; see `LeafOf` for why nobody else writes here.
+            unsafe { *target.0.add(r as usize) = *leaf };
+        }
+    });
+}
+
+/// The value of the leaf that a row comes to.
+pub fn walk(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> f32 {
+    tree.nodes[leaf_at(tree, data, row)].value
+}
+
+/// The leaf that a row comes to.
+pub fn leaf_at(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> usize {
+    let mut at = 0;
+    loop {
+        let node = &tree.nodes[at];
+        if node.split == Split::Leaf {
+            return at;
+        }
+        let v = data.columns[node.column as usize].value(row);
+        let right = match &node.split {
+            Split::Missing => v.is_nan(),
+            _ if v.is_nan() => !node.missing_left,
+            Split::Less(t) => v >= f64::from(*t),
+            Split::Set { offset, bits } if v >= f64::from(*offset) => {
+                bits.get(v as usize - *offset as usize).copied().unwrap_or(!node.missing_left)
+            }
+            _ => !node.missing_left,
+        };
+        at = if right { node.right } else { node.left } as usize;
+    }
+}
+
+pub fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, first: usize, sums: usize, f: &mut [f64]) -> Result<()> {
+    let size = ochre_core::CHUNK_ROWS;
+    f.par_chunks_mut(size * sums).enumerate().try_for_each(|(c, f)| {
+        let (c, n) = (first / size + c, f.len() / sums);
+        let columns = v.data.sources.iter().map(|s: &adapt::Source| s.chunk(c, n)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+            for (i, f) in f.chunks_mut(sums).enumerate() {
+                f[k] += f64::from(tree.leaf(&views, i).value);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Importances: the decrease of squared error by column, largest first.
+pub fn importances(names: &[String], gains: &[f64]) -> Table {
+    let gains: Vec<f64> = gains.iter().map(|g| f64::from(*g as f32)).collect();
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by(|a, b| gains[*b].total_cmp(&gains[*a]));
+    let (top, sum) = (gains.iter().copied().fold(0.0, f64::max), gains.iter().sum::<f64>());
+    let share = |v: f64, of: f64| if of > 0.0 { v / of } else { 0.0 };
+    let column = |f: &dyn Fn(f64) -> f64| order.iter().map(|&i| Cell::Double(f(gains[i]))).collect();
+    Table::new("Variable Importances", "")
+        .column("Variable", "string", "%s", order.iter().map(|&i| Cell::Text(names[i].clone())).collect())
+        .column("Relative Importance", "double", "%5f", column(&|v| v))
+        .column("Scaled Importance", "double", "%5f", column(&|v| share(v, top)))
+        .column("Percentage", "double", "%5f", column(&|v| share(v, sum)))
+}
+
+pub fn summary(ensemble: &TreeEnsemble) -> Table {
+    let trees: Vec<&ochre_score::Tree> = ensemble.trees.iter().flatten().filter(|t| !t.nodes.is_empty()).collect();
+    let depths: Vec<usize> = trees.iter().map(|t| t.depth()).collect();
+    let leaves: Vec<usize> = trees.iter().map(|t| t.leaves()).collect();
+    let mean = |v: &[usize]| v.iter().sum::<usize>() as f64 / v.len().max(1) as f64;
+    let bytes: usize = trees
+        .iter()
+        .map(|t| t.nodes.iter().map(|n| 28 + if let Split::Set { bits, .. } = &n.split { bits.len() / 8 } else { 0 }).sum::<usize>())
+        .sum();
+    let long = |v: usize| vec![Cell::from(v)];
+    let low = |v: &[usize]| v.iter().copied().min().unwrap_or(0);
+    let high = |v: &[usize]| v.iter().copied().max().unwrap_or(0);
+    Table::new("Model Summary", "")
+        .row_labels(vec!["".into()])
+        .column("Number of Trees", "long", "%d", long(ensemble.trees.len()))
+        .column("Number of Internal Trees", "long", "%d", long(trees.len()))
+        .column("Model Size in Bytes", "long", "%d", long(bytes))
+        .named("min_depth", "Min. Depth", "long", "%d", long(low(&depths)))
+        .named("max_depth", "Max. Depth", "long", "%d", long(high(&depths)))
+        .column("Mean Depth", "double", "%.5f", vec![Cell::Double(mean(&depths))])
+        .named("min_leaves", "Min. Leaves", "long", "%d", long(low(&leaves)))
+        .named("max_leaves", "Max. Leaves", "long", "%d", long(high(&leaves)))
+        .column("Mean Leaves", "double", "%.5f", vec![Cell::Double(mean(&leaves))])
+}
+
+/// The name under which metrics are looked up for early stopping.
+pub fn stopping_metric(common: &CommonParams, category: Category) -> &'static str {
+    match common.stopping_metric {
+        StoppingMetric::Auto if category == Category::Regression => "deviance",
+        StoppingMetric::Auto | StoppingMetric::Logloss => "logloss",
+        StoppingMetric::Deviance => "deviance",
+        StoppingMetric::Rmse => "rmse",
+        StoppingMetric::Mse => "mse",
+        StoppingMetric::Mae => "mae",
+        StoppingMetric::Rmsle => "rmsle",
+        StoppingMetric::Auc => "auc",
+        StoppingMetric::Aucpr => "aucpr",
+        StoppingMetric::LiftTopGroup => "lift_top_group",
+        StoppingMetric::Misclassification => "misclassification",
+        StoppingMetric::MeanPerClassError => "mean_per_class_error",
+        _ => "logloss",
+    }
+}
