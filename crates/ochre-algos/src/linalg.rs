@@ -25,8 +25,8 @@ pub fn solve_spd(a: &[f64], n: usize, b: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Minimises `x'ax/2 - b'x + l1 |x|_1 + l2 |x|^2/2` with the last coordinate unpenalised, by cyclic coordinate descent
-/// (Friedman, Hastie, Tibshirani 2010) from `start`.
-pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f64]) -> Vec<f64> {
+/// (Friedman, Hastie, Tibshirani 2010) from `start`. `bounds` hold each coordinate between two values.
+pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f64], bounds: Option<&[(f64, f64)]>) -> Vec<f64> {
     let at = |i: usize, j: usize| a[i.max(j) * n + i.min(j)];
     let mut x = start.to_vec();
     // gradient of the smooth part without l2: a x - b
@@ -43,8 +43,10 @@ pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f6
                 r / d
             } else {
                 let soft = r.signum() * (r.abs() - l1).max(0.0);
-                soft / (d + l2)
+                // Without a sign where there is nothing.
+                soft / (d + l2) + 0.0
             };
+            let new = bounds.map_or(new, |b| new.clamp(b[i].0, b[i].1));
             let step = new - x[i];
             if step != 0.0 {
                 x[i] = new;
@@ -61,6 +63,15 @@ pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f6
     x
 }
 
+/// The inverse of a symmetric positive definite matrix, row-major; nothing when it has none.
+pub fn inverse_spd(a: &[f64], n: usize) -> Option<Vec<f64>> {
+    let m = Mat::from_fn(n, n, |i, j| a[i.max(j) * n + i.min(j)]);
+    let factor = m.llt(Side::Lower).ok()?;
+    let x = factor.solve(&Mat::<f64>::identity(n, n));
+    let out: Vec<f64> = (0..n * n).map(|k| x[(k / n, k % n)]).collect();
+    out.iter().all(|v| v.is_finite()).then_some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,9 +82,9 @@ mod tests {
         let a = [4.0, 0.0, 1.0, 3.0];
         let x = solve_spd(&a, 2, &[1.0, 2.0]).unwrap();
         assert!((x[0] - 1.0 / 11.0).abs() < 1e-14 && (x[1] - 7.0 / 11.0).abs() < 1e-14);
-        let free = elastic_net(&a, 2, &[1.0, 2.0], 0.0, 0.0, &[0.0, 0.0]);
+        let free = elastic_net(&a, 2, &[1.0, 2.0], 0.0, 0.0, &[0.0, 0.0], None);
         assert!((free[0] - x[0]).abs() < 1e-10);
-        let lasso = elastic_net(&a, 2, &[1.0, 2.0], 10.0, 0.0, &[0.0, 0.0]);
+        let lasso = elastic_net(&a, 2, &[1.0, 2.0], 10.0, 0.0, &[0.0, 0.0], None);
         assert_eq!(lasso[0], 0.0);
         assert!((lasso[1] - 2.0 / 3.0).abs() < 1e-12);
     }

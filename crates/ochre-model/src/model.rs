@@ -2,8 +2,8 @@
 
 use crate::driver::{AlgorithmInfo, Category};
 use crate::metrics::Metrics;
-use ochre_core::Stored;
-use ochre_schema::Value;
+use ochre_core::{Error, Result, Stored};
+use ochre_schema::{Cell, Table, Value, Wire};
 use ochre_score::Scorer;
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -59,6 +59,82 @@ impl Model {
     /// Class labels; empty for regressions and clusterings.
     pub fn classes(&self) -> &[String] {
         self.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[], |d| d)
+    }
+
+    /// The path of penalties of a generalized linear model.
+    pub fn path(&self) -> Option<&[ochre_score::PathStep]> {
+        match &self.scorer {
+            Scorer::Glm(g) => Some(&g.path),
+            _ => None,
+        }
+    }
+
+    /// Names of a linear model's coefficients, the intercept last; with several classes those of one class after the other.
+    pub fn coefficient_names(&self) -> Vec<String> {
+        let names: Vec<String> = self.output["coefficient_names"]
+            .as_array()
+            .map_or(vec![], |v| v.iter().filter_map(Value::as_str).map(str::to_string).collect());
+        match &self.scorer {
+            Scorer::Glm(g) if g.beta.len() > 1 => {
+                self.classes().iter().flat_map(|c| names.iter().map(move |n| format!("{n}_{c}"))).collect()
+            }
+            _ => names,
+        }
+    }
+
+    /// The same linear model with coefficients given by name; those that are not named are 0.
+    pub fn with_coefficients(&self, key: String, names: &[String], beta: &[f64], threshold: f64) -> Result<Model> {
+        let Scorer::Glm(scorer) = &self.scorer else {
+            return Err(Error::invalid(format!("model {} is no generalized linear model; its coefficients cannot be replaced", self.key)));
+        };
+        if names.len() != beta.len() {
+            return Err(Error::invalid(format!("{} names were given for {} coefficients", names.len(), beta.len())));
+        }
+        let known = self.coefficient_names();
+        let mut flat = vec![0.0; known.len()];
+        for (name, value) in names.iter().zip(beta) {
+            let place = known.iter().position(|n| n == name);
+            let place = place.ok_or_else(|| Error::invalid(format!("model '{}' has no coefficient '{name}'", self.key)))?;
+            flat[place] = *value;
+        }
+        let per_class = known.len() / scorer.beta.len();
+        let mut scorer = scorer.clone();
+        scorer.beta = flat.chunks(per_class).map(<[f64]>::to_vec).collect();
+        scorer.path.clear();
+        let mut output = self.output.clone();
+        for name in ["training_metrics", "validation_metrics", "cross_validation_metrics"] {
+            output[name] = Value::Null;
+        }
+        output["default_threshold"] = Value::from(threshold);
+        if let [beta] = &scorer.beta[..] {
+            let cells = || std::iter::once(beta[beta.len() - 1]).chain(beta[..beta.len() - 1].iter().copied()).map(Cell::Double).collect();
+            let labels = std::iter::once("Intercept".to_string()).chain(known[..known.len() - 1].iter().cloned());
+            let table = Table::new("Coefficients", "glm coefficients")
+                .named("names", "names", "string", "%s", labels.map(Cell::Text).collect())
+                .named("coefficients", "Coefficients", "double", "%5f", cells())
+                .named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", cells());
+            output["coefficients_table"] = table.to_json();
+        }
+        Ok(Model {
+            key,
+            info: self.info,
+            category: self.category,
+            training_frame: self.training_frame.clone(),
+            predictors: self.predictors.clone(),
+            response: self.response.clone(),
+            weights_column: self.weights_column.clone(),
+            offset_column: self.offset_column.clone(),
+            priors: self.priors.clone(),
+            threshold,
+            deviance: self.deviance,
+            gainslift_bins: self.gainslift_bins,
+            scorer: Scorer::Glm(scorer),
+            parameters: self.parameters.clone(),
+            output,
+            timestamp_ms: ochre_core::time::now_ms(),
+            belongings: vec![],
+            metrics: RwLock::new(vec![]),
+        })
     }
 
     /// The predicted class of a row: by the threshold for two classes, otherwise the most probable.

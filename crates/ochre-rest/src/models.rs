@@ -3,7 +3,7 @@
 use crate::frames::frame_at;
 use crate::jobs;
 use crate::route::{Ask, Reply, delete, get, post};
-use crate::wire::{ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models};
+use crate::wire::{MakeLinear, ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models, RegularizationPath};
 use crate::{App, Failure};
 use ochre_core::Error;
 use ochre_model::wire::ModelSynopsis;
@@ -74,6 +74,14 @@ pub const ROUTES: &[crate::Route] = &[
     get("/99/Models.bin/{model_id}", "exportModel", ("ModelExportV3", "ModelExportV3"), export, "Writes a model to a file of the server."),
     post("/99/Models.bin/{model_id}", "importModel", ("ModelImportV3", "ModelsV3"), import, "Reads a model from a file of the server."),
     get("/3/Models.fetch.bin/{model_id}", "fetchBinaryModel", ("ModelsV3", "StreamingSchema"), download, "Sends a model as a file."),
+    get(
+        "/3/GetGLMRegPath",
+        "glm_regularization_path",
+        ("GLMRegularizationPathV3", "GLMRegularizationPathV3"),
+        regularization_path,
+        "The models along a linear model's path of penalties.",
+    ),
+    post("/3/MakeGLMModel", "make_glm_model", ("MakeGLMModelV3", "GLMModelV3"), make_linear, "A linear model with other coefficients."),
     post("/99/Models.upload.bin/{model_id}", "uploadModel", ("ModelImportV3", "ModelsV3"), upload, "Reads a model from an uploaded file."),
 ];
 
@@ -362,4 +370,42 @@ fn upload(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let model = load_from(app, &raw.path)?;
     app.node.store.remove(&key)?;
     loaded(app, model)
+}
+
+fn regularization_path(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let key = ask.param("model").unwrap_or_default();
+    let model = model_at(app, key)?;
+    let path = model
+        .path()
+        .ok_or_else(|| Error::invalid(format!("model {key} is no generalized linear model, so it has no regularization path")))?;
+    let statistic = |i: usize| {
+        let all: Option<Vec<Vec<f64>>> = path.iter().map(|s| s.statistics.as_ref().map(|v| v[i].clone())).collect();
+        all.filter(|v| !v.is_empty())
+    };
+    let valid: Option<Vec<f64>> = path.iter().map(|s| s.explained_valid).collect();
+    Reply::schema(&RegularizationPath {
+        model: Some(ModelKey(key.into())),
+        lambdas: Some(path.iter().map(|s| s.lambda).collect()),
+        alphas: Some(path.iter().map(|s| s.alpha).collect()),
+        explained_deviance_train: Some(path.iter().map(|s| s.explained_train).collect()),
+        explained_deviance_valid: valid.filter(|v| !v.is_empty()),
+        coefficients: Some(path.iter().map(|s| s.beta.clone()).collect()),
+        coefficients_std: Some(path.iter().map(|s| s.standardized.clone()).collect()),
+        coefficient_names: Some(model.coefficient_names()),
+        std_errs: statistic(0),
+        z_values: statistic(1),
+        p_values: statistic(2),
+    })
+}
+
+fn make_linear(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: MakeLinear = ask.decode()?;
+    let key = a.model.clone().unwrap_or_default();
+    let model = model_at(app, &key.0)?;
+    let (names, beta) = (a.names.clone().unwrap_or_default(), a.beta.clone().unwrap_or_default());
+    let fresh = || format!("{}_{:08x}", key.0, ochre_core::Rng::fresh_seed() as u32);
+    let dest = a.dest.map(|d| d.0).filter(|d| !d.is_empty()).unwrap_or_else(fresh);
+    let made = model.with_coefficients(dest.clone(), &names, &beta, f64::from(a.threshold))?;
+    app.node.store.put(&dest, made)?;
+    Reply::json(&app.node.store.get::<Model>(&dest)?.json())
 }

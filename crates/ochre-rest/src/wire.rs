@@ -1719,3 +1719,48 @@ pub struct ModelImport {
     #[api(default = true)]
     pub force: bool,
 }
+
+/// The models along a path of penalties.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GLMRegularizationPathV3", iced = "GLMRegularizationPath")]
+pub struct RegularizationPath {
+    /// Key of the model.
+    pub model: Option<ModelKey>,
+    /// Strength of the penalty.
+    pub lambdas: Option<Vec<f64>>,
+    /// Share of the absolute penalty.
+    pub alphas: Option<Vec<f64>>,
+    /// Share of the null deviance explained on training data.
+    pub explained_deviance_train: Option<Vec<f64>>,
+    /// Share of the null deviance explained on validation data.
+    pub explained_deviance_valid: Option<Vec<f64>>,
+    /// Coefficients on the original scale.
+    pub coefficients: Option<Vec<Vec<f64>>>,
+    /// Coefficients on the standardized scale.
+    pub coefficients_std: Option<Vec<Vec<f64>>>,
+    /// Names of the coefficients.
+    pub coefficient_names: Option<Vec<String>>,
+    /// Z values.
+    pub z_values: Option<Vec<Vec<f64>>>,
+    /// P values.
+    pub p_values: Option<Vec<Vec<f64>>>,
+    /// Standard errors.
+    pub std_errs: Option<Vec<Vec<f64>>>,
+}
+
+/// A linear model with other coefficients.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "MakeGLMModelV3", iced = "MakeGLMModel")]
+pub struct MakeLinear {
+    /// The model to begin with.
+    pub model: Option<ModelKey>,
+    /// Key of the new model.
+    pub dest: Option<ModelKey>,
+    /// Names of the coefficients that are given; others are 0.
+    pub names: Option<Vec<String>>,
+    /// Coefficients on the original scale.
+    pub beta: Option<Vec<f64>>,
+    /// Probability from which on a row counts as the second class.
+    #[api(default = 0.5_f32)]
+    pub threshold: f32,
+}

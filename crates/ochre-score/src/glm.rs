@@ -10,12 +10,14 @@ pub enum LinkFunction {
     Inverse,
     /// Multinomial: one linear predictor per class.
     Softmax,
+    /// A power of the mean.
+    Power,
 }
 
 impl LinkFunction {
     pub fn inverse(self, eta: f64) -> f64 {
         match self {
-            LinkFunction::Identity | LinkFunction::Softmax => eta,
+            LinkFunction::Identity | LinkFunction::Softmax | LinkFunction::Power => eta,
             LinkFunction::Logit => 1.0 / (1.0 + (-eta).exp()),
             LinkFunction::Log => eta.exp(),
             LinkFunction::Inverse => {
@@ -40,6 +42,27 @@ pub struct GlmScorer {
     pub means: Vec<f64>,
     /// Coefficients on the original scale, intercept last; one set, or one per class.
     pub beta: Vec<Vec<f64>>,
+    /// Exponent of the tweedie link.
+    #[serde(default)]
+    pub link_power: f64,
+    /// The models along the path of penalties, this one among them.
+    #[serde(default)]
+    pub path: Vec<PathStep>,
+}
+
+/// One model of a regularization path.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct PathStep {
+    pub alpha: f64,
+    pub lambda: f64,
+    /// Share of the null deviance that is explained.
+    pub explained_train: f64,
+    pub explained_valid: Option<f64>,
+    /// Coefficients, those of one class after the other; on the original and on the standardized scale.
+    pub beta: Vec<f64>,
+    pub standardized: Vec<f64>,
+    /// Standard errors, z and p values, when they were asked for.
+    pub statistics: Option<[Vec<f64>; 3]>,
 }
 
 impl GlmScorer {
@@ -74,6 +97,7 @@ impl GlmScorer {
             }
             match (self.link, width) {
                 (LinkFunction::Softmax, _) => softmax(&f, slot),
+                (LinkFunction::Power, _) => slot[0] = f[0].max(1e-300).powf(1.0 / self.link_power),
                 (link, 2) => {
                     slot[1] = link.inverse(f[0]);
                     slot[0] = 1.0 - slot[1];

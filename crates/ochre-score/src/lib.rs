@@ -11,7 +11,7 @@ mod kmeans;
 mod trees;
 
 pub use file::{Column, ModelFile};
-pub use glm::{GlmScorer, LinkFunction};
+pub use glm::{GlmScorer, LinkFunction, PathStep};
 pub use kmeans::KMeansScorer;
 pub use trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
 

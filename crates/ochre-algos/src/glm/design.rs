@@ -22,10 +22,13 @@ pub struct Design {
     /// Are the means taken away?
     pub centered: bool,
     pub intercept: bool,
+    /// Does the first level of a categorical predictor have a coefficient? With a penalty it may.
+    pub all_levels: bool,
 }
 
 impl Design {
-    pub fn new(train: &Training, standardize: bool, intercept: bool) -> Result<Design> {
+    pub fn new(train: &Training, standardize: bool, intercept: bool, all_levels: bool) -> Result<Design> {
+        let skip = usize::from(!all_levels);
         let mut cats: Vec<usize> = (0..train.columns.len()).filter(|&i| train.columns[i].is_enum()).collect();
         let count = |i: usize| train.columns[i].domain().map_or(0, |d| d.len());
         cats.sort_by_key(|&i| std::cmp::Reverse(count(i)));
@@ -33,7 +36,7 @@ impl Design {
         let levels: Vec<usize> = cats.iter().map(|&i| count(i)).collect();
         let mut offsets = vec![0];
         for l in &levels {
-            offsets.push(offsets[offsets.len() - 1] + l.saturating_sub(1));
+            offsets.push(offsets[offsets.len() - 1] + l.saturating_sub(skip));
         }
         let mut modes = vec![];
         for &i in &cats {
@@ -57,7 +60,7 @@ impl Design {
             mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });
         }
         let order = cats.into_iter().chain(nums).collect();
-        Ok(Design { order, levels, offsets, modes, means, mults, centered: standardize, intercept })
+        Ok(Design { order, levels, offsets, modes, means, mults, centered: standardize, intercept, all_levels })
     }
 
     /// Number of coefficients, intercept included (its place is kept when there is none).
@@ -69,7 +72,7 @@ impl Design {
         let mut out = vec![];
         for (c, &i) in self.order.iter().enumerate() {
             match train.columns[i].domain().filter(|_| c < self.levels.len()) {
-                Some(d) => out.extend(d.iter().skip(1).map(|l| format!("{}.{l}", train.names[i]))),
+                Some(d) => out.extend(d.iter().skip(usize::from(!self.all_levels)).map(|l| format!("{}.{l}", train.names[i]))),
                 None => out.push(train.names[i].clone()),
             }
         }
@@ -94,11 +97,12 @@ impl Design {
     #[inline]
     pub fn row(&self, columns: &[&[f64]], r: usize, out: &mut Vec<(usize, f64)>) {
         out.clear();
+        let skip = usize::from(!self.all_levels);
         for (c, &levels) in self.levels.iter().enumerate() {
             let v = columns[c][r];
             let code = if v.is_nan() || v as usize >= levels { self.modes[c] } else { v as usize };
-            if code > 0 {
-                out.push((self.offsets[c] + code - 1, 1.0));
+            if code >= skip {
+                out.push((self.offsets[c] + code - skip, 1.0));
             }
         }
         let at = self.offsets[self.levels.len()];

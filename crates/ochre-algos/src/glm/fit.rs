@@ -3,14 +3,14 @@
 use super::design::Design;
 use super::output::GlmOutput;
 use super::params::{Family, GlmParams, Link, MissingValues, Solver};
-use super::passes::{Gram, GramPass};
+use super::passes::{Gram, GramPass, Shapes};
 use crate::linalg;
 use ochre_core::{Column, Error, Frame, Kind, Result, time};
 use ochre_model::driver::measure;
 use ochre_model::metrics::{GlmExtras, Kind as MetricKind};
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, Training, adapt};
 use ochre_schema::{Cell, Table};
-use ochre_score::{GlmScorer, LinkFunction, Scorer};
+use ochre_score::{GlmScorer, LinkFunction, PathStep, Scorer};
 
 pub fn family(params: &GlmParams, category: Category) -> Family {
     match params.family {
@@ -25,8 +25,13 @@ pub fn family(params: &GlmParams, category: Category) -> Family {
 
 pub fn link(params: &GlmParams, family: Family) -> Link {
     match (params.link, family) {
-        (Link::FamilyDefault, Family::Binomial) => Link::Logit,
-        (Link::FamilyDefault, Family::Poisson) => Link::Log,
+        (Link::FamilyDefault, f) if f.is_binomial() => Link::Logit,
+        (Link::FamilyDefault | Link::Tweedie, Family::Tweedie) => match params.tweedie_link_power {
+            0.0 => Link::Log,
+            1.0 => Link::Identity,
+            _ => Link::Tweedie,
+        },
+        (Link::FamilyDefault, Family::Poisson | Family::Negativebinomial) => Link::Log,
         (Link::FamilyDefault, Family::Gamma) => Link::Inverse,
         (Link::FamilyDefault, _) => Link::Identity,
         (l, _) => l,
@@ -41,6 +46,9 @@ struct Problem<'a> {
     design: Design,
     family: Family,
     link: Link,
+    shape: Shapes,
+    /// Bounds of the standardized coefficients.
+    bounds: Option<Vec<(f64, f64)>>,
     /// 1 / sum of weights.
     scale: f64,
     alpha: f64,
@@ -49,7 +57,15 @@ struct Problem<'a> {
 
 impl Problem<'_> {
     fn pass(&self, beta: &[Vec<f64>], class: usize, loss_only: bool) -> Result<Gram> {
-        let pass = GramPass { design: self.design.clone(), family: self.family, link: self.link, beta: beta.to_vec(), class, loss_only };
+        let pass = GramPass {
+            design: self.design.clone(),
+            family: self.family,
+            link: self.link,
+            shape: self.shape,
+            beta: beta.to_vec(),
+            class,
+            loss_only,
+        };
         self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)
     }
 
@@ -76,8 +92,8 @@ impl Problem<'_> {
             g.xx[p * p - 1] = 1.0;
         }
         let (l1, l2) = (self.lambda * self.alpha, self.lambda * (1.0 - self.alpha));
-        if l1 > 0.0 || self.run.params.solver == Solver::CoordinateDescent {
-            return Ok(linalg::elastic_net(&g.xx, p, &g.xy, l1, l2, start));
+        if l1 > 0.0 || self.bounds.is_some() || self.run.params.solver == Solver::CoordinateDescent {
+            return Ok(linalg::elastic_net(&g.xx, p, &g.xy, l1, l2, start, self.bounds.as_deref()));
         }
         for i in 0..p - 1 {
             g.xx[i * p + i] += l2;
@@ -95,48 +111,17 @@ struct Step {
     objective: f64,
 }
 
-pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
-    if run.params.missing_values_handling == MissingValues::Skip {
-        skip_missing(&mut run.train)?;
-    }
-    let run = &*run;
-    let (params, train) = (&run.params, &run.train);
-    let family = family(params, train.category);
-    let link = link(params, family);
-    let classes = train.classes();
-    let many = family == Family::Multinomial;
-    let design = Design::new(train, params.standardize, params.intercept)?;
-    let p = design.len();
-    let blocks = if many { classes } else { 1 };
-    let chunks = train.rows.div_ceil(ochre_core::CHUNK_ROWS).min(2 * run.node.runner.threads() + 2).max(1);
-    let _room = run.node.ledger.reserve(&format!("Gram matrices of {p} coefficients"), (p * p * 8 * chunks + train.rows * 32) as u64)?;
+/// What a fit at one penalty came to.
+struct Found {
+    beta: Vec<Vec<f64>>,
+    loss: f64,
+    iterations: usize,
+}
 
-    // Predictors in design order, response, weight and offset as one frame for the passes.
-    let ledger = &run.node.ledger;
-    let mut columns: Vec<Column> = design.order.iter().map(|&i| train.columns[i].clone()).collect();
-    let ones = || vec![1.0; train.rows];
-    columns.push(Column::numeric(ledger, Kind::Real, &train.y)?);
-    columns.push(Column::numeric(ledger, Kind::Real, &train.w.clone().unwrap_or_else(ones))?);
-    columns.push(Column::numeric(ledger, Kind::Real, &train.offset.clone().unwrap_or_else(|| vec![0.0; train.rows]))?);
-    let names = (0..columns.len()).map(|i| i.to_string()).collect();
-    let all: Vec<usize> = (0..columns.len()).collect();
-    let alpha = params.alpha.as_ref().and_then(|a| a.first().copied()).unwrap_or(0.5);
-    let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.nominal_weight };
-    let mut problem = Problem { run, frame: Frame::new(names, columns)?, columns: all, design, family, link, scale, alpha, lambda: 0.0 };
-
-    // The null model: the intercept alone.
-    let mut beta = vec![vec![0.0; p]; blocks];
-    let mean = |f: &dyn Fn(f64) -> f64| (0..train.rows).map(|i| train.weight(i) * f(train.y[i])).sum::<f64>() / train.total_weight();
-    if params.intercept {
-        for (k, b) in beta.iter_mut().enumerate() {
-            b[p - 1] = if many { mean(&|y| f64::from(y == k as f64)).max(1e-300).ln() } else { link.apply(mean(&|y| y)) };
-        }
-    }
-    let null = beta.clone();
-    problem.lambda = match params.lambda.as_ref().and_then(|l| l.first()) {
-        Some(l) => *l,
-        None => default_lambda(&problem, &null, alpha)?,
-    };
+/// Iterates to the optimum at the problem's penalty, from some coefficients.
+fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> Result<Found> {
+    let (run, params) = (problem.run, &problem.run.params);
+    let many = problem.family == Family::Multinomial;
     let objective_epsilon = if params.objective_epsilon >= 0.0 {
         params.objective_epsilon
     } else if problem.lambda == 0.0 {
@@ -145,13 +130,10 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         1e-4
     };
     let iterations_max = if params.max_iterations >= 0 { params.max_iterations.max(1) as usize } else { 50 };
-    let started = time::now_ms();
-    let mut steps: Vec<Step> = vec![];
+    let loss = problem.pass(from, 0, true)?.loss;
+    let mut state = (from.to_vec(), loss, problem.objective(loss, from));
     let mut iterations = 0;
-    let null_loss = problem.pass(&null, 0, true)?.loss;
-    let mut state = (beta.clone(), null_loss, problem.objective(null_loss, &null));
-    steps.push(Step { at_ms: time::now_ms(), loss: state.1, objective: state.2 });
-    let single = family == Family::Gaussian && link == Link::Identity;
+    let single = problem.family == Family::Gaussian && problem.link == Link::Identity;
     loop {
         run.job.check()?;
         if iterations > 0 && run.out_of_time()? {
@@ -159,7 +141,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
             break;
         }
         let mut next = state.0.clone();
-        for k in 0..blocks {
+        for k in 0..next.len() {
             let g = problem.pass(&next, k, false)?;
             let candidate = problem.solve(g, &next[k])?;
             if !many {
@@ -199,7 +181,6 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         let improved = (state.2 - objective) / state.2.abs();
         state = (next, loss, objective);
         steps.push(Step { at_ms: time::now_ms(), loss, objective });
-        run.job.set_progress(iterations as f64 / iterations_max as f64);
         if single || moved < params.beta_epsilon || improved < objective_epsilon {
             break;
         }
@@ -208,44 +189,248 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
             break;
         }
     }
-    let beta = state.0;
-    let original: Vec<Vec<f64>> = beta.iter().map(|b| problem.design.original(b)).collect();
-    if original.iter().flatten().any(|v| !v.is_finite()) {
-        run.job.warn("some coefficients are not finite; check the response and the scale of the predictors");
+    Ok(Found { beta: state.0, loss: state.1, iterations })
+}
+
+/// One model of the path, and when it was there.
+struct Submodel {
+    alpha: f64,
+    lambda: f64,
+    beta: Vec<Vec<f64>>,
+    explained_train: f64,
+    explained_valid: Option<f64>,
+    /// Iterations up to here.
+    iterations: usize,
+    deviance_train: f64,
+    at_ms: i64,
+}
+
+/// Steps of a search without progress after which it ends, and what counts as progress: as in the reference.
+const IDLE_STEPS_MAX: usize = 5;
+const PROGRESS_MIN: f64 = 1e-4;
+
+/// Lower and upper bounds of the standardized coefficients.
+fn bounds(run: &Run<'_, GlmParams>, design: &Design, names: &[String]) -> Result<Option<Vec<(f64, f64)>>> {
+    let params = &run.params;
+    let mut out = vec![(f64::NEG_INFINITY, f64::INFINITY); design.len()];
+    if params.non_negative {
+        out[..names.len()].iter_mut().for_each(|b| b.0 = 0.0);
     }
-    let design = &problem.design;
-    let scorer = GlmScorer {
+    let key = params.beta_constraints.as_ref().filter(|k| !k.0.is_empty());
+    if let Some(key) = key {
+        let frame = run.node.store.frame(&key.0)?;
+        let refuse = |why: String| Error::invalid(format!("beta_constraints {key}: {why}"));
+        let column = |name: &str| -> Result<Option<Vec<f64>>> { frame.by_name(name).map(Column::to_f64).transpose() };
+        let labels = frame.by_name("names").ok_or_else(|| refuse("there is no column 'names'".into()))?.to_texts()?;
+        if let Some(other) = frame.names().iter().find(|n| !matches!(n.as_str(), "names" | "lower_bounds" | "upper_bounds")) {
+            return Err(Error::Unsupported(format!(
+                "beta_constraints with the column '{other}' are not supported by this version of ochre; use names, lower_bounds and upper_bounds"
+            )));
+        }
+        let (lower, upper) = (column("lower_bounds")?, column("upper_bounds")?);
+        let at = design.offsets[design.levels.len()];
+        for (row, label) in labels.iter().enumerate() {
+            let label = label.as_deref().unwrap_or_default();
+            let place = if label.eq_ignore_ascii_case("intercept") { Some(names.len()) } else { names.iter().position(|n| n == label) };
+            let Some(i) = place else { return Err(refuse(format!("'{label}' is no coefficient of this model"))) };
+            let mult = if (at..names.len()).contains(&i) { design.mults[i - at] } else { 1.0 };
+            let pick = |v: &Option<Vec<f64>>, none: f64| v.as_ref().map_or(none, |v| if v[row].is_nan() { none } else { v[row] / mult });
+            let (low, high) = (pick(&lower, f64::NEG_INFINITY), pick(&upper, f64::INFINITY));
+            if low > high {
+                return Err(refuse(format!("the lower bound of '{label}' is above its upper bound")));
+            }
+            out[i] = (out[i].0.max(low), out[i].1.min(high));
+        }
+    }
+    Ok((params.non_negative || key.is_some()).then_some(out))
+}
+
+pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
+    if run.params.missing_values_handling == MissingValues::Skip {
+        skip_missing(&mut run.train)?;
+    }
+    let run = &*run;
+    let (params, train) = (&run.params, &run.train);
+    let family = family(params, train.category);
+    let link = link(params, family);
+    let shape = Shapes { variance_power: params.tweedie_variance_power, link_power: params.tweedie_link_power, theta: params.theta };
+    let classes = train.classes();
+    let many = family == Family::Multinomial;
+    // With a penalty every level has a coefficient; without one the first level is the baseline.
+    let given = params.lambda.clone().unwrap_or_default();
+    let all_levels = params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
+    let design = Design::new(train, params.standardize, params.intercept, all_levels)?;
+    let names = design.names(train);
+    let p = design.len();
+    let blocks = if many { classes } else { 1 };
+    let chunks = train.rows.div_ceil(ochre_core::CHUNK_ROWS).min(2 * run.node.runner.threads() + 2).max(1);
+    let _room = run.node.ledger.reserve(&format!("Gram matrices of {p} coefficients"), (p * p * 8 * chunks + train.rows * 32) as u64)?;
+
+    // Predictors in design order, response, weight and offset as one frame for the passes.
+    let ledger = &run.node.ledger;
+    let mut columns: Vec<Column> = design.order.iter().map(|&i| train.columns[i].clone()).collect();
+    let ones = || vec![1.0; train.rows];
+    columns.push(Column::numeric(ledger, Kind::Real, &train.y)?);
+    columns.push(Column::numeric(ledger, Kind::Real, &train.w.clone().unwrap_or_else(ones))?);
+    columns.push(Column::numeric(ledger, Kind::Real, &train.offset.clone().unwrap_or_else(|| vec![0.0; train.rows]))?);
+    let labels = (0..columns.len()).map(|i| i.to_string()).collect();
+    let all: Vec<usize> = (0..columns.len()).collect();
+    let alphas = match params.alpha.clone().unwrap_or_default() {
+        a if !a.is_empty() => a,
+        _ if params.solver == Solver::LBfgs => vec![0.0],
+        _ => vec![0.5],
+    };
+    let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.nominal_weight };
+    let limits = bounds(run, &design, &names)?;
+    let mut problem = Problem {
+        run,
+        frame: Frame::new(labels, columns)?,
+        columns: all,
+        design,
+        family,
+        link,
+        shape,
+        bounds: limits,
+        scale,
+        alpha: alphas[0],
+        lambda: 0.0,
+    };
+
+    // The null model: the intercept alone.
+    let mut beta = vec![vec![0.0; p]; blocks];
+    let mean = |f: &dyn Fn(f64) -> f64| (0..train.rows).map(|i| train.weight(i) * f(train.y[i])).sum::<f64>() / train.total_weight();
+    if params.intercept {
+        for (k, b) in beta.iter_mut().enumerate() {
+            b[p - 1] = if many { mean(&|y| f64::from(y == k as f64)).max(1e-300).ln() } else { link.apply(mean(&|y| y), shape) };
+        }
+    }
+    let null = beta.clone();
+    let started = time::now_ms();
+    let null_loss = problem.pass(&null, 0, true)?.loss;
+    let saturated: f64 =
+        (0..train.rows).filter(|&i| train.weight(i) > 0.0).map(|i| train.weight(i) * family.saturated(train.y[i], shape)).sum();
+    let null_deviance = 2.0 * (null_loss - saturated);
+    let deviance = match family {
+        Family::Poisson => Deviance::Poisson,
+        Family::Gamma => Deviance::Gamma,
+        Family::Tweedie if params.tweedie_variance_power > 1.0 && params.tweedie_variance_power < 2.0 => {
+            Deviance::Tweedie(params.tweedie_variance_power)
+        }
+        _ => Deviance::Gaussian,
+    };
+    let scorer_of = |problem: &Problem<'_>, beta: &[Vec<f64>]| GlmScorer {
         link: match (many, link) {
             (true, _) => LinkFunction::Softmax,
             (_, Link::Logit) => LinkFunction::Logit,
             (_, Link::Log) => LinkFunction::Log,
             (_, Link::Inverse) => LinkFunction::Inverse,
+            (_, Link::Tweedie) => LinkFunction::Power,
             _ => LinkFunction::Identity,
         },
         classes: if classes > 1 { classes } else { 1 },
-        levels: design.levels.iter().copied().zip(design.modes.iter().copied()).collect(),
-        all_levels: false,
-        means: design.means.clone(),
-        beta: original.clone(),
+        levels: problem.design.levels.iter().copied().zip(problem.design.modes.iter().copied()).collect(),
+        all_levels,
+        means: problem.design.means.clone(),
+        beta: beta.iter().map(|b| problem.design.original(b)).collect(),
+        link_power: shape.link_power,
+        path: vec![],
     };
-    let deviance = match family {
-        Family::Poisson => Deviance::Poisson,
-        Family::Gamma => Deviance::Gamma,
-        _ => Deviance::Gaussian,
-    };
+    let mut steps: Vec<Step> = vec![Step { at_ms: time::now_ms(), loss: null_loss, objective: problem.objective(null_loss, &null) }];
+    let mut found: Vec<Submodel> = vec![];
+    let mut iterations = 0;
+    let (mut lambda_max, mut lambda_min) = (-1.0, -1.0);
+    for (round, &alpha) in alphas.iter().enumerate() {
+        problem.alpha = alpha;
+        let lambdas: Vec<f64> = if !given.is_empty() {
+            let mut l = given.clone();
+            l.sort_by(|a, b| b.total_cmp(a));
+            l
+        } else {
+            let (top, ratio) = largest_lambda(&problem, &null, alpha)?;
+            if params.lambda_search {
+                lambda_max = f64::max(lambda_max, top);
+                lambda_min = top * ratio;
+                let n = if params.nlambdas > 0 {
+                    params.nlambdas as usize
+                } else if alpha == 0.0 {
+                    30
+                } else {
+                    100
+                };
+                (0..n).map(|i| top * ratio.powf(i as f64 / (n.max(2) - 1) as f64)).collect()
+            } else {
+                vec![10.0 * ratio * top]
+            }
+        };
+        let mut warm = null.clone();
+        let (mut idle, mut before) = (0, f64::INFINITY);
+        let count = lambdas.len();
+        for (i, lambda) in lambdas.into_iter().enumerate() {
+            problem.lambda = lambda;
+            let done = descend(&problem, if params.cold_start { &null } else { &warm }, &mut steps)?;
+            iterations += done.iterations;
+            warm.clone_from(&done.beta);
+            let deviance_train = 2.0 * (done.loss - saturated);
+            let explained_valid = match &run.valid {
+                None => None,
+                Some(v) => Some(explained(v, &scorer_of(&problem, &done.beta), &problem.design, deviance, &null, p, link, shape)?),
+            };
+            let active = done.beta.iter().flat_map(|b| &b[..p - 1]).filter(|v| **v != 0.0).count();
+            let at_ms = time::now_ms();
+            let explained_train = 1.0 - deviance_train / null_deviance;
+            found.push(Submodel { alpha, lambda, beta: done.beta, explained_train, explained_valid, iterations, deviance_train, at_ms });
+            run.job.set_progress((round as f64 + (i + 1) as f64 / count as f64) / alphas.len() as f64);
+            if params.max_active_predictors > 0 && active >= params.max_active_predictors as usize {
+                break;
+            }
+            let now = 1.0 - explained_valid.unwrap_or(explained_train);
+            idle = if (before - now) / now.abs() < PROGRESS_MIN { idle + 1 } else { 0 };
+            before = now;
+            if params.lambda_search && params.early_stopping && idle >= IDLE_STEPS_MAX {
+                break;
+            }
+            if run.out_of_time()? {
+                break;
+            }
+        }
+    }
+    let quality = |m: &Submodel| m.explained_valid.unwrap_or(m.explained_train);
+    let best = (0..found.len()).fold(0, |b, i| if quality(&found[i]) > quality(&found[b]) { i } else { b });
+    (problem.alpha, problem.lambda) = (found[best].alpha, found[best].lambda);
+    let alpha = problem.alpha;
+    let beta = found[best].beta.clone();
+    let original: Vec<Vec<f64>> = beta.iter().map(|b| problem.design.original(b)).collect();
+    if original.iter().flatten().any(|v| !v.is_finite()) {
+        run.job.warn("some coefficients are not finite; check the response and the scale of the predictors");
+    }
+    let statistics = if params.compute_p_values { Some(statistics(&problem, &beta[0], &scorer_of(&problem, &beta))?) } else { None };
+    let mut scorer = scorer_of(&problem, &beta);
+    scorer.path = found
+        .iter()
+        .map(|m| PathStep {
+            alpha: m.alpha,
+            lambda: m.lambda,
+            explained_train: m.explained_train,
+            explained_valid: m.explained_valid,
+            beta: m.beta.iter().flat_map(|b| problem.design.original(b)).collect(),
+            standardized: m.beta.concat(),
+            statistics: statistics.as_ref().map(|s| s.values.clone()),
+        })
+        .collect();
+    let design = &problem.design;
     let scorer = Scorer::Glm(scorer);
     let active = beta.iter().map(|b| b.iter().filter(|v| **v != 0.0).count()).sum::<usize>();
-    let (training, validation) = metrics(run, &scorer, design, deviance, active, link)?;
+    let (training, validation) = metrics(run, &scorer, design, deviance, active, link.inverse(0.0, shape))?;
 
-    let names = design.names(train);
     let mut output = GlmOutput {
         coefficient_names: Some(names.iter().cloned().chain(["Intercept".to_string()]).collect()),
         lambda_best: problem.lambda,
         alpha_best: alpha,
         lambda_1se: -1.0,
-        lambda_min: -1.0,
-        lambda_max: -1.0,
-        dispersion: 1.0,
+        lambda_min,
+        lambda_max,
+        best_submodel_index: best as i32,
+        dispersion: statistics.as_ref().map_or(0.0, |s| s.dispersion),
         ..GlmOutput::default()
     };
     let labels = train.response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
@@ -254,7 +439,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         output.coefficients_table_multinomials_with_class_names =
             Some(class_table(&names, &original, &beta, params.standardize, |k| labels[k].clone()));
     } else {
-        output.coefficients_table = Some(coefficient_table(&names, &original[0], &beta[0], params.standardize));
+        let numbers = statistics.as_ref().map(|s| &s.values);
+        output.coefficients_table = Some(coefficient_table(&names, &original[0], &beta[0], params.standardize, numbers));
     }
     let (magnitudes, importances) = magnitude_tables(&names, &beta);
     output.standardized_coefficient_magnitudes = Some(magnitudes);
@@ -268,40 +454,193 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let one = |v: Cell| vec![v];
     let intercepts = if params.intercept { blocks } else { 0 };
     let total = (p - 1) * blocks;
+    let link_name = match family {
+        Family::Multinomial => "multinomial",
+        Family::Tweedie => "tweedie",
+        _ => link.name(),
+    };
+    let mut heading = Table::new("GLM Model", "summary")
+        .row_labels(vec!["".into()])
+        .column("Family", "string", "%s", one(family.name().into()))
+        .column("Link", "string", "%s", one(link_name.into()))
+        .column("Regularization", "string", "%s", one(regularization.into()));
+    if params.lambda_search {
+        let said = format!(
+            "nlambda = {}, lambda.max = {:.4}, lambda.min = {:.4E}, lambda.1se = -1.0",
+            if params.nlambdas > 0 { params.nlambdas } else { 100 },
+            lambda_max,
+            problem.lambda
+        );
+        heading = heading.named("lambda_search", "Lambda Search", "string", "%s", one(said.into()));
+    }
     output.common.model_summary = Some(
-        Table::new("GLM Model", "summary")
-            .row_labels(vec!["".into()])
-            .column("Family", "string", "%s", one(family.name().into()))
-            .column("Link", "string", "%s", one(if many { "multinomial" } else { link.name() }.into()))
-            .column("Regularization", "string", "%s", one(regularization.into()))
+        heading
             .column("Number of Predictors Total", "int", "%d", one(total.into()))
             .column("Number of Active Predictors", "int", "%d", one(active.saturating_sub(intercepts).into()))
             .column("Number of Iterations", "int", "%d", one(iterations.into()))
             .column("Training Frame", "string", "%s", one(params.common.training_frame.as_ref().map_or("", |k| &k.0).into())),
     );
-    output.common.scoring_history = Some(
-        Table::new("Scoring History", "")
-            .row_labels(vec!["".into(); steps.len()])
-            .named("timestamp", "timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
-            .named(
-                "duration",
-                "duration",
-                "string",
-                "%s",
-                steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect(),
-            )
-            .named("iterations", "iterations", "int", "%d", (0..steps.len()).map(Cell::from).collect())
-            .named(
-                "negative_log_likelihood",
-                "negative_log_likelihood",
-                "double",
-                "%.5f",
-                steps.iter().map(|s| Cell::Double(s.loss)).collect(),
-            )
-            .named("objective", "objective", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.objective)).collect()),
-    );
+    output.common.scoring_history =
+        Some(if params.lambda_search { search_history(&found, started, train.total_weight(), p) } else { step_history(&steps, started) });
     let order = design.order.clone();
     Ok(Fitted { output, scorer, deviance, training, validation, order: Some(order) })
+}
+
+/// Loss and objective after each iteration.
+fn step_history(steps: &[Step], started: i64) -> Table {
+    Table::new("Scoring History", "")
+        .row_labels(vec!["".into(); steps.len()])
+        .named("timestamp", "timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
+        .named("duration", "duration", "string", "%s", steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect())
+        .named("iterations", "iterations", "int", "%d", (0..steps.len()).map(Cell::from).collect())
+        .named("negative_log_likelihood", "negative_log_likelihood", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.loss)).collect())
+        .named("objective", "objective", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.objective)).collect())
+}
+
+/// Deviance along the path of penalties.
+fn search_history(found: &[Submodel], started: i64, total: f64, p: usize) -> Table {
+    let each = |f: &dyn Fn(&Submodel) -> Cell| found.iter().map(f).collect::<Vec<_>>();
+    let mut t = Table::new("Scoring History", "")
+        .row_labels(vec!["".into(); found.len()])
+        .named("timestamp", "timestamp", "string", "%s", each(&|m| Cell::Text(time::stamp(m.at_ms))))
+        .named("duration", "duration", "string", "%s", each(&|m| Cell::Text(time::duration_text(m.at_ms - started))))
+        .named("iteration", "iteration", "int", "%d", each(&|m| m.iterations.into()))
+        .named("lambda", "lambda", "string", "%s", each(&|m| Cell::Text(format!("{:.2E}", m.lambda))))
+        .named(
+            "predictors",
+            "predictors",
+            "int",
+            "%d",
+            each(&|m| (m.beta.iter().flat_map(|b| &b[..p - 1]).filter(|v| **v != 0.0).count() + 1).into()),
+        )
+        .named("deviance_train", "deviance_train", "double", "%.3f", each(&|m| Cell::Double(m.deviance_train / total)));
+    if found.iter().any(|m| m.explained_valid.is_some()) {
+        t = t.named(
+            "explained_deviance_test",
+            "explained_deviance_test",
+            "double",
+            "%.3f",
+            each(&|m| Cell::Double(m.explained_valid.unwrap_or(f64::NAN))),
+        );
+    }
+    t.named("alpha", "alpha", "double", "%.6f", each(&|m| Cell::Double(m.alpha)))
+}
+
+/// Standard errors, z and p values on the original scale, and the dispersion that they rest on.
+struct Statistics {
+    values: [Vec<f64>; 3],
+    dispersion: f64,
+}
+
+/// The covariance of the coefficients is the dispersion times the inverse of the weighted Gram matrix (McCullagh and
+/// Nelder 1989, 4.4). Dispersion is 1 for binomial and poisson, otherwise estimated from Pearson residuals; then p values
+/// are Student's, else normal.
+fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result<Statistics> {
+    use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+    let (train, design) = (&problem.run.train, &problem.design);
+    let p = design.len();
+    let mut g = problem.pass(std::slice::from_ref(&beta.to_vec()), 0, false)?;
+    if !design.intercept {
+        g.xx[p * p - 1] = 1.0;
+    }
+    let inverse = linalg::inverse_spd(&g.xx, p)
+        .ok_or_else(|| Error::invalid("p-values cannot be computed: some predictors are linear combinations of others; remove them"))?;
+    let rows = (0..train.rows).filter(|&i| train.weight(i) > 0.0).count();
+    let free = rows as f64 - (p - usize::from(!design.intercept)) as f64;
+    let known = problem.family.is_binomial() || problem.family == Family::Poisson || problem.family == Family::Negativebinomial;
+    let dispersion = if known {
+        1.0
+    } else {
+        let predictors = train.predictors();
+        let ordered: Vec<_> = design.order.iter().map(|&i| predictors[i].clone()).collect();
+        let data = adapt::adapt(&train.frame()?, &ordered)?;
+        let mu = adapt::score(&Scorer::Glm(scorer.clone()), &data, train.offset.as_deref())?;
+        let pearson = |i: usize| train.weight(i) * (train.y[i] - mu[i]).powi(2) / problem.family.variance(mu[i], problem.shape);
+        (0..train.rows).filter(|&i| train.weight(i) > 0.0).map(pearson).sum::<f64>() / free
+    };
+    // original = T standardized: each coefficient by its factor, the intercept less what the centres take.
+    let at = design.offsets[design.levels.len()];
+    let factor = |i: usize| if (at..p - 1).contains(&i) { design.mults[i - at] } else { 1.0 };
+    let mut last = vec![0.0; p];
+    last[p - 1] = 1.0;
+    if design.centered {
+        for i in at..p - 1 {
+            last[i] = -design.mults[i - at] * design.means[i - at];
+        }
+    }
+    let variance = |i: usize| -> f64 {
+        if i < p - 1 {
+            return factor(i) * factor(i) * inverse[i * p + i];
+        }
+        (0..p).map(|a| (0..p).map(|b| last[a] * inverse[a * p + b] * last[b]).sum::<f64>()).sum()
+    };
+    let original = design.original(beta);
+    let errors: Vec<f64> = (0..p).map(|i| (dispersion * variance(i)).sqrt()).collect();
+    let z: Vec<f64> = original.iter().zip(&errors).map(|(b, e)| b / e).collect();
+    let normal = Normal::standard();
+    let student = StudentsT::new(0.0, 1.0, free.max(1.0)).map_err(|e| Error::Internal(e.to_string()))?;
+    let tail = |z: f64| {
+        if z.is_nan() {
+            z
+        } else if known {
+            2.0 * normal.sf(z.abs())
+        } else {
+            2.0 * student.sf(z.abs())
+        }
+    };
+    let values = z.iter().map(|z| tail(*z)).collect();
+    Ok(Statistics { values: [errors, z, values], dispersion })
+}
+
+/// Share of the null deviance of a validation frame that a model explains.
+#[expect(clippy::too_many_arguments, reason = "one call; a struct would repeat the list")]
+fn explained(
+    v: &ochre_model::Validation,
+    scorer: &GlmScorer,
+    design: &Design,
+    deviance: Deviance,
+    null: &[Vec<f64>],
+    p: usize,
+    link: Link,
+    shape: Shapes,
+) -> Result<f64> {
+    let data = reordered(v, design);
+    let preds = adapt::score(&Scorer::Glm(scorer.clone()), &data, v.offset.as_deref())?;
+    let width = scorer.width();
+    let weight = |i: usize| v.w.as_ref().map_or(1.0, |w| if w[i].is_nan() { 0.0 } else { w[i] });
+    let top: f64 = null.iter().map(|b| b[p - 1].exp()).sum();
+    let (mut residual, mut base) = (0.0, 0.0);
+    for i in (0..v.y.len()).filter(|&i| !v.y[i].is_nan() && weight(i) > 0.0) {
+        let (d, d0) = if width > 1 {
+            let k = v.y[i] as usize;
+            let share = if null.len() > 1 {
+                null[k][p - 1].exp() / top
+            } else {
+                let one = link.inverse(null[0][p - 1], shape);
+                if k == 1 { one } else { 1.0 - one }
+            };
+            (-2.0 * preds[i * width + k].max(1e-300).ln(), -2.0 * share.max(1e-300).ln())
+        } else {
+            (deviance.of(v.y[i], preds[i]), deviance.of(v.y[i], link.inverse(null[0][p - 1], shape)))
+        };
+        residual += weight(i) * d;
+        base += weight(i) * d0;
+    }
+    Ok(1.0 - residual / base)
+}
+
+/// Validation data in the order of the design.
+fn reordered(v: &ochre_model::Validation, design: &Design) -> adapt::Adapted {
+    let sources = design
+        .order
+        .iter()
+        .map(|&i| match &v.data.sources[i] {
+            adapt::Source::Absent => adapt::Source::Absent,
+            adapt::Source::Direct(c) => adapt::Source::Direct(c.clone()),
+            adapt::Source::Coded(c, m) => adapt::Source::Coded(c.clone(), m.clone()),
+        })
+        .collect();
+    adapt::Adapted { sources, rows: v.data.rows, warnings: vec![] }
 }
 
 /// Rows with a missing predictor take no part.
@@ -323,8 +662,8 @@ fn skip_missing(train: &mut Training) -> Result<()> {
     Ok(())
 }
 
-/// The penalty used when none is asked for: a small share of the one that empties the model.
-fn default_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Result<f64> {
+/// The penalty that empties the model, and the share of it at which a search ends.
+fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Result<(f64, f64)> {
     let p = problem.design.len();
     let mut largest = 0.0f64;
     for k in 0..null.len() {
@@ -348,7 +687,7 @@ fn default_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
     if alpha == 0.0 {
         ratio *= 1e-2;
     }
-    Ok(10.0 * ratio * top)
+    Ok((top, ratio))
 }
 
 fn metrics(
@@ -357,7 +696,7 @@ fn metrics(
     design: &Design,
     deviance: Deviance,
     active: usize,
-    link: Link,
+    without_intercept: f64,
 ) -> Result<(Metrics, Option<Metrics>)> {
     let train = &run.train;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
@@ -372,7 +711,7 @@ fn metrics(
             (0..train.rows).map(|i| train.weight(i) * train.y[i]).sum::<f64>() / train_total
         } else {
             // Without an intercept the null model predicts the link's value at 0.
-            link.inverse(0.0)
+            without_intercept
         };
         let (residual, null, aic) = match &m.kind {
             MetricKind::Binomial(b) => {
@@ -410,15 +749,7 @@ fn metrics(
     let validation = match &run.valid {
         None => None,
         Some(v) => {
-            let mut sources = vec![];
-            for &i in &design.order {
-                sources.push(match &v.data.sources[i] {
-                    adapt::Source::Absent => adapt::Source::Absent,
-                    adapt::Source::Direct(c) => adapt::Source::Direct(c.clone()),
-                    adapt::Source::Coded(c, m) => adapt::Source::Coded(c.clone(), m.clone()),
-                });
-            }
-            let data = adapt::Adapted { sources, rows: v.data.rows, warnings: vec![] };
+            let data = reordered(v, design);
             let preds = adapt::score(scorer, &data, v.offset.as_deref())?;
             let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins)?;
             m.glm = Some(extras(&m, &v.y, v.w.as_deref()));
@@ -437,14 +768,26 @@ fn name_cells(names: &[String]) -> Vec<Cell> {
     std::iter::once("Intercept".into()).chain(names.iter().map(|n| Cell::Text(n.clone()))).collect()
 }
 
-fn coefficient_table(names: &[String], original: &[f64], standardized: &[f64], with_standardized: bool) -> Table {
-    let t = Table::new("Coefficients", "glm coefficients").named("names", "names", "string", "%s", name_cells(names)).named(
+fn coefficient_table(
+    names: &[String],
+    original: &[f64],
+    standardized: &[f64],
+    with_standardized: bool,
+    statistics: Option<&[Vec<f64>; 3]>,
+) -> Table {
+    let mut t = Table::new("Coefficients", "glm coefficients").named("names", "names", "string", "%s", name_cells(names)).named(
         "coefficients",
         "Coefficients",
         "double",
         "%5f",
         intercept_first(original),
     );
+    if let Some([errors, z, p]) = statistics {
+        t = t
+            .named("std_error", "Std. Error", "double", "%5f", intercept_first(errors))
+            .named("z_value", "z value", "double", "%5f", intercept_first(z))
+            .named("p_value", "p value", "double", "%5f", intercept_first(p));
+    }
     if with_standardized {
         t.named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", intercept_first(standardized))
     } else {

@@ -16,7 +16,7 @@ pub mod passes;
 use ochre_core::Result;
 use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
-use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
+use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape};
 use ochre_schema::Notes;
 pub use output::GlmOutput;
 pub use params::{Family, GlmParams, Link};
@@ -64,11 +64,46 @@ impl Algorithm for Glm {
             notes.error(field, format!("{} {name} is not supported by this version of ochre; use {mend}", &field[1..]));
         };
         match params.family {
-            Auto | Gaussian | Binomial | Multinomial | Poisson | Gamma => {}
-            f => refuse(notes, "_family", f.name(), "gaussian, binomial, multinomial, poisson or gamma"),
+            Ordinal => refuse(notes, "_family", "ordinal", "multinomial"),
+            _ => {}
         }
-        if !matches!(params.solver, Solver::Auto | Solver::Irlsm | Solver::CoordinateDescent) {
-            refuse(notes, "_solver", params.solver.name(), "AUTO, IRLSM or COORDINATE_DESCENT");
+        match params.solver {
+            Solver::Auto | Solver::Irlsm | Solver::CoordinateDescent => {}
+            // The optimum is the same whatever the way to it.
+            Solver::LBfgs | Solver::CoordinateDescentNaive => {
+                notes.info("_solver", format!("ochre reaches the optimum that {} looks for by IRLSM", params.solver.name()));
+            }
+            s => refuse(notes, "_solver", s.name(), "AUTO, IRLSM, L_BFGS or COORDINATE_DESCENT"),
+        }
+        if params.compute_p_values {
+            let penalised = params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));
+            if params.lambda_search || penalised {
+                notes.error("_compute_p_values", "P-values can only be computed without regularization (lambda = 0)");
+            }
+            if params.non_negative || params.beta_constraints.is_some() {
+                notes.error("_compute_p_values", "P-values can not be computed for constrained problems");
+            }
+            if params.family == Multinomial || shape.category == Some(Category::Multinomial) {
+                notes.error("_compute_p_values", "P-values can not be computed for the multinomial family");
+            }
+        }
+        for (on, name, mend) in [
+            (params.generate_scoring_history, "generate_scoring_history", "the history of iterations, which is always there"),
+            (params.calc_like, "calc_like", "the deviance"),
+            (params.prior >= 0.0, "prior", "weights"),
+        ] {
+            if on {
+                refuse(notes, &format!("_{name}"), "", mend);
+            }
+        }
+        if params.dispersion_parameter_method.as_deref().is_some_and(|m| m != "pearson") && params.compute_p_values {
+            refuse(notes, "_dispersion_parameter_method", params.dispersion_parameter_method.as_deref().unwrap_or_default(), "pearson");
+        }
+        if params.family == Tweedie && !(params.tweedie_variance_power == 0.0 || params.tweedie_variance_power >= 1.0) {
+            notes.error(
+                "_tweedie_variance_power",
+                format!("the tweedie variance power must be 0 or at least 1, but is {}", params.tweedie_variance_power),
+            );
         }
         if params.missing_values_handling == MissingValues::PlugValues {
             refuse(notes, "_missing_values_handling", "PlugValues", "MeanImputation or Skip");
@@ -76,7 +111,8 @@ impl Algorithm for Glm {
         if let Some(category) = shape.category {
             let family = fit::family(params, category);
             match (family, category) {
-                (Binomial, Category::Binomial) | (Multinomial, Category::Multinomial | Category::Binomial) => {}
+                (Binomial | Quasibinomial, Category::Binomial) | (Multinomial, Category::Multinomial | Category::Binomial) => {}
+                (Quasibinomial, _) => notes.error("_family", "Quasi_binomial requires the response to be categorical with two levels"),
                 (Binomial, _) => {
                     notes.error("_family", "Binomial requires the response to be a 2-class categorical or a binary column (0/1)")
                 }
@@ -89,7 +125,9 @@ impl Algorithm for Glm {
             let link = fit::link(params, family);
             let good = match family {
                 Gaussian => matches!(link, Link::Identity | Link::Log | Link::Inverse),
-                Binomial => link == Link::Logit,
+                Binomial | Quasibinomial | Fractionalbinomial => link == Link::Logit,
+                Tweedie => matches!(params.link, Link::FamilyDefault | Link::Tweedie),
+                Negativebinomial => matches!(link, Link::Log | Link::Identity),
                 Poisson => matches!(link, Link::Log | Link::Identity),
                 Gamma => matches!(link, Link::Inverse | Link::Log | Link::Identity),
                 _ => params.link == Link::FamilyDefault,
@@ -104,6 +142,18 @@ impl Algorithm for Glm {
                 if family == Poisson && r.min < 0.0 {
                     notes.error("_response_column", format!("Poisson response must be non-negative, but its smallest value is {}", r.min));
                 }
+                if family == Fractionalbinomial && (r.min < 0.0 || r.max > 1.0) {
+                    notes.error(
+                        "_response_column",
+                        format!("Fractionalbinomial needs a response between 0 and 1, but it spans {} to {}", r.min, r.max),
+                    );
+                }
+                if matches!(family, Tweedie | Negativebinomial) && r.min < 0.0 {
+                    notes.error(
+                        "_response_column",
+                        format!("{} response must be non-negative, but its smallest value is {}", family.name(), r.min),
+                    );
+                }
                 if family == Gamma && r.min <= 0.0 {
                     notes.error("_response_column", format!("Gamma response must be positive, but its smallest value is {}", r.min));
                 }
@@ -115,10 +165,21 @@ impl Algorithm for Glm {
         for l in params.lambda.iter().flatten().filter(|l| **l < 0.0) {
             notes.error("_lambda", format!("lambda must be >= 0, but is {l}"));
         }
-        for (name, v) in [("_alpha", &params.alpha), ("_lambda", &params.lambda)] {
-            if v.as_ref().is_some_and(|v| v.len() > 1) {
-                notes.error(name, format!("several values of {} are not supported by this version of ochre; give one", &name[1..]));
-            }
+    }
+
+    /// The search over all data ends where those over the folds found their best, on average.
+    fn learn_from_folds(params: &mut GlmParams, folds: &[&Model]) {
+        if !params.lambda_search {
+            return;
+        }
+        let ratio = |m: &&Model| {
+            let of = |name: &str| m.output.get(name).and_then(|v| v.as_f64()).unwrap_or(f64::NAN);
+            (of("lambda_best") / of("lambda_max")).ln()
+        };
+        let mean = folds.iter().map(ratio).sum::<f64>() / folds.len() as f64;
+        if mean.is_finite() {
+            params.lambda_min_ratio = mean.exp().min(1.0);
+            params.early_stopping = false;
         }
     }
 

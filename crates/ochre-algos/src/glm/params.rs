@@ -199,7 +199,6 @@ pub struct GlmParams {
     #[api(default = -1.0, expert)]
     pub lambda_min_ratio: f64,
     /// Beta constraints.
-    #[api(unsupported)]
     pub beta_constraints: Option<FrameKey>,
     /// Linear constraints.
     #[api(unsupported)]

@@ -26,12 +26,25 @@ pub struct GramPass {
     pub family: Family,
     #[serde(with = "by_name")]
     pub link: Link,
+    /// Numbers that some families and links need.
+    pub shape: Shapes,
     /// One coefficient vector, or one per class.
     pub beta: Vec<Vec<f64>>,
     /// The class whose block is summed, for several classes.
     pub class: usize,
     /// Only the loss is wanted.
     pub loss_only: bool,
+}
+
+/// Numbers that some families and links need.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Shapes {
+    /// Variance power of the tweedie family.
+    pub variance_power: f64,
+    /// Exponent of the tweedie link.
+    pub link_power: f64,
+    /// Dispersion of the negative binomial family: variance mu + theta mu^2.
+    pub theta: f64,
 }
 
 /// Choices travel by their names.
@@ -47,51 +60,95 @@ mod by_name {
 }
 
 impl Link {
-    pub fn inverse(self, eta: f64) -> f64 {
+    pub fn inverse(self, eta: f64, s: Shapes) -> f64 {
         match self {
             Link::Logit => 1.0 / (1.0 + (-eta).exp()),
             Link::Log => eta.exp(),
             Link::Inverse => 1.0 / if eta < 0.0 { eta.min(-1e-5) } else { eta.max(1e-5) },
+            Link::Tweedie => eta.max(1e-300).powf(1.0 / s.link_power),
             _ => eta,
         }
     }
-    pub fn apply(self, mu: f64) -> f64 {
+    pub fn apply(self, mu: f64, s: Shapes) -> f64 {
         match self {
             Link::Logit => (mu / (1.0 - mu)).ln(),
             Link::Log => mu.max(f64::MIN_POSITIVE).ln(),
             Link::Inverse => 1.0 / mu,
+            Link::Tweedie => mu.powf(s.link_power),
             _ => mu,
         }
     }
     /// d eta / d mu
-    fn derivative(self, mu: f64) -> f64 {
+    fn derivative(self, mu: f64, s: Shapes) -> f64 {
         match self {
             Link::Logit => 1.0 / (mu * (1.0 - mu)).max(1e-6),
             Link::Log => 1.0 / mu.max(f64::MIN_POSITIVE),
             Link::Inverse => -1.0 / (mu * mu),
+            Link::Tweedie => s.link_power * mu.max(1e-300).powf(s.link_power - 1.0),
             _ => 1.0,
         }
     }
 }
 
 impl Family {
-    fn variance(self, mu: f64) -> f64 {
+    /// Is the response a share of two outcomes?
+    pub fn is_binomial(self) -> bool {
+        matches!(self, Family::Binomial | Family::Quasibinomial | Family::Fractionalbinomial)
+    }
+
+    pub fn variance(self, mu: f64, s: Shapes) -> f64 {
         match self {
-            Family::Binomial => (mu * (1.0 - mu)).max(1e-6),
+            Family::Binomial | Family::Quasibinomial | Family::Fractionalbinomial => (mu * (1.0 - mu)).max(1e-6),
             Family::Poisson => mu,
             Family::Gamma => mu * mu,
+            Family::Tweedie => mu.max(1e-300).powf(s.variance_power),
+            Family::Negativebinomial => mu + s.theta * mu * mu,
             _ => 1.0,
         }
     }
-    fn loss(self, y: f64, mu: f64, eta: f64) -> f64 {
+    /// Negative log-likelihood without what does not depend on the mean.
+    fn loss(self, y: f64, mu: f64, eta: f64, s: Shapes) -> f64 {
         match self {
             // log(1 + exp(-|eta|)) form: no overflow, no lost digits.
-            Family::Binomial => eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p(),
+            Family::Binomial | Family::Quasibinomial | Family::Fractionalbinomial => eta.max(0.0) - y * eta + (-eta.abs()).exp().ln_1p(),
             Family::Poisson => mu - y * eta,
             Family::Gamma => y / mu + mu.ln(),
+            Family::Tweedie => tweedie(y, mu, s.variance_power),
+            Family::Negativebinomial => {
+                let t = s.theta;
+                (y + 1.0 / t) * (t * mu).ln_1p() - if y > 0.0 { y * mu.max(1e-300).ln() } else { 0.0 }
+            }
             _ => 0.5 * (y - mu) * (y - mu),
         }
     }
+    /// The loss of a model that fits every row.
+    pub fn saturated(self, y: f64, s: Shapes) -> f64 {
+        let xlogx = |v: f64| if v > 0.0 { v * v.ln() } else { 0.0 };
+        match self {
+            Family::Quasibinomial | Family::Fractionalbinomial => -xlogx(y) - xlogx(1.0 - y),
+            Family::Poisson => y - xlogx(y),
+            Family::Gamma => 1.0 + y.ln(),
+            Family::Tweedie => tweedie(y, y, s.variance_power),
+            Family::Negativebinomial => (y + 1.0 / s.theta) * (s.theta * y).ln_1p() - xlogx(y),
+            _ => 0.0,
+        }
+    }
+}
+
+/// Negative quasi-log-likelihood of the tweedie family (Jorgensen 1987), variance power other than 1 and 2.
+fn tweedie(y: f64, mu: f64, p: f64) -> f64 {
+    let mu = mu.max(1e-300);
+    if p == 1.0 {
+        return mu - if y > 0.0 { y * mu.ln() } else { 0.0 };
+    }
+    if p == 2.0 {
+        return y / mu + mu.ln();
+    }
+    if p == 0.0 {
+        return 0.5 * (y - mu) * (y - mu);
+    }
+    let first = if y == 0.0 { 0.0 } else { y * mu.powf(1.0 - p) / (1.0 - p) };
+    mu.powf(2.0 - p) / (2.0 - p) - first
 }
 
 impl MapReduce for GramPass {
@@ -125,10 +182,10 @@ impl MapReduce for GramPass {
                 weight = w[r] * d;
                 z = eta[c] + (f64::from(y[r] == c as f64) - mu) / d;
             } else {
-                let mu = self.link.inverse(eta[0]);
-                g.loss += w[r] * self.family.loss(y[r], mu, eta[0]);
-                let d = self.link.derivative(mu);
-                weight = w[r] / (self.family.variance(mu) * d * d);
+                let mu = self.link.inverse(eta[0], self.shape);
+                g.loss += w[r] * self.family.loss(y[r], mu, eta[0], self.shape);
+                let d = self.link.derivative(mu, self.shape);
+                weight = w[r] / (self.family.variance(mu, self.shape) * d * d);
                 z = eta[0] - offset[r] + (y[r] - mu) * d;
             }
             if self.loss_only {
