@@ -8,6 +8,7 @@
 pub mod csv;
 pub mod export;
 pub mod parse;
+pub mod remade;
 pub mod setup;
 pub mod source;
 pub mod synthetic;

@@ -13,6 +13,20 @@ pub enum Source {
     Direct(Column),
     /// Codes of the frame's domain to codes of the training domain, NaN for unseen levels.
     Coded(Column, Vec<f64>),
+    /// The same value in every row.
+    Constant(f64),
+}
+
+impl Clone for Source {
+    /// Shares the column.
+    fn clone(&self) -> Self {
+        match self {
+            Source::Absent => Source::Absent,
+            Source::Direct(c) => Source::Direct(c.clone()),
+            Source::Coded(c, m) => Source::Coded(c.clone(), m.clone()),
+            Source::Constant(v) => Source::Constant(*v),
+        }
+    }
 }
 
 pub struct Adapted {
@@ -80,6 +94,7 @@ impl Source {
     pub fn chunk(&self, k: usize, len: usize) -> Result<Vec<f64>> {
         Ok(match self {
             Source::Absent => vec![f64::NAN; len],
+            Source::Constant(v) => vec![*v; len],
             Source::Direct(c) => f64s(&c.chunks()[k].data()?).into_owned(),
             Source::Coded(c, map) => {
                 f64s(&c.chunks()[k].data()?).iter().map(|v| if v.is_nan() { f64::NAN } else { map[*v as usize] }).collect()

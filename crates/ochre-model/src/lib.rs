@@ -13,6 +13,7 @@ pub mod grid;
 pub mod metrics;
 mod model;
 pub mod params;
+pub mod partial;
 mod saved;
 pub mod wire;
 

@@ -2,7 +2,9 @@
 
 use crate::jobs;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::{CreateFrame, ImportFiles, ImportFilesMulti, Parse, ParseSetup as SetupSchema, Typeahead};
+use crate::wire::{
+    CreateFrame, ImportFiles, ImportFilesMulti, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema, Typeahead,
+};
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
 use ochre_io::setup::{self, Wishes};
@@ -25,6 +27,14 @@ pub const ROUTES: &[crate::Route] = &[
     post("/3/ParseSetup", "guessSetup", ("ParseSetupV3", "ParseSetupV3"), guess, "Proposes how to parse files."),
     post("/3/Parse", "parse", ("ParseV3", "ParseV3"), parse, "Parses files into a frame."),
     post("/3/CreateFrame", "createFrame", ("CreateFrameV3", "JobV3"), create_frame, "Makes a frame of random data."),
+    post("/3/Interaction", "generateInteractions", ("InteractionV3", "JobV3"), interaction, "Combines categorical columns, in a job."),
+    post(
+        "/3/MissingInserter",
+        "_missingInserter_run",
+        ("MissingInserterV3", "JobV3"),
+        insert_missing,
+        "Takes values of a frame away, in a job.",
+    ),
     get("/3/Typeahead/files", "typeaheadFileSuggestions", ("TypeaheadV3", "TypeaheadV3"), typeahead, "Completes a file name."),
 ];
 
@@ -220,6 +230,40 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     }
     let reply = Parse { job: jobs::started(&job), destination_frame: Some(destination), ..a };
     Reply::schema(&reply)
+}
+
+fn interaction(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: InteractionRequest = ask.decode()?;
+    let source = app.node.store.frame(&a.source_frame.clone().unwrap_or_default().0)?;
+    let wanted = ochre_io::remade::Interaction {
+        columns: a.factor_columns.clone().unwrap_or_default().into_iter().map(|c| c.trim_matches('"').to_string()).collect(),
+        pairwise: a.pairwise,
+        max_levels: a.max_factors.max(1) as usize,
+        min_rows: a.min_occurrence.max(0) as usize,
+    };
+    let dest = a.dest.filter(|k| !k.0.is_empty());
+    let dest = dest.unwrap_or_else(|| FrameKey(format!("interaction_{:016x}", ochre_core::Rng::fresh_seed())));
+    let (node, key) = (app.node.clone(), dest.0.clone());
+    let job = app.node.jobs.start("InteractionV3", AnyKey::Frame(dest), move |job| {
+        let frame = node.runner.install(|| ochre_io::remade::interaction(&node, job, &source, &wanted))?;
+        node.store.put(&key, frame)?;
+        Ok(())
+    })?;
+    Reply::json(&jobs::started(&job))
+}
+
+fn insert_missing(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: MissingInserter = ask.decode()?;
+    let dest = a.dataset.clone().unwrap_or_default();
+    let source = app.node.store.frame(&dest.0)?;
+    let (node, key) = (app.node.clone(), dest.0.clone());
+    let seed = if a.seed == -1 { ochre_core::Rng::fresh_seed() } else { a.seed };
+    let job = app.node.jobs.start("MissingValueInserter", AnyKey::Frame(dest), move |job| {
+        let frame = node.runner.install(|| ochre_io::remade::with_missing(&node, job, &source, a.fraction, seed))?;
+        node.store.put(&key, frame)?;
+        Ok(())
+    })?;
+    Reply::json(&jobs::started(&job))
 }
 
 fn create_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {

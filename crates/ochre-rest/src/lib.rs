@@ -9,6 +9,7 @@
 mod cluster;
 mod errors;
 mod everywhere;
+mod explain;
 mod frames;
 mod grids;
 mod import;
@@ -92,5 +93,6 @@ pub const ROUTES: &[&[Route]] = &[
     rapids::ROUTES,
     models::ROUTES,
     grids::ROUTES,
+    explain::ROUTES,
     metadata::ROUTES,
 ];

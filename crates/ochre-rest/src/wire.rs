@@ -1764,3 +1764,87 @@ pub struct MakeLinear {
     #[api(default = 0.5_f32)]
     pub threshold: f32,
 }
+
+/// Partial dependence of a model on columns.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "PartialDependenceV3", iced = "PartialDependence")]
+pub struct PartialDependence {
+    /// Key of the model.
+    #[api(inout)]
+    pub model_id: Option<ModelKey>,
+    /// Key of the frame.
+    #[api(inout)]
+    pub frame_id: Option<FrameKey>,
+    /// One row alone; -1 for all.
+    #[api(inout)]
+    pub row_index: i64,
+    /// Columns.
+    #[api(inout)]
+    pub cols: Option<Vec<String>>,
+    /// Number of the column of weights; -1 for none.
+    #[api(inout)]
+    pub weight_column_index: i32,
+    /// Look at missing values too.
+    #[api(inout)]
+    pub add_missing_na: bool,
+    /// Values to look at.
+    #[api(inout)]
+    pub nbins: i32,
+    /// Values chosen by the user, those of one column after the other.
+    #[api(inout)]
+    pub user_splits: Option<Vec<f64>>,
+    /// Columns that the chosen values belong to.
+    #[api(inout)]
+    pub user_cols: Option<Vec<String>>,
+    /// How many values belong to each of these columns.
+    #[api(inout)]
+    pub num_user_splits: Option<Vec<i32>>,
+    /// Tables.
+    #[api(output)]
+    pub partial_dependence_data: Option<Vec<Table>>,
+    /// Pairs of columns.
+    #[api(inout)]
+    pub col_pairs_2dpdp: Option<Vec<Option<Vec<String>>>>,
+    /// Key of the result.
+    #[api(ty = "Key<PartialDependence>", schema = "PartialDependenceKeyV3")]
+    pub destination_key: Option<String>,
+    /// Classes to look at.
+    pub targets: Option<Vec<String>>,
+}
+
+/// Categorical columns to combine.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "InteractionV3", iced = "Interaction", request)]
+pub struct InteractionRequest {
+    /// Key of the new frame.
+    #[api(inout)]
+    pub dest: Option<FrameKey>,
+    /// Frame to read.
+    #[api(inout)]
+    pub source_frame: Option<FrameKey>,
+    /// Columns to combine.
+    #[api(inout)]
+    pub factor_columns: Option<Vec<String>>,
+    /// Each pair by itself.
+    #[api(inout)]
+    pub pairwise: bool,
+    /// Most categories of a combination.
+    #[api(default = 100, inout)]
+    pub max_factors: i32,
+    /// Fewest rows of a category.
+    #[api(default = 1, inout)]
+    pub min_occurrence: i32,
+}
+
+/// A frame to take values from.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "MissingInserterV3", iced = "MissingInserter", request)]
+pub struct MissingInserter {
+    /// Frame, changed where it stands.
+    pub dataset: Option<FrameKey>,
+    /// Share of the values to take away.
+    pub fraction: f64,
+    /// Seed of the random generator.
+    #[api(default = -1)]
+    pub seed: i64,
+}

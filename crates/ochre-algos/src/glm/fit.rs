@@ -631,15 +631,7 @@ fn explained(
 
 /// Validation data in the order of the design.
 fn reordered(v: &ochre_model::Validation, design: &Design) -> adapt::Adapted {
-    let sources = design
-        .order
-        .iter()
-        .map(|&i| match &v.data.sources[i] {
-            adapt::Source::Absent => adapt::Source::Absent,
-            adapt::Source::Direct(c) => adapt::Source::Direct(c.clone()),
-            adapt::Source::Coded(c, m) => adapt::Source::Coded(c.clone(), m.clone()),
-        })
-        .collect();
+    let sources = design.order.iter().map(|&i| v.data.sources[i].clone()).collect();
     adapt::Adapted { sources, rows: v.data.rows, warnings: vec![] }
 }
 

@@ -1,0 +1,82 @@
+//! What models make of their columns: partial dependence.
+
+use crate::models::model_at;
+use crate::route::{Ask, Reply, get, post};
+use crate::wire::PartialDependence;
+use crate::{App, Failure, jobs};
+use ochre_core::{Error, Stored};
+use ochre_model::partial;
+use ochre_schema::{AnyKey, Table, Value, Wire};
+
+pub const ROUTES: &[crate::Route] = &[
+    post("/3/PartialDependence/", "makePDP", ("PartialDependenceV3", "JobV3"), make, "Computes partial dependence of columns, in a job."),
+    get("/3/PartialDependence/{name}", "fetchPDP", ("PartialDependenceKeyV3", "PartialDependenceV3"), fetch, "The tables that a job made."),
+];
+
+/// Tables under the key that was asked for.
+struct Kept {
+    request: Value,
+    tables: Vec<Table>,
+}
+
+impl Stored for Kept {
+    const TYPE: &'static str = "PartialDependence";
+}
+
+fn make(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: PartialDependence = ask.decode()?;
+    let model = model_at(app, &a.model_id.clone().unwrap_or_default().0)?;
+    let frame = app.node.store.frame(&a.frame_id.clone().unwrap_or_default().0)?;
+    let pairs: Vec<(String, String)> = a
+        .col_pairs_2dpdp
+        .iter()
+        .flatten()
+        .map(|p| match p.as_deref() {
+            Some([x, y]) => Ok((x.clone(), y.clone())),
+            _ => Err(Error::invalid("col_pairs_2dpdp is a list of pairs of columns")),
+        })
+        .collect::<Result<_, _>>()?;
+    let mut columns = a.cols.clone().unwrap_or_default();
+    if columns.is_empty() && pairs.is_empty() {
+        columns = model.predictors.iter().map(|p| p.name.clone()).collect();
+    }
+    let mut splits = a.user_splits.clone().unwrap_or_default();
+    let mut values = vec![];
+    for (name, n) in a.user_cols.iter().flatten().zip(a.num_user_splits.iter().flatten()) {
+        let n = (*n).max(0) as usize;
+        if n > splits.len() {
+            return Err(Error::invalid("num_user_splits counts more values than user_splits has").into());
+        }
+        values.push((name.clone(), splits.drain(..n).collect()));
+    }
+    let wanted = partial::Ask {
+        columns,
+        pairs,
+        bins: a.nbins.max(1) as usize,
+        values,
+        with_missing: a.add_missing_na,
+        // The schema's default is 0, but leaving it out means none.
+        weights: (ask.param("weight_column_index").is_some() && a.weight_column_index >= 0).then_some(a.weight_column_index as usize),
+        row: (ask.param("row_index").is_some() && a.row_index >= 0).then_some(a.row_index as usize),
+        targets: a.targets.clone().unwrap_or_default(),
+    };
+    let key = a.destination_key.clone().filter(|k| !k.is_empty()).unwrap_or_else(|| {
+        let n = ochre_core::current_task().map_or_else(|| ochre_core::Rng::fresh_seed() as u32, |t| t.next_name() as u32);
+        format!("PartialDependence_{n:08x}")
+    });
+    let request = ochre_schema::object(&PartialDependence { destination_key: None, targets: None, ..a });
+    let (node, dest) = (app.node.clone(), key.clone());
+    let job = app.node.jobs.start("PartialDependence", AnyKey::Other(key), move |job| {
+        let tables = node.runner.install(|| partial::partial_dependence(&node, job, &model, &frame, &wanted))?;
+        node.store.put(&dest, Kept { request: request.clone(), tables })?;
+        Ok(())
+    })?;
+    Reply::json(&jobs::started(&job))
+}
+
+fn fetch(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let kept = app.node.store.get::<Kept>(ask.path_param("name"))?;
+    let mut json = kept.request.clone();
+    json["partial_dependence_data"] = kept.tables.to_json();
+    Reply::json(&json)
+}
