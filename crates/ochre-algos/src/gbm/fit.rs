@@ -1,6 +1,6 @@
 //! The boosting loop.
 
-use super::loss::Loss;
+use super::loss::{Loss, weighted_quantile};
 use super::{GbmOutput, GbmParams};
 use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, history_columns, importances, mark_leaves, sample, stopping_metric, summary, walk,
@@ -19,6 +19,10 @@ fn loss_of(params: &GbmParams, category: Category) -> Loss {
         Distribution::Poisson => Loss::Poisson,
         Distribution::Gamma => Loss::Gamma,
         Distribution::Tweedie => Loss::Tweedie(params.common.tweedie_power),
+        Distribution::Laplace => Loss::Laplace,
+        Distribution::Quantile => Loss::Quantile(params.common.quantile_alpha),
+        // How far the squares reach is found before each tree.
+        Distribution::Huber => Loss::Huber(0.0),
         _ => match category {
             Category::Binomial if params.common.distribution != Distribution::Multinomial => Loss::Bernoulli,
             Category::Binomial | Category::Multinomial => Loss::Multinomial,
@@ -51,7 +55,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let (params, train) = (&run.params, &run.train);
     let category = train.category;
     let classes = train.classes();
-    let loss = loss_of(params, category);
+    let mut loss = loss_of(params, category);
     let sums = if loss == Loss::Multinomial { classes } else { 1 };
     let data = TreeData::new(run.node, &train.columns)?;
     // This node's rows; `y`, weights and offsets are there for all.
@@ -103,19 +107,20 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         n * train.rows * sums <= HISTORY_BUDGET || n >= 2 * last
     };
     let mut last_scored = 0;
-    let score = |ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| -> Result<()> {
-        let valid = match run.valid.as_ref().zip(f_valid) {
-            None => None,
-            Some((v, f)) => {
-                let p = valid_team.concat(State { ensemble, f, sums }.predictions())?;
-                Some(measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.gainslift_bins)?)
-            }
+    let score =
+        |loss: Loss, ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| -> Result<()> {
+            let valid = match run.valid.as_ref().zip(f_valid) {
+                None => None,
+                Some((v, f)) => {
+                    let p = valid_team.concat(State { ensemble, f, sums }.predictions())?;
+                    Some(measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.gainslift_bins)?)
+                }
+            };
+            let p = data.team.concat(State { ensemble, f, sums }.predictions())?;
+            let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.gainslift_bins)?;
+            history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
+            Ok(())
         };
-        let p = data.team.concat(State { ensemble, f, sums }.predictions())?;
-        let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.gainslift_bins)?;
-        history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
-        Ok(())
-    };
 
     let mut rate = params.learn_rate;
     let ntrees = t.ntrees as usize;
@@ -140,9 +145,12 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         rng.next_i64();
         rate *= params.learn_rate_annealing;
     }
+    if let Loss::Huber(delta) = &mut loss {
+        *delta = huber_distance(params.common.huber_alpha, &data.team, own_y, &f, weights)?;
+    }
     if begun == 0 {
         history.events.clear();
-        score(&ensemble, &f, f_valid.as_deref(), 0, &mut history)?;
+        score(loss, &ensemble, &f, f_valid.as_deref(), 0, &mut history)?;
         note_events(run, &history);
     }
     last_scored = history.events.last().map_or(last_scored, |e| e.step);
@@ -151,6 +159,9 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         if iteration > 0 && run.out_of_time()? {
             run.job.warn(format!("max_runtime_secs ended training after {iteration} of {ntrees} trees"));
             break;
+        }
+        if let Loss::Huber(delta) = &mut loss {
+            *delta = huber_distance(params.common.huber_alpha, &data.team, own_y, &f, weights)?;
         }
         residuals(loss, own_y, &f, sums, &mut z);
         let tree_seed = rng.next_i64();
@@ -198,10 +209,11 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 })
                 .collect();
             let parts = data.team.gather(parts)?.concat();
+            let ranked = if loss.by_rank() { ranked_leaves(loss, &data.team, n, &leaf_of, own_y, &f, weights)? } else { vec![] };
             let mut values = vec![0f32; n];
             for (l, leaf) in grown.leaves.iter().enumerate() {
                 let (num, den) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
-                let mut g = rate * loss.leaf(num, den, classes);
+                let mut g = rate * ranked.get(l).copied().unwrap_or_else(|| loss.leaf(num, den, classes));
                 if loss == Loss::Multinomial || g.is_infinite() {
                     g = g.clamp(-1e4, 1e4);
                 }
@@ -231,7 +243,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         let done = n == ntrees || (stalled && deterministic) || rate < 1e-6;
         if done || score_now(n, last_scored) {
             run.job.set_message(format!("Scored the model with {n} trees."));
-            score(&ensemble, &f, f_valid.as_deref(), n, &mut history)?;
+            score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
             note_events(run, &history);
             last_scored = n;
             if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
@@ -244,7 +256,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     }
     let n = ensemble.trees.len();
     if last_scored != n {
-        score(&ensemble, &f, f_valid.as_deref(), n, &mut history)?;
+        score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
     }
     let last = history.events.last().expect("scored at least once");
     let (training, validation) = (last.training.clone(), last.validation.clone());
@@ -295,6 +307,41 @@ fn resume(run: &Run<'_, GbmParams>, ensemble: &mut TreeEnsemble, gains: &mut Vec
         history.events.clone_from(&p.events);
     });
     Ok(common)
+}
+
+/// The quantile of the distances between responses and scores beyond which the huber loss is linear.
+fn huber_distance(alpha: f64, team: &ochre_core::Team, y: &[f64], f: &[f64], weights: Option<&[f64]>) -> Result<f64> {
+    let weight = |r: usize| weights.map_or(1.0, |w| w[r]);
+    let mine: Vec<(f64, f64)> = (0..y.len()).filter(|r| weight(*r) > 0.0).map(|r| ((y[r] - f[r]).abs(), weight(r))).collect();
+    let mut all = team.gather(mine)?.concat();
+    all.par_sort_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(weighted_quantile(&all, alpha))
+}
+
+/// Leaves that are order statistics of their rows: all nodes bring theirs, in the order of the rows.
+fn ranked_leaves(
+    loss: Loss,
+    team: &ochre_core::Team,
+    leaves: usize,
+    leaf_of: &[u32],
+    y: &[f64],
+    f: &[f64],
+    weights: Option<&[f64]>,
+) -> Result<Vec<f64>> {
+    let weight = |r: usize| weights.map_or(1.0, |w| w[r]);
+    let inside = |r: &usize| leaf_of[*r] != OUTSIDE && weight(*r) > 0.0;
+    let mine: Vec<(u32, f64, f64)> = (0..y.len()).filter(inside).map(|r| (leaf_of[r], y[r] - f[r], weight(r))).collect();
+    let mut lists: Vec<Vec<(f64, f64)>> = vec![vec![]; leaves];
+    for (leaf, d, w) in team.gather(mine)?.into_iter().flatten() {
+        lists[leaf as usize].push((d, w));
+    }
+    Ok(lists
+        .par_iter_mut()
+        .map(|l| {
+            l.sort_by(|a, b| a.0.total_cmp(&b.0));
+            loss.leaf_of_sorted(l)
+        })
+        .collect())
 }
 
 fn measure_rows(category: Category, p: &[f64], y: &[f64], w: Option<&[f64]>, train: &Training, loss: Loss, bins: i32) -> Result<Metrics> {

@@ -11,6 +11,12 @@ pub enum Loss {
     Poisson,
     Gamma,
     Tweedie(f64),
+    /// Absolute error.
+    Laplace,
+    /// Pinball loss of a quantile.
+    Quantile(f64),
+    /// Squared up to a distance, absolute beyond it.
+    Huber(f64),
 }
 
 /// Exponents beyond this are cut, as the reference cuts them.
@@ -23,7 +29,7 @@ fn exp(x: f64) -> f64 {
 impl Loss {
     pub fn link(self) -> TreeLink {
         match self {
-            Loss::Gaussian => TreeLink::Identity,
+            Loss::Gaussian | Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) => TreeLink::Identity,
             Loss::Bernoulli => TreeLink::Logit,
             Loss::Multinomial => TreeLink::Softmax,
             Loss::Poisson | Loss::Gamma | Loss::Tweedie(_) => TreeLink::Log,
@@ -35,6 +41,9 @@ impl Loss {
             Loss::Poisson => Deviance::Poisson,
             Loss::Gamma => Deviance::Gamma,
             Loss::Tweedie(p) => Deviance::Tweedie(p),
+            Loss::Laplace => Deviance::Laplace,
+            Loss::Quantile(a) => Deviance::Quantile(a),
+            Loss::Huber(delta) => Deviance::Huber(delta),
             _ => Deviance::Gaussian,
         }
     }
@@ -56,6 +65,11 @@ impl Loss {
         match self {
             Loss::Gaussian => ratio(&|i| y[i] - o(i), &|_| 1.0),
             Loss::Multinomial => 0.0,
+            Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) => {
+                let mut pairs: Vec<(f64, f64)> = (0..y.len()).map(|i| (y[i] - o(i), weight(i))).filter(|p| p.1 > 0.0).collect();
+                pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+                weighted_quantile(&pairs, if let Loss::Quantile(a) = self { a } else { 0.5 })
+            }
             Loss::Bernoulli if offset.is_none() => {
                 let p = ratio(&|i| y[i], &|_| 1.0);
                 (p / (1.0 - p)).ln()
@@ -88,6 +102,39 @@ impl Loss {
             Loss::Poisson => y - exp(f),
             Loss::Gamma => y * exp(-f) - 1.0,
             Loss::Tweedie(p) => y * exp(f * (1.0 - p)) - exp(f * (2.0 - p)),
+            Loss::Laplace => {
+                if f > y {
+                    -0.5
+                } else {
+                    0.5
+                }
+            }
+            Loss::Quantile(a) => {
+                if y > f {
+                    0.5 * a
+                } else {
+                    0.5 * (a - 1.0)
+                }
+            }
+            Loss::Huber(delta) => (y - f).clamp(-delta, delta),
+        }
+    }
+
+    /// Are leaves order statistics instead of sums?
+    pub fn by_rank(self) -> bool {
+        matches!(self, Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_))
+    }
+
+    /// A leaf from the sorted differences of responses and scores, with weights (Friedman 2001, algorithm 4 for huber).
+    pub fn leaf_of_sorted(self, pairs: &[(f64, f64)]) -> f64 {
+        match self {
+            Loss::Quantile(a) => weighted_quantile(pairs, a),
+            Loss::Huber(delta) => {
+                let middle = weighted_quantile(pairs, 0.5);
+                let (sum, total) = pairs.iter().fold((0.0, 0.0), |s, (d, w)| (s.0 + w * (d - middle).clamp(-delta, delta), s.1 + w));
+                if total > 0.0 { middle + sum / total } else { 0.0 }
+            }
+            _ => weighted_quantile(pairs, 0.5),
         }
     }
 
@@ -107,6 +154,7 @@ impl Loss {
             Loss::Poisson => (w * y, w * (y - z)),
             Loss::Gamma => (w * (z + 1.0), w),
             Loss::Tweedie(p) => (w * y * exp(f * (1.0 - p)), w * exp(f * (2.0 - p))),
+            Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) => (0.0, 0.0),
         }
     }
 
@@ -121,4 +169,26 @@ impl Loss {
             _ => num / den,
         }
     }
+}
+
+/// A quantile of sorted values with weights, as if each value stood as often as its weight says (type 7).
+pub fn weighted_quantile(pairs: &[(f64, f64)], p: f64) -> f64 {
+    let total: f64 = pairs.iter().map(|p| p.1).sum();
+    if pairs.is_empty() || total <= 0.0 {
+        return 0.0;
+    }
+    let position = p * (total - 1.0).max(0.0);
+    let low = position.floor();
+    let at = |index: f64| {
+        let mut sum = 0.0;
+        for (v, w) in pairs {
+            sum += w;
+            if sum > index {
+                return *v;
+            }
+        }
+        pairs[pairs.len() - 1].0
+    };
+    let (a, b) = (at(low), at(low + 1.0));
+    a + (position - low) * (b - a)
 }

@@ -77,7 +77,7 @@ impl Algorithm for Gbm {
         let Some(category) = shape.category else { return };
         let d = params.common.distribution;
         match d {
-            Laplace | Quantile | Huber | Custom | Ordinal => {
+            Custom | Ordinal => {
                 notes.error("_distribution", format!("distribution {} is not supported by this version of ochre", d.name()));
             }
             Bernoulli | Quasibinomial if category != Category::Binomial => {
@@ -86,7 +86,7 @@ impl Algorithm for Gbm {
             Multinomial if category == Category::Regression => {
                 notes.error("_distribution", "Multinomial requires an categorical response");
             }
-            Gaussian | Poisson | Gamma | Tweedie if category != Category::Regression => {
+            Gaussian | Poisson | Gamma | Tweedie | Laplace | Quantile | Huber if category != Category::Regression => {
                 notes.error("_distribution", format!("{} requires the response to be numeric", d.name()));
             }
             _ => {}
