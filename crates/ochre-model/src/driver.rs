@@ -1002,25 +1002,30 @@ impl Model {
     /// Metrics on a frame that has the response (clusterings need none).
     pub fn evaluate(&self, node: &Node, frame_key: &str, frame: &Frame) -> Result<Metrics> {
         let data = adapt::adapt(frame, &self.predictors)?;
+        let mut m = self.measure_adapted(node, frame, &data)?;
+        m.model = self.key.clone();
+        m.model_checksum = self.checksum();
+        m.frame = Some(frame_key.into());
+        m.frame_checksum = frame.checksum()?;
+        Ok(m)
+    }
+
+    /// Metrics of predictions for adapted data; the frame has the answers.
+    pub fn measure_adapted(&self, node: &Node, frame: &Frame, data: &adapt::Adapted) -> Result<Metrics> {
         let offset = column_values(frame, self.offset_column.as_deref())?;
         let (y, w) = answers(frame, self.response.as_ref(), self.weights_column.as_deref())?;
-        let mut m = node.runner.install(|| {
+        node.runner.install(|| {
             if let Scorer::KMeans(km) = &self.scorer {
-                return cluster_metrics(km, &data);
+                return cluster_metrics(km, data);
             }
-            let preds = adapt::score(&self.scorer, &data, offset.as_deref())?;
+            let preds = adapt::score(&self.scorer, data, offset.as_deref())?;
             let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, self.gainslift_bins)?;
             if let Scorer::Glm(_) = self.scorer {
                 let fitted = self.metrics.read().first().and_then(|m| m.glm);
                 m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));
             }
             Ok(m)
-        })?;
-        m.model = self.key.clone();
-        m.model_checksum = self.checksum();
-        m.frame = Some(frame_key.into());
-        m.frame_checksum = frame.checksum()?;
-        Ok(m)
+        })
     }
 }
 
@@ -1093,4 +1098,55 @@ pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) ->
         metrics::Clustering { tot_withinss: within.iter().sum(), totss: total, sizes, withinss: within },
         data.rows as i64,
     ))
+}
+
+/// Metrics of predictions that somebody else made: a number or the second class's probability in one column, or the
+/// probabilities of all classes.
+pub fn metrics_of(
+    node: &Node,
+    predicted: &Frame,
+    actual: &Frame,
+    weights: Option<&Frame>,
+    domain: Option<Vec<String>>,
+    deviance: Deviance,
+) -> Result<Metrics> {
+    if actual.width() != 1 || actual.rows() != predicted.rows() {
+        return Err(Error::invalid(format!(
+            "the actual values have to be one column of {} rows, but there are {} columns of {} rows",
+            predicted.rows(),
+            actual.width(),
+            actual.rows()
+        )));
+    }
+    let domain = domain.filter(|d| !d.is_empty()).or_else(|| actual.column(0).domain().map(|d| d.to_vec()));
+    let category = match domain.as_ref().map(Vec::len) {
+        None => Category::Regression,
+        Some(2) => Category::Binomial,
+        Some(_) => Category::Multinomial,
+    };
+    let width = match category {
+        Category::Multinomial => domain.as_ref().map_or(0, Vec::len),
+        _ => 1,
+    };
+    if predicted.width() != width {
+        return Err(Error::invalid(format!("{} predictions need {width} columns, but there are {}", category.name(), predicted.width())));
+    }
+    let predictor = Predictor { name: actual.names()[0].clone(), domain: domain.clone().map(Arc::new) };
+    let (y, _) = answers(actual, Some(&predictor), None)?;
+    let w = weights.map(|f| f.column(0).to_f64()).transpose()?;
+    let columns = predicted.columns().iter().map(Column::to_f64).collect::<Result<Vec<_>>>()?;
+    let rows = predicted.rows();
+    let preds: Vec<f64> = match category {
+        Category::Binomial => columns[0].iter().flat_map(|p| [1.0 - p, *p]).collect(),
+        _ => (0..rows).flat_map(|r| columns.iter().map(move |c| c[r])).collect(),
+    };
+    let mut m = node.runner.install(|| measure(category, &preds, &y, w.as_deref(), domain.as_deref().unwrap_or_default(), deviance, -1))?;
+    m.description = Some(match category {
+        Category::Binomial => {
+            format!("Computed on user-given predictions and labels, using F1-optimal threshold: {}.", m.threshold())
+        }
+        Category::Multinomial => "Computed on user-given predictions and labels.".into(),
+        _ => format!("Computed on user-given predictions and targets, distribution: {}.", deviance.name()),
+    });
+    Ok(m)
 }

@@ -10,10 +10,12 @@ pub mod adapt;
 pub mod driver;
 mod folds;
 pub mod grid;
+pub mod insight;
 pub mod metrics;
 mod model;
 pub mod params;
 pub mod partial;
+pub mod permute;
 mod saved;
 pub mod wire;
 

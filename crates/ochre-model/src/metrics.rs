@@ -28,6 +28,31 @@ pub enum Deviance {
 }
 
 impl Deviance {
+    /// The deviance of a distribution by its name.
+    pub fn by_name(name: &str) -> Option<Deviance> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "" | "auto" | "gaussian" => Deviance::Gaussian,
+            "poisson" => Deviance::Poisson,
+            "gamma" => Deviance::Gamma,
+            "tweedie" => Deviance::Tweedie(1.5),
+            "laplace" => Deviance::Laplace,
+            "quantile" => Deviance::Quantile(0.5),
+            _ => return None,
+        })
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Deviance::Gaussian => "gaussian",
+            Deviance::Poisson => "poisson",
+            Deviance::Gamma => "gamma",
+            Deviance::Tweedie(_) => "tweedie",
+            Deviance::Laplace => "laplace",
+            Deviance::Quantile(_) => "quantile",
+            Deviance::Huber(_) => "huber",
+        }
+    }
+
     /// Unit deviance of observing `y` where `mu` was predicted.
     pub fn of(self, y: f64, mu: f64) -> f64 {
         match self {
@@ -962,7 +987,7 @@ impl Metrics {
 
     pub fn json(&self, predictions: Value) -> Value {
         let base = MetricsBase {
-            model: Some(ModelKey(self.model.clone())),
+            model: Some(ModelKey(self.model.clone())).filter(|k| !k.0.is_empty()),
             model_checksum: self.model_checksum,
             frame: self.frame.clone().map(FrameKey),
             frame_checksum: self.frame_checksum,

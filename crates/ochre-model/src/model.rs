@@ -115,7 +115,13 @@ impl Model {
                 .named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", cells());
             output["coefficients_table"] = table.to_json();
         }
-        Ok(Model {
+        let scorer = Scorer::Glm(scorer);
+        Ok(Model { threshold, scorer, output, belongings: vec![], metrics: RwLock::new(vec![]), ..self.copy(key) })
+    }
+
+    /// The same model under another key.
+    pub fn copy(&self, key: String) -> Model {
+        Model {
             key,
             info: self.info,
             category: self.category,
@@ -125,16 +131,23 @@ impl Model {
             weights_column: self.weights_column.clone(),
             offset_column: self.offset_column.clone(),
             priors: self.priors.clone(),
-            threshold,
+            threshold: self.threshold,
             deviance: self.deviance,
             gainslift_bins: self.gainslift_bins,
-            scorer: Scorer::Glm(scorer),
+            scorer: self.scorer.clone(),
             parameters: self.parameters.clone(),
-            output,
-            timestamp_ms: ochre_core::time::now_ms(),
-            belongings: vec![],
-            metrics: RwLock::new(vec![]),
-        })
+            output: self.output.clone(),
+            timestamp_ms: self.timestamp_ms,
+            belongings: self.belongings.clone(),
+            metrics: RwLock::new(self.metrics.read().clone()),
+        }
+    }
+
+    /// The same model with another probability from which on a row counts as the second class.
+    pub fn with_threshold(&self, threshold: f64) -> Model {
+        let mut output = self.output.clone();
+        output["default_threshold"] = Value::from(threshold);
+        Model { threshold, output, ..self.copy(self.key.clone()) }
     }
 
     /// The predicted class of a row: by the threshold for two classes, otherwise the most probable.

@@ -4,7 +4,7 @@
 //! name and a call of `rows`; primitives come from the tables in this crate, names from the store, and the frame is
 //! kept under `py_1` until the session ends.
 //!
-//! This crate must not know REST or models.
+//! This crate must not know REST, nor any algorithm.
 
 mod dates;
 mod frames;
@@ -13,6 +13,7 @@ mod group;
 mod join;
 mod levels;
 mod math;
+mod models;
 mod parse;
 mod reduce;
 mod reshape;
@@ -76,6 +77,7 @@ pub const FAMILIES: &[(&str, &[Prim])] = &[
     ("text", text::TEXT),
     ("words", words::WORDS),
     ("dates", dates::DATES),
+    ("models", models::MODELS),
     ("session", session::SESSION),
 ];
 

@@ -113,7 +113,14 @@ fn assign(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
 
 fn rename(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let (old, new) = (name(&args[0])?, name(&args[1])?);
-    env.node.store.rename(&old, &new)?;
+    match env.node.store.get::<ochre_model::Model>(&old) {
+        // A model knows its own key.
+        Ok(model) => {
+            env.node.store.put(&new, model.copy(new.clone()))?;
+            env.node.store.remove(&old)?;
+        }
+        Err(_) => env.node.store.rename(&old, &new)?,
+    }
     let mut temporaries = env.session.temporaries.lock();
     if temporaries.remove(&old) {
         temporaries.insert(new);

@@ -1,8 +1,8 @@
-//! What models make of their columns: partial dependence.
+//! What models make of their columns: partial dependence, and single trees.
 
 use crate::models::model_at;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::PartialDependence;
+use crate::wire::{PartialDependence, TreeSchema};
 use crate::{App, Failure, jobs};
 use ochre_core::{Error, Stored};
 use ochre_model::partial;
@@ -11,7 +11,29 @@ use ochre_schema::{AnyKey, Table, Value, Wire};
 pub const ROUTES: &[crate::Route] = &[
     post("/3/PartialDependence/", "makePDP", ("PartialDependenceV3", "JobV3"), make, "Computes partial dependence of columns, in a job."),
     get("/3/PartialDependence/{name}", "fetchPDP", ("PartialDependenceKeyV3", "PartialDependenceV3"), fetch, "The tables that a job made."),
+    get("/3/Tree", "get_tree", ("TreeV3", "TreeV3"), tree, "One tree of an ensemble."),
 ];
+
+fn tree(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: TreeSchema = ask.decode()?;
+    let model = model_at(app, &a.model.clone().unwrap_or_default().0)?;
+    let t = model.tree(a.tree_number, a.tree_class.as_deref())?;
+    Reply::schema(&TreeSchema {
+        tree_class: t.class,
+        left_children: Some(t.left),
+        right_children: Some(t.right),
+        root_node_id: 0,
+        thresholds: Some(t.thresholds),
+        features: Some(t.features),
+        nas: Some(t.missing),
+        descriptions: Some(t.descriptions),
+        levels: Some(t.levels),
+        predictions: Some(t.predictions),
+        tree_decision_path: Some(t.rules),
+        decision_paths: Some(t.paths),
+        ..a
+    })
+}
 
 /// Tables under the key that was asked for.
 struct Kept {

@@ -3,11 +3,12 @@
 use crate::frames::frame_at;
 use crate::jobs;
 use crate::route::{Ask, Reply, delete, get, post};
-use crate::wire::{MakeLinear, ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models, RegularizationPath};
+use crate::wire::{MakeLinear, MetricsMaker, ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models, RegularizationPath};
 use crate::{App, Failure};
 use ochre_core::Error;
+use ochre_model::insight::{Contributions, Insight};
 use ochre_model::wire::ModelSynopsis;
-use ochre_model::{Builder, Metrics, Model, Refusal};
+use ochre_model::{Builder, Deviance, Metrics, Model, Refusal};
 use ochre_schema::{AnyKey, FrameKey, ModelKey, Value, Wire};
 use std::sync::Arc;
 
@@ -80,6 +81,13 @@ pub const ROUTES: &[crate::Route] = &[
         ("GLMRegularizationPathV3", "GLMRegularizationPathV3"),
         regularization_path,
         "The models along a linear model's path of penalties.",
+    ),
+    post(
+        "/3/ModelMetrics/predictions_frame/{predictions_frame}/actuals_frame/{actuals_frame}",
+        "makeMetrics",
+        ("ModelMetricsMakerSchemaV3", "ModelMetricsMakerSchemaV3"),
+        make_metrics,
+        "Measures predictions that are given as a frame.",
     ),
     post("/3/MakeGLMModel", "make_glm_model", ("MakeGLMModelV3", "GLMModelV3"), make_linear, "A linear model with other coefficients."),
     post("/99/Models.upload.bin/{model_id}", "uploadModel", ("ModelImportV3", "ModelsV3"), upload, "Reads a model from an uploaded file."),
@@ -212,15 +220,11 @@ fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, 
         .store
         .frame(&f)
         .map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("frame", &f, "predict") } else { e.into() })?;
-    let asked: [(&str, bool); 10] = [
+    let asked: [(&str, bool); 6] = [
         ("reconstruction_error", a.reconstruction_error),
         ("deep_features_hidden_layer", a.deep_features_hidden_layer > 0 || a.deep_features_hidden_layer_name.is_some()),
         ("project_archetypes", a.project_archetypes),
-        ("leaf_node_assignment", a.leaf_node_assignment),
-        ("predict_staged_proba", a.predict_staged_proba),
-        ("predict_contributions", a.predict_contributions),
         ("row_to_tree_assignment", a.row_to_tree_assignment),
-        ("feature_frequencies", a.feature_frequencies),
         ("exemplar_index", a.exemplar_index >= 0 && ask.param("exemplar_index").is_some()),
         ("custom_metric_func", a.custom_metric_func.as_deref().is_some_and(|c| !c.is_empty())),
     ];
@@ -234,13 +238,38 @@ fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, 
     Ok((a, model, frame, f, dest))
 }
 
+/// What a scoring request wants instead of predictions.
+fn insight(a: &ModelMetricsListSchema) -> Result<Option<Insight>, Failure> {
+    Ok(if a.leaf_node_assignment {
+        let numbers = a.leaf_node_assignment_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("Node_ID"));
+        Some(if numbers { Insight::LeafNumbers } else { Insight::LeafPaths })
+    } else if a.predict_staged_proba {
+        Some(Insight::Staged)
+    } else if a.feature_frequencies {
+        Some(Insight::Frequencies)
+    } else if a.predict_contributions {
+        if a.background_frame.as_ref().is_some_and(|k| !k.0.is_empty()) {
+            return Err(
+                Error::Unsupported("contributions against a background_frame are not supported by this version of ochre".into()).into()
+            );
+        }
+        Some(Insight::Contributions(Contributions { top: a.top_n, bottom: a.bottom_n, absolute: a.compare_abs }))
+    } else {
+        None
+    })
+}
+
 fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
-    let (_, model, frame, frame_key, dest) = scoring(app, ask)?;
+    let (a, model, frame, frame_key, dest) = scoring(app, ask)?;
+    let wanted = insight(&a)?;
     let node = app.node.clone();
     let key = dest.clone();
     let job = app.node.jobs.start("transformation", AnyKey::Frame(FrameKey(dest)), move |job| {
         let _held = node.store.hold(&[&model.key, &frame_key], &job.key.0);
-        let out = model.predict(&node, &frame, &mut |w| job.warn(w))?;
+        let out = match &wanted {
+            Some(wanted) => model.insight(&node, &frame, wanted)?,
+            None => model.predict(&node, &frame, &mut |w| job.warn(w))?,
+        };
         job.check()?;
         node.store.put(&key, out)?;
         Ok(())
@@ -250,6 +279,18 @@ fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn predict(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, dest) = scoring(app, ask)?;
+    if let Some(wanted) = insight(&a)? {
+        let out = model.insight(&app.node, &frame, &wanted)?;
+        app.node.store.put(&dest, out)?;
+        let mut json = ochre_schema::object(&ModelMetricsListSchema {
+            model: Some(ModelKey(model.key.clone())),
+            frame: Some(FrameKey(frame_key)),
+            predictions_frame: Some(FrameKey(dest.clone())),
+            ..a
+        });
+        json["model_metrics"] = serde_json::json!([{"predictions": {"frame_id": FrameKey(dest).to_json()}}]);
+        return Reply::json(&json);
+    }
     let out = model.predict(&app.node, &frame, &mut |_| {})?;
     app.node.store.put(&dest, out)?;
     // Metrics come along when the frame has the answers.
@@ -408,4 +449,19 @@ fn make_linear(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let made = model.with_coefficients(dest.clone(), &names, &beta, f64::from(a.threshold))?;
     app.node.store.put(&dest, made)?;
     Reply::json(&app.node.store.get::<Model>(&dest)?.json())
+}
+
+fn make_metrics(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: MetricsMaker = ask.decode()?;
+    let frame = |key: &str| app.node.store.frame(key);
+    let (predicted, actual) = (frame(ask.path_param("predictions_frame"))?, frame(ask.path_param("actuals_frame"))?);
+    if a.treatment_frame.as_ref().is_some_and(|k| !k.is_empty()) {
+        return Err(Error::Unsupported("metrics of uplift models are not supported by this version of ochre".into()).into());
+    }
+    let weights = a.weights_frame.as_deref().filter(|k| !k.is_empty()).map(frame).transpose()?;
+    let name = a.distribution.as_deref().filter(|d| !matches!(d.to_ascii_lowercase().as_str(), "bernoulli" | "multinomial"));
+    let deviance = Deviance::by_name(name.unwrap_or_default())
+        .ok_or_else(|| Error::Unsupported(format!("metrics for the distribution {} are not supported", name.unwrap_or_default())))?;
+    let m = ochre_model::driver::metrics_of(&app.node, &predicted, &actual, weights.as_deref(), a.domain.clone(), deviance)?;
+    Reply::schema(&MetricsMaker { model_metrics: m.json(Value::Null), ..a })
 }

@@ -1848,3 +1848,119 @@ pub struct MissingInserter {
     #[api(default = -1)]
     pub seed: i64,
 }
+
+/// One tree of an ensemble.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "TreeV3", iced = "Tree")]
+pub struct TreeSchema {
+    /// Key of the model.
+    pub model: Option<ModelKey>,
+    /// Number of the tree.
+    pub tree_number: i32,
+    /// Class of the tree.
+    #[api(inout)]
+    pub tree_class: Option<String>,
+    /// Are rules wanted in words?
+    #[api(ty = "enum", choice = "TreeHandlerPlainLanguageRules", values("AUTO", "TRUE", "FALSE"))]
+    pub plain_language_rules: Option<String>,
+    /// Left child of each node; -1 for leaves.
+    #[api(output)]
+    pub left_children: Option<Vec<i32>>,
+    /// Right child of each node; -1 for leaves.
+    #[api(output)]
+    pub right_children: Option<Vec<i32>>,
+    /// The root.
+    #[api(output)]
+    pub root_node_id: i32,
+    /// Values that columns are compared with.
+    #[api(output)]
+    pub thresholds: Option<Vec<f32>>,
+    /// Columns that nodes are split on.
+    #[api(output)]
+    pub features: Option<Vec<Option<String>>>,
+    /// Where missing values go.
+    #[api(output)]
+    pub nas: Option<Vec<Option<String>>>,
+    /// Nodes in words.
+    #[api(output)]
+    pub descriptions: Option<Vec<String>>,
+    /// Categories that come to each node.
+    #[api(output)]
+    pub levels: Option<Vec<Option<Vec<i32>>>>,
+    /// Values of leaves.
+    #[api(output)]
+    pub predictions: Option<Vec<f32>>,
+    /// The tree in words.
+    #[api(output)]
+    pub tree_decision_path: Option<String>,
+    /// The way to each leaf in words.
+    #[api(output)]
+    pub decision_paths: Option<Vec<String>>,
+}
+
+/// Predictions to measure.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelMetricsMakerSchemaV3", iced = "ModelMetricsMaker")]
+pub struct MetricsMaker {
+    /// Predictions.
+    #[api(inout)]
+    pub predictions_frame: Option<String>,
+    /// Actual values.
+    #[api(inout)]
+    pub actuals_frame: Option<String>,
+    /// Weights of the rows.
+    #[api(inout)]
+    pub weights_frame: Option<String>,
+    /// Treatment of the rows, for uplift.
+    #[api(inout)]
+    pub treatment_frame: Option<String>,
+    /// Classes.
+    #[api(inout)]
+    pub domain: Option<Vec<String>>,
+    /// Distribution that the deviance is taken of.
+    #[api(
+        ty = "enum",
+        choice = "GenmodelutilsDistributionFamily",
+        inout,
+        values(
+            "AUTO",
+            "bernoulli",
+            "quasibinomial",
+            "modified_huber",
+            "multinomial",
+            "ordinal",
+            "gaussian",
+            "poisson",
+            "gamma",
+            "tweedie",
+            "huber",
+            "laplace",
+            "quantile",
+            "fractionalbinomial",
+            "negativebinomial",
+            "custom"
+        )
+    )]
+    pub distribution: Option<String>,
+    /// How the area under the curve of several classes is averaged.
+    #[api(
+        ty = "enum",
+        choice = "MultinomialAucType",
+        inout,
+        secondary,
+        values("AUTO", "NONE", "MACRO_OVR", "WEIGHTED_OVR", "MACRO_OVO", "WEIGHTED_OVO")
+    )]
+    pub auc_type: Option<String>,
+    /// Kind of the uplift curve.
+    #[api(ty = "enum", choice = "AUUCType", inout, secondary, values("AUTO", "qini", "lift", "gain"))]
+    pub auuc_type: Option<String>,
+    /// Bins of the uplift curve.
+    #[api(inout, secondary)]
+    pub auuc_nbins: i32,
+    /// Thresholds of the uplift curve.
+    #[api(inout, secondary)]
+    pub custom_auuc_thresholds: Option<Vec<f64>>,
+    /// The metrics.
+    #[api(ty = "ModelMetrics", schema = "ModelMetricsBaseV3", output)]
+    pub model_metrics: Value,
+}

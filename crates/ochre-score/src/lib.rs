@@ -8,6 +8,7 @@
 mod file;
 mod glm;
 mod kmeans;
+mod shap;
 mod trees;
 
 pub use file::{Column, ModelFile};

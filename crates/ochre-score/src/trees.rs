@@ -39,20 +39,31 @@ impl Tree {
     pub fn leaf(&self, columns: &[&[f64]], row: usize) -> &Node {
         let mut node = &self.nodes[0];
         loop {
-            let right = match &node.split {
-                Split::Leaf => return node,
-                Split::Less(threshold) => {
-                    let v = columns[node.column as usize][row];
-                    if v.is_nan() { !node.missing_left } else { v >= f64::from(*threshold) }
+            if node.split == Split::Leaf {
+                return node;
+            }
+            node = &self.nodes[if self.goes_right(node, columns, row) { node.right } else { node.left } as usize];
+        }
+    }
+
+    /// Which way a row goes at an inner node.
+    #[inline]
+    pub fn goes_right(&self, node: &Node, columns: &[&[f64]], row: usize) -> bool {
+        let v = columns[node.column as usize][row];
+        match &node.split {
+            Split::Leaf => false,
+            Split::Less(threshold) => {
+                if v.is_nan() {
+                    !node.missing_left
+                } else {
+                    v >= f64::from(*threshold)
                 }
-                Split::Set { offset, bits } => {
-                    let v = columns[node.column as usize][row];
-                    let bit = if v.is_nan() || v < f64::from(*offset) { None } else { bits.get(v as usize - *offset as usize) };
-                    bit.copied().unwrap_or(!node.missing_left)
-                }
-                Split::Missing => columns[node.column as usize][row].is_nan(),
-            };
-            node = &self.nodes[if right { node.right } else { node.left } as usize];
+            }
+            Split::Set { offset, bits } => {
+                let bit = if v.is_nan() || v < f64::from(*offset) { None } else { bits.get(v as usize - *offset as usize) };
+                bit.copied().unwrap_or(!node.missing_left)
+            }
+            Split::Missing => v.is_nan(),
         }
     }
 

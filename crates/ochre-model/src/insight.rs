@@ -1,0 +1,331 @@
+//! What tree models tell about single rows: the leaves they come to, predictions tree by tree, how often columns decided, and
+//! what each column contributed.
+
+use crate::adapt::{self, Adapted};
+use crate::{Category, Model};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Node, Result};
+use ochre_score::{Scorer, Split, TreeEnsemble, TreeLink};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How contributions are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Contributions {
+    /// Only so many of the largest and of the smallest, with their names; 0 and 0 for all columns. Negative for all.
+    pub top: i32,
+    pub bottom: i32,
+    /// Compare sizes without signs.
+    pub absolute: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Insight {
+    LeafPaths,
+    LeafNumbers,
+    Staged,
+    Frequencies,
+    Contributions(Contributions),
+}
+
+impl Model {
+    pub fn insight(&self, node: &Node, frame: &Frame, wanted: &Insight) -> Result<Frame> {
+        let Scorer::Trees(trees) = &self.scorer else {
+            return Err(Error::invalid(format!("model {} is not made of trees, so it cannot tell this", self.key)));
+        };
+        let data = adapt::adapt(frame, &self.predictors)?;
+        node.runner.install(|| match wanted {
+            Insight::LeafPaths => self.leaf_paths(node, trees, &data),
+            Insight::LeafNumbers => {
+                let names = tree_names(trees);
+                let values = rows(&data, names.len(), |columns, row, out| {
+                    for (slot, tree) in out.iter_mut().zip(trees.trees.iter().flatten().filter(|t| !t.nodes.is_empty())) {
+                        let leaf = tree.leaf(columns, row);
+                        *slot = tree.nodes.iter().position(|n| std::ptr::eq(n, leaf)).unwrap_or(0) as f64;
+                    }
+                })?;
+                frame_of(node, names, &values)
+            }
+            Insight::Staged => self.staged(node, trees, &data),
+            Insight::Frequencies => {
+                let names: Vec<String> = self.predictors.iter().map(|p| p.name.clone()).collect();
+                let values = rows(&data, names.len(), |columns, row, out| {
+                    for tree in trees.trees.iter().flatten().filter(|t| !t.nodes.is_empty()) {
+                        let mut at = &tree.nodes[0];
+                        while at.split != Split::Leaf {
+                            out[at.column as usize] += 1.0;
+                            at = &tree.nodes[if tree.goes_right(at, columns, row) { at.right } else { at.left } as usize];
+                        }
+                    }
+                })?;
+                frame_of(node, names, &values)
+            }
+            Insight::Contributions(how) => self.contributions(node, trees, &data, how),
+        })
+    }
+
+    fn leaf_paths(&self, node: &Node, trees: &TreeEnsemble, data: &Adapted) -> Result<Frame> {
+        let mut names = tree_names(trees).into_iter();
+        let (mut shown, mut columns) = (vec![], vec![]);
+        for tree in trees.trees.iter().flatten().filter(|t| !t.nodes.is_empty()) {
+            // The path to each leaf, by its place among the nodes.
+            let mut paths = vec![String::new(); tree.nodes.len()];
+            for (i, n) in tree.nodes.iter().enumerate().filter(|(_, n)| n.split != Split::Leaf) {
+                paths[n.left as usize] = format!("{}L", paths[i]);
+                paths[n.right as usize] = format!("{}R", paths[i]);
+            }
+            let leaves = tree.nodes.iter().enumerate().filter(|(_, n)| n.split == Split::Leaf).map(|(i, _)| i);
+            let domain: Vec<String> = leaves.map(|i| paths[i].clone()).collect::<BTreeSet<_>>().into_iter().collect();
+            let code: Vec<f64> = paths.iter().map(|p| domain.binary_search(p).map_or(f64::NAN, |i| i as f64)).collect();
+            let values = rows(data, 1, |columns, row, out| {
+                let leaf = tree.leaf(columns, row);
+                out[0] = tree.nodes.iter().position(|n| std::ptr::eq(n, leaf)).map_or(f64::NAN, |i| code[i]);
+            })?;
+            shown.extend(names.next());
+            columns.push(Column::numeric(&node.ledger, Kind::Enum(Arc::new(domain)), &values)?);
+        }
+        Frame::new(shown, columns)
+    }
+
+    /// Predictions of the first tree, the first two, and so on; of the first class for two classes.
+    fn staged(&self, node: &Node, trees: &TreeEnsemble, data: &Adapted) -> Result<Frame> {
+        if matches!(trees.link, TreeLink::Mean | TreeLink::FirstShare | TreeLink::Shares) {
+            return Err(Error::Unsupported(format!("Model type {} doesn't support Staged Predictions.", self.info.stem)));
+        }
+        let per_round = if trees.link == TreeLink::Softmax { trees.classes } else { 1 };
+        let names: Vec<String> = (1..=trees.trees.len())
+            .flat_map(|t| (1..=per_round).map(move |c| (t, c)))
+            .map(|(t, c)| if self.category == Category::Regression { format!("T{t}") } else { format!("T{t}.C{c}") })
+            .collect();
+        let width = trees.width();
+        let values = rows(data, names.len(), |columns, row, out| {
+            let mut f = vec![trees.init; per_round];
+            let mut p = vec![0.0; width];
+            for (group, slot) in trees.trees.iter().zip(out.chunks_mut(per_round)) {
+                for (f, tree) in f.iter_mut().zip(group).filter(|(_, t)| !t.nodes.is_empty()) {
+                    *f += f64::from(tree.leaf(columns, row).value);
+                }
+                trees.finish(&f, &mut p);
+                slot.copy_from_slice(&p[..per_round]);
+            }
+        })?;
+        frame_of(node, names, &values)
+    }
+
+    fn contributions(&self, node: &Node, trees: &TreeEnsemble, data: &Adapted, how: &Contributions) -> Result<Frame> {
+        if self.category == Category::Multinomial || trees.link == TreeLink::Shares {
+            return Err(Error::Unsupported(
+                "Calculating contributions is currently not supported for multinomial models; train one model per class".into(),
+            ));
+        }
+        let p = self.predictors.len();
+        // A forest's score is the mean of its trees; of two classes it scores the first, and the second is told.
+        let (factor, base) = match trees.link {
+            TreeLink::Mean => (1.0 / trees.trees.len() as f64, 0.0),
+            TreeLink::FirstShare => (-1.0 / trees.trees.len() as f64, 1.0),
+            _ => (1.0, 0.0),
+        };
+        let expected = trees.expected();
+        let values = rows(data, p + 1, |columns, row, out| {
+            trees.contributions(columns, row, expected, out);
+            out.iter_mut().for_each(|v| *v = f64::from((*v * factor) as f32));
+            out[p] = f64::from((expected * factor + base) as f32);
+        })?;
+        let names: Vec<String> = self.predictors.iter().map(|p| p.name.clone()).chain(["BiasTerm".to_string()]).collect();
+        if how.top == 0 && how.bottom == 0 {
+            return frame_of(node, names, &values);
+        }
+        let count = |n: i32, left: usize| if n < 0 { left } else { (n as usize).min(left) };
+        let top = count(how.top, p);
+        let bottom = count(how.bottom, p - top);
+        let key = |v: f64| if how.absolute { v.abs() } else { v };
+        let orders: Vec<Vec<usize>> = values
+            .par_chunks(p + 1)
+            .map(|row| {
+                let mut order: Vec<usize> = (0..p).collect();
+                order.sort_by(|a, b| key(row[*b]).total_cmp(&key(row[*a])));
+                order
+            })
+            .collect();
+        let mut domain: Vec<String> = names[..p].to_vec();
+        domain.sort();
+        let code: Vec<f64> = names[..p].iter().map(|n| domain.binary_search(n).map_or(f64::NAN, |i| i as f64)).collect();
+        let domain = Arc::new(domain);
+        let (mut shown, mut columns) = (vec![], vec![]);
+        let places = (0..top).map(|k| ("top", k + 1, k)).chain((0..bottom).map(|k| ("bottom", k + 1, p - 1 - k)));
+        for (side, number, place) in places {
+            let features: Vec<f64> = orders.iter().map(|o| code[o[place]]).collect();
+            let sizes: Vec<f64> = orders.iter().zip(values.chunks(p + 1)).map(|(o, row)| row[o[place]]).collect();
+            shown.push(format!("{side}_feature_{number}"));
+            columns.push(Column::numeric(&node.ledger, Kind::Enum(domain.clone()), &features)?);
+            shown.push(format!("{side}_value_{number}"));
+            columns.push(Column::from_f64(&node.ledger, &sizes)?);
+        }
+        shown.push("BiasTerm".into());
+        columns.push(Column::from_f64(&node.ledger, &values.chunks(p + 1).map(|r| r[p]).collect::<Vec<_>>())?);
+        Frame::new(shown, columns)
+    }
+}
+
+/// Trees as columns are named: by number, and by class where there are classes.
+fn tree_names(trees: &TreeEnsemble) -> Vec<String> {
+    let mut out = vec![];
+    for (t, group) in trees.trees.iter().enumerate() {
+        for (c, _) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+            out.push(if trees.classes > 1 { format!("T{}.C{}", t + 1, c + 1) } else { format!("T{}", t + 1) });
+        }
+    }
+    out
+}
+
+/// `width` numbers for each row, row by row.
+fn rows(data: &Adapted, width: usize, f: impl Fn(&[&[f64]], usize, &mut [f64]) + Sync) -> Result<Vec<f64>> {
+    let mut out = vec![0.0; data.rows * width];
+    out.par_chunks_mut(CHUNK_ROWS * width.max(1)).enumerate().try_for_each(|(k, slot)| {
+        let n = slot.len() / width.max(1);
+        let columns = data.sources.iter().map(|s| s.chunk(k, n)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        slot.par_chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| f(&views, row, out));
+        Ok::<(), Error>(())
+    })?;
+    Ok(out)
+}
+
+fn frame_of(node: &Node, names: Vec<String>, values: &[f64]) -> Result<Frame> {
+    let width = names.len();
+    let columns = (0..width)
+        .map(|c| Column::from_f64(&node.ledger, &values.iter().skip(c).step_by(width).copied().collect::<Vec<_>>()))
+        .collect::<Result<Vec<_>>>()?;
+    Frame::new(names, columns)
+}
+
+/// One tree as lists of nodes, level by level; a node is named by its place.
+pub struct TreeView {
+    pub class: Option<String>,
+    pub left: Vec<i32>,
+    pub right: Vec<i32>,
+    pub thresholds: Vec<f32>,
+    pub features: Vec<Option<String>>,
+    /// Where missing values go.
+    pub missing: Vec<Option<String>>,
+    /// Categories of the parent's column that come here.
+    pub levels: Vec<Option<Vec<i32>>>,
+    /// Values of leaves; of inner nodes the mean of what lies below.
+    pub predictions: Vec<f32>,
+    pub descriptions: Vec<String>,
+    pub paths: Vec<String>,
+    pub rules: String,
+}
+
+impl Model {
+    pub fn tree(&self, number: i32, class: Option<&str>) -> Result<TreeView> {
+        let Scorer::Trees(trees) = &self.scorer else {
+            return Err(Error::invalid(format!("model {} is not made of trees", self.key)));
+        };
+        let count = trees.trees.len() as i32;
+        if !(0..count).contains(&number) {
+            return Err(Error::invalid(format!("Invalid tree index: {number}. Tree index must be in range [0, {}].", count - 1)));
+        }
+        let group = &trees.trees[number as usize];
+        let classes = self.classes();
+        let class = class.filter(|c| !c.is_empty());
+        let k = match (self.category, class) {
+            (Category::Multinomial, c) => classes.iter().position(|x| Some(x.as_str()) == c).ok_or_else(|| {
+                Error::invalid(format!(
+                    "There is no such tree class. Given categorical level does not exist in response column: {}",
+                    c.unwrap_or_default()
+                ))
+            })?,
+            (Category::Binomial, Some(c)) if group.len() == 1 && classes.first().is_some_and(|f| f != c) => {
+                return Err(Error::invalid(format!(
+                    "For binomial, only one tree class has been built per each iteration: {}",
+                    classes.first().map_or("", String::as_str)
+                )));
+            }
+            (Category::Binomial, Some(c)) => classes.iter().position(|x| x == c).unwrap_or(0).min(group.len() - 1),
+            (Category::Regression, Some(_)) => return Err(Error::invalid("There are no tree classes for regression.")),
+            _ => 0,
+        };
+        let tree = group.get(k).filter(|t| !t.nodes.is_empty());
+        let tree = tree.ok_or_else(|| Error::invalid("no tree was built for this class: training had no rows of it"))?;
+        Ok(self.view(tree, (!classes.is_empty()).then(|| classes[k].clone())))
+    }
+
+    fn view(&self, tree: &ochre_score::Tree, class: Option<String>) -> TreeView {
+        // Level by level: each node's place among the nodes that are shown.
+        let mut order = vec![0usize];
+        let mut at = 0;
+        while at < order.len() {
+            let n = &tree.nodes[order[at]];
+            if n.split != Split::Leaf {
+                order.extend([n.left as usize, n.right as usize]);
+            }
+            at += 1;
+        }
+        let n = order.len();
+        let mut place = vec![-1i32; tree.nodes.len()];
+        order.iter().enumerate().for_each(|(i, o)| place[*o] = i as i32);
+        let mut v = TreeView {
+            class,
+            left: vec![-1; n],
+            right: vec![-1; n],
+            thresholds: vec![f32::NAN; n],
+            features: vec![None; n],
+            missing: vec![None; n],
+            levels: vec![None; n],
+            predictions: vec![],
+            descriptions: vec![],
+            paths: vec![String::new(); n],
+            rules: String::new(),
+        };
+        for (i, &o) in order.iter().enumerate() {
+            let node = &tree.nodes[o];
+            v.predictions.push(tree.expected_below(o) as f32);
+            if node.split == Split::Leaf {
+                let path = if i == 0 { String::new() } else { format!("If ({}) -> ", v.paths[i]) };
+                v.paths[i] = format!("{path}Prediction: {}", node.value);
+                v.descriptions.push(format!("Node {i} is a leaf that predicts {}.", node.value));
+                continue;
+            }
+            let predictor = &self.predictors[node.column as usize];
+            let (l, r) = (place[node.left as usize] as usize, place[node.right as usize] as usize);
+            (v.left[i], v.right[i]) = (l as i32, r as i32);
+            v.features[i] = Some(predictor.name.clone());
+            v.missing[i] = Some(if node.missing_left { "LEFT" } else { "RIGHT" }.into());
+            let name = &predictor.name;
+            let missing = |here: bool| if here { format!(" or {name} is NaN") } else { String::new() };
+            let (left, right) = match &node.split {
+                Split::Less(t) => {
+                    v.thresholds[i] = *t;
+                    (format!("{name} < {t}{}", missing(node.missing_left)), format!("{name} >= {t}{}", missing(!node.missing_left)))
+                }
+                Split::Set { offset, bits } => {
+                    let codes = |right: bool| -> Vec<i32> {
+                        bits.iter().enumerate().filter(|(_, b)| **b == right).map(|(c, _)| c as i32 + *offset as i32).collect()
+                    };
+                    let label = |c: &i32| predictor.domain.as_ref().and_then(|d| d.get(*c as usize)).cloned();
+                    let known = |c: Vec<i32>| c.into_iter().filter(|c| label(c).is_some()).collect::<Vec<i32>>();
+                    let (a, b) = (known(codes(false)), known(codes(true)));
+                    let words = |c: &[i32]| c.iter().filter_map(label).collect::<Vec<_>>().join(" ");
+                    let texts = (
+                        format!("{name} is in [ {} ]{}", words(&a), missing(node.missing_left)),
+                        format!("{name} is in [ {} ]{}", words(&b), missing(!node.missing_left)),
+                    );
+                    (v.levels[l], v.levels[r]) = (Some(a), Some(b));
+                    texts
+                }
+                _ => (format!("{name} is not NaN"), format!("{name} is NaN")),
+            };
+            let so_far = if i == 0 { String::new() } else { format!("{}) -> If (", v.paths[i]) };
+            (v.paths[l], v.paths[r]) = (format!("{so_far} {left} "), format!("{so_far} {right} "));
+            v.descriptions.push(format!("Node {i} splits on column '{name}': {left} to node {l}, {right} to node {r}."));
+        }
+        for i in 0..n {
+            if v.left[i] >= 0 {
+                v.paths[i] = String::new();
+            }
+        }
+        v.rules = v.paths.iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join("\n");
+        v
+    }
+}

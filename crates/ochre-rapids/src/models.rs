@@ -1,0 +1,77 @@
+//! What expressions ask of models.
+
+use crate::parse::Ast;
+use crate::{Apply, Env, Prim, Value};
+use ochre_core::{Column, Error, Result};
+use ochre_model::{Model, permute};
+use std::sync::Arc;
+
+pub const MODELS: &[Prim] = &[
+    Prim {
+        name: "model.reset.threshold",
+        args: &["model", "threshold"],
+        apply: Apply::Special(reset_threshold),
+        help: "Sets the probability from which on a row counts as the second class; answers the old one.",
+    },
+    Prim {
+        name: "PermutationVarImp",
+        args: &["model", "frame", "metric", "n_samples", "n_repeats", "features", "seed"],
+        apply: Apply::Special(permutation),
+        help: "How much a metric changes when the values of a column are shuffled.",
+    },
+];
+
+fn model(env: &Env<'_>, ast: &Ast) -> Result<Arc<Model>> {
+    match ast {
+        Ast::Name(n) | Ast::Str(n) => env.node.store.get::<Model>(n),
+        _ => Err(Error::invalid("a model is named by its key")),
+    }
+}
+
+fn reset_threshold(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let old = model(env, &args[0])?;
+    let threshold = env.eval(&args[1])?.num()?;
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(Error::invalid(format!("a threshold lies between 0 and 1, but {threshold} was given")));
+    }
+    if old.classes().len() != 2 {
+        return Err(Error::invalid(format!("model {} has no threshold: its response has not two classes", old.key)));
+    }
+    env.node.store.put(&old.key, old.with_threshold(threshold))?;
+    Value::one("C1", Column::from_f64(&env.node.ledger, &[old.threshold])?)
+}
+
+fn permutation(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let model = model(env, &args[0])?;
+    let frame = env.eval(&args[1])?.frame()?;
+    let metric = env.eval(&args[2])?;
+    let seed = env.eval(&args[6])?.num()? as i64;
+    let ask = permute::Ask {
+        metric: metric.text()?.to_string(),
+        samples: env.eval(&args[3])?.num()? as i64,
+        repeats: env.eval(&args[4])?.num()?.max(1.0) as usize,
+        features: env.eval(&args[5])?.texts()?,
+        seed: if seed == -1 { ochre_core::Rng::fresh_seed() } else { seed },
+    };
+    let mut found = permute::importance(env.node, &model, &frame, &ask)?;
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    found.sort_by(|a, b| mean(&b.1).total_cmp(&mean(&a.1)));
+    let ledger = &env.node.ledger;
+    let mut names = vec!["Variable".to_string()];
+    let mut columns = vec![Column::from_texts(ledger, &found.iter().map(|f| Some(f.0.as_str())).collect::<Vec<_>>())?];
+    if ask.repeats == 1 {
+        let sizes: Vec<f64> = found.iter().map(|f| f.1[0]).collect();
+        let (top, sum) = (sizes.iter().copied().fold(0.0, f64::max), sizes.iter().sum::<f64>());
+        let share = |of: f64| sizes.iter().map(|v| if of > 0.0 { v / of } else { 0.0 }).collect::<Vec<f64>>();
+        for (name, values) in [("Relative Importance", sizes.clone()), ("Scaled Importance", share(top)), ("Percentage", share(sum))] {
+            names.push(name.into());
+            columns.push(Column::from_f64(ledger, &values)?);
+        }
+    } else {
+        for run in 0..ask.repeats {
+            names.push(format!("Run {}", run + 1));
+            columns.push(Column::from_f64(ledger, &found.iter().map(|f| f.1[run]).collect::<Vec<_>>())?);
+        }
+    }
+    Value::new_frame(names, columns)
+}
