@@ -1,10 +1,59 @@
 //! Writing a frame as CSV.
 
-use ochre_core::{CHUNK_ROWS, Frame, Kind, Result, f64s, uuid_text};
+use ochre_core::{CHUNK_ROWS, Error, Frame, Kind, Result, f64s, uuid_text};
+use rayon::prelude::*;
 use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Where and how a frame is written.
+pub struct Export {
+    pub path: PathBuf,
+    pub separator: u8,
+    pub header: bool,
+    pub quote_header: bool,
+    pub gzip: bool,
+    /// Number of files in a directory; 1 for one file, 0 for as many as there are nodes' worth of data.
+    pub parts: usize,
+}
+
+/// Rows of a part when the number of parts is left open.
+const PART_CHUNKS: usize = 64;
+
+/// Writes a frame to one file, or to several in a directory, each with a header.
+pub fn to_files(frame: &Frame, how: &Export) -> Result<()> {
+    let chunks = frame.rows().div_ceil(CHUNK_ROWS);
+    if how.parts == 1 {
+        return to_file(frame, how, &how.path, 0..chunks);
+    }
+    let parts = if how.parts == 0 { chunks.div_ceil(PART_CHUNKS) } else { how.parts.min(chunks) }.max(1);
+    std::fs::create_dir_all(&how.path).map_err(|e| Error::io(how.path.display(), e))?;
+    let ending = if how.gzip { ".gz" } else { "" };
+    (0..parts).into_par_iter().try_for_each(|p| {
+        let path = how.path.join(format!("part-m-{p:05}{ending}"));
+        to_file(frame, how, &path, p * chunks / parts..(p + 1) * chunks / parts)
+    })
+}
+
+fn to_file(frame: &Frame, how: &Export, path: &Path, chunks: Range<usize>) -> Result<()> {
+    let fail = |e: std::io::Error| Error::io(path.display(), e);
+    let file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path).map_err(fail)?);
+    if how.gzip {
+        let mut out = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+        rows(frame, how.separator, how.header, how.quote_header, chunks, &mut out)?;
+        return out.finish().and_then(|mut f| f.flush()).map_err(fail);
+    }
+    let mut out = file;
+    rows(frame, how.separator, how.header, how.quote_header, chunks, &mut out)?;
+    out.flush().map_err(fail)
+}
 
 /// Writes a frame as CSV, chunk by chunk: texts and labels quoted, times as milliseconds, missing as nothing.
 pub fn csv(frame: &Frame, separator: u8, header: bool, quote_header: bool, out: &mut dyn Write) -> Result<()> {
+    rows(frame, separator, header, quote_header, 0..frame.rows().div_ceil(CHUNK_ROWS), out)
+}
+
+fn rows(frame: &Frame, separator: u8, header: bool, quote_header: bool, chunks: Range<usize>, out: &mut dyn Write) -> Result<()> {
     let fail = |e: std::io::Error| ochre_core::Error::io("the output", e);
     let sep = [separator];
     if header {
@@ -16,9 +65,8 @@ pub fn csv(frame: &Frame, separator: u8, header: bool, quote_header: bool, out: 
         }
         out.write_all(b"\n").map_err(fail)?;
     }
-    let chunks = frame.rows().div_ceil(CHUNK_ROWS);
     let mut buffer = Vec::new();
-    for k in 0..chunks {
+    for k in chunks {
         let data = frame.columns().iter().map(|c| c.chunks()[k].data()).collect::<Result<Vec<_>>>()?;
         let mut texts: Vec<Cells<'_>> = vec![];
         for (c, d) in frame.columns().iter().zip(&data) {

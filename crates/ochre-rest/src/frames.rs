@@ -357,22 +357,35 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("frame_id").to_string();
     let f = frame_at(app, &key)?;
     let path = a.path.clone().filter(|p| !p.is_empty()).ok_or_else(|| Error::invalid("path is required: the file to write"))?;
-    if a.format.as_deref().is_some_and(|t| !t.eq_ignore_ascii_case("csv")) || a.compression.is_some() || a.num_parts > 1 {
-        return Err(Error::Unsupported(
-            "this version of ochre exports one uncompressed CSV file; leave format, compression and parts at their defaults".into(),
-        )
-        .into());
+    if let Some(format) = a.format.as_deref().filter(|t| !t.is_empty() && !t.eq_ignore_ascii_case("csv")) {
+        return Err(Error::Unsupported(format!("this version of ochre exports CSV, not {format}")).into());
     }
-    if std::path::Path::new(&path).exists() && !a.force {
+    let gzip = match a.compression.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("" | "none") => false,
+        Some("gzip") => true,
+        Some(other) => {
+            return Err(Error::Unsupported(format!("compression {other} is not supported by this version of ochre; use gzip")).into());
+        }
+    };
+    let how = export::Export {
+        path: path.clone().into(),
+        separator: if a.separator == 0 { b',' } else { a.separator as u8 },
+        header: a.header,
+        quote_header: a.quote_header,
+        gzip,
+        parts: match a.num_parts {
+            -1 => 0,
+            n => n.max(1) as usize,
+        },
+    };
+    let there = std::path::Path::new(&path);
+    let full = there.is_dir() && there.read_dir().is_ok_and(|mut d| d.next().is_some());
+    if (if how.parts == 1 { there.exists() } else { full || there.is_file() }) && !a.force {
         return Err(Failure::precondition(format!("File {path} already exists; give force=True to overwrite it")));
     }
-    let (separator, header, quote) = (if a.separator == 0 { b',' } else { a.separator as u8 }, a.header, a.quote_header);
-    let job = app.node.jobs.start("Export dataset", AnyKey::Frame(FrameKey(key)), move |_| {
-        let file = std::fs::File::create(&path).map_err(|e| Error::io(&path, e))?;
-        let mut out = std::io::BufWriter::with_capacity(1 << 20, file);
-        export::csv(&f, separator, header, quote, &mut out)?;
-        std::io::Write::flush(&mut out).map_err(|e| Error::io(&path, e))
-    })?;
+    let node = app.node.clone();
+    let job =
+        app.node.jobs.start("Export dataset", AnyKey::Frame(FrameKey(key)), move |_| node.runner.install(|| export::to_files(&f, &how)))?;
     Reply::schema(&Frames { job: jobs::started(&job), ..a })
 }
 
