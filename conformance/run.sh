@@ -23,6 +23,7 @@ fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 
 "$venv/bin/python" -W ignore "$here/check.py" "http://127.0.0.1:$port" || fail "the main job differs from the goldens"
 "$venv/bin/python" -W ignore "$here/rapids.py" "http://127.0.0.1:$port" || fail "a primitive differs from the reference"
 "$venv/bin/python" -W ignore "$here/command_line.py" "http://127.0.0.1:$port" "$ochre" || fail "the command line differs from the server"
+"$venv/bin/python" -W ignore "$here/mojo.py" "http://127.0.0.1:$port" "$ochre" || fail "an exported model scores differently"
 "$venv/bin/python" -W ignore "$here/robustness.py" "http://127.0.0.1:$port" || fail "the server did not survive"
 "$venv/bin/python" -W ignore "$here/bad_input.py" "http://127.0.0.1:$port" "$ochre" || fail "bad input was not told clearly"
 kill -0 "$pid" 2>/dev/null || fail "the server is gone"

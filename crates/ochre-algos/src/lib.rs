@@ -5,6 +5,7 @@
 
 pub mod drf;
 pub mod gbm;
+pub mod generic;
 pub mod glm;
 pub mod kmeans;
 mod linalg;
@@ -14,7 +15,7 @@ use ochre_model::{Builder, Row};
 
 /// Every algorithm, in the order the API lists them.
 pub const ALGORITHMS: &[&dyn Builder] =
-    &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<drf::Drf>::new(), &Row::<gbm::Gbm>::new()];
+    &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<drf::Drf>::new(), &Row::<gbm::Gbm>::new(), &generic::Import::new()];
 
 /// Every pass that can be sent to a node, by name.
 pub const TASKS: &[&str] =

@@ -345,7 +345,7 @@ impl<A: Algorithm> Builder for Row<A> {
             for f in &mut fields {
                 if f.name == "parameters" {
                     f.type_name = info.parameters_type.into();
-                    f.schema_name = Some(format!("{}V3", info.parameters_type));
+                    f.schema_name = Some(A::Params::META.name.into());
                     let name = f.schema_name.clone();
                     f.default =
                         serde_json::json!({"__meta": {"schema_version": 3, "schema_name": name, "schema_type": info.parameters_type}});
@@ -966,6 +966,7 @@ impl Model {
             data_frame: self.training_frame.clone().map(FrameKey),
             timestamp: self.timestamp_ms,
             checksum: self.checksum(),
+            have_mojo: true,
             ..ModelSchema::default()
         };
         renamed(s.to_json(), self.info.model_schema, self.info.model_type)

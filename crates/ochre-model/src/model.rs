@@ -161,12 +161,49 @@ impl Model {
         self.classes().iter().take(self.scorer.width()).map(named).collect()
     }
 
+    /// The value of a declared parameter, as text.
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|p| p["name"] == name).and_then(|p| p["actual_value"].as_str())
+    }
+
+    /// What a portable file says of the model besides how to score.
+    pub fn about(&self) -> ochre_score::mojo::About {
+        let auto = match self.category {
+            Category::Binomial => "bernoulli",
+            Category::Multinomial => "multinomial",
+            _ => self.deviance.name(),
+        };
+        let family = match &self.scorer {
+            Scorer::Glm(_) if self.category == Category::Binomial => {
+                self.parameter("family").filter(|f| *f != "AUTO").unwrap_or("binomial")
+            }
+            Scorer::Glm(_) => self.parameter("family").filter(|f| *f != "AUTO").unwrap_or(auto),
+            _ => self.parameter("distribution").filter(|f| *f != "AUTO").unwrap_or(auto),
+        };
+        // An imported model goes by the name of what trained it.
+        let original = |name: &str, own: &str| self.output[name].as_str().unwrap_or(own).to_string();
+        ochre_score::mojo::About {
+            algorithm: original("original_model_identifier", self.info.name),
+            full_name: original("original_model_full_name", self.info.full_name),
+            category: self.category.name().into(),
+            supervised: self.response.is_some(),
+            uuid: self.checksum().to_string(),
+            priors: self.priors.clone(),
+            family: family.into(),
+            timestamp: ochre_core::time::stamp(self.timestamp_ms).replace(' ', "T") + "Z",
+            details: Some(self.json().to_string()),
+        }
+    }
+
+    /// The model as a MOJO whose scores have been proven equal to the server's.
+    pub fn mojo(&self) -> Result<Vec<u8>> {
+        ochre_score::proof::proven_mojo(&self.file(), &self.about())
+            .map_err(|e| Error::invalid(format!("model {} cannot be exported: {e}", self.key)))
+    }
+
     pub fn file(&self) -> ochre_score::ModelFile {
         let column = |p: &Predictor| ochre_score::Column { name: p.name.clone(), domain: p.domain.as_ref().map(|d| d.to_vec()) };
         ochre_score::ModelFile {
-            format: "ochre-model".into(),
-            version: 1,
-            algorithm: self.info.name.into(),
             predictors: self.predictors.iter().map(column).collect(),
             response: self.response.as_ref().map(column),
             offset: self.offset_column.clone(),

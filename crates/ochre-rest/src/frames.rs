@@ -228,7 +228,9 @@ fn frame_schema(app: &App, key: &str, f: &Frame, w: Window) -> Result<Value, Fai
 fn show(app: &App, ask: &Ask, tables: bool, statistics: bool) -> Result<Reply, Failure> {
     let a: Frames = ask.decode()?;
     let key = ask.path_param("frame_id").to_string();
-    let f = frame_at(app, &key)?;
+    // A file that was uploaded and is not parsed is shown as a frame without rows.
+    let file = app.node.store.get::<ochre_io::source::RawFile>(&key).is_ok();
+    let f = if file { Arc::new(Frame::new(vec![], vec![])?) } else { frame_at(app, &key)? };
     let w = window(&a, &f, tables, statistics);
     let frame = frame_schema(app, &key, &f, w)?;
     Reply::schema(&Frames { frames: Value::Array(vec![frame]), ..a })

@@ -47,6 +47,8 @@ pub struct Config {
     /// The version told to clients.
     pub compat_version: String,
     pub ice_root: PathBuf,
+    /// The Java library for MOJOs that clients may ask for.
+    pub genmodel: Option<PathBuf>,
     pub log: Arc<LogBuffer>,
 }
 

@@ -90,6 +90,22 @@ pub const ROUTES: &[crate::Route] = &[
         "Measures predictions that are given as a frame.",
     ),
     post("/3/MakeGLMModel", "make_glm_model", ("MakeGLMModelV3", "GLMModelV3"), make_linear, "A linear model with other coefficients."),
+    get("/3/Models/{model_id}/mojo", "fetchMojo", ("ModelsV3", "StreamingSchema"), mojo, "Sends a model as a MOJO."),
+    get(
+        "/99/Models.mojo/{model_id}",
+        "exportMojo",
+        ("ModelExportV3", "ModelExportV3"),
+        export_mojo,
+        "Writes a MOJO to a file of the server.",
+    ),
+    get(
+        "/99/Models/{model_id}/json",
+        "exportModelDetails",
+        ("ModelExportV3", "ModelExportV3"),
+        export_json,
+        "Writes what is known of a model to a file of the server, as JSON.",
+    ),
+    get("/3/h2o-genmodel.jar", "genmodel", ("ModelsV3", "StreamingSchema"), scoring_library, "The Java library that scores MOJOs."),
     post("/99/Models.upload.bin/{model_id}", "uploadModel", ("ModelImportV3", "ModelsV3"), upload, "Reads a model from an uploaded file."),
 ];
 
@@ -115,7 +131,14 @@ fn builder(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn start(app: &App, ask: &Ask, validate_only: bool) -> Result<Reply, Failure> {
     let b = builder_of(app, ask, "POST")?;
-    match b.start(&app.node, &ask.params, validate_only) {
+    // A builder that wants an uploaded file is told where it lies.
+    let mut form = ask.params.clone();
+    for f in b.fields().iter().filter(|f| f.type_name == "Key<Frame>") {
+        if let Some(file) = ask.param(f.name).and_then(|key| app.node.store.get::<ochre_io::source::RawFile>(key).ok()) {
+            form.push((format!("_file_of_{}", f.name), file.path.display().to_string()));
+        }
+    }
+    match b.start(&app.node, &form, validate_only) {
         Ok(s) => {
             let mut schema = s.schema;
             if let Some(job) = &s.job {
@@ -346,8 +369,8 @@ fn metrics_list(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     Reply::json(&json)
 }
 
-/// Writes a model to a file, all of it or nothing.
-pub fn save_to(model: &Model, path: &std::path::Path, force: bool) -> Result<(), Failure> {
+/// Writes a file, all of it or nothing.
+fn write_to(path: &std::path::Path, force: bool, write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), Error>) -> Result<(), Failure> {
     if path.exists() && !force {
         return Err(Error::invalid(format!("file {} exists already; set force to overwrite it", path.display())).into());
     }
@@ -356,13 +379,65 @@ pub fn save_to(model: &Model, path: &std::path::Path, force: bool) -> Result<(),
         std::fs::create_dir_all(dir).map_err(fail)?;
     }
     let part = path.with_extension("part");
-    let file = std::fs::File::create(&part).map_err(fail)?;
-    let written = model.save(std::io::BufWriter::new(file));
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&part).map_err(fail)?);
+    let written = write(&mut file).and_then(|()| std::io::Write::flush(&mut file).map_err(fail));
     if let Err(e) = written.and_then(|()| std::fs::rename(&part, path).map_err(fail)) {
         let _ = std::fs::remove_file(&part);
         return Err(e.into());
     }
     Ok(())
+}
+
+pub fn save_to(model: &Model, path: &std::path::Path, force: bool) -> Result<(), Failure> {
+    write_to(path, force, |out| model.save(out))
+}
+
+fn mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let model = model_at(app, ask.path_param("model_id"))?;
+    Ok(Reply {
+        status: 200,
+        content_type: "application/octet-stream",
+        headers: vec![("Content-Disposition", format!("attachment; filename={}.zip", model.key))],
+        body: crate::route::Body::Bytes(model.mojo()?),
+    })
+}
+
+/// Where an export goes.
+fn target(a: &ModelExport) -> Result<std::path::PathBuf, Failure> {
+    let path = a.dir.clone().filter(|d| !d.is_empty());
+    Ok(path.ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?.into())
+}
+
+fn export_mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelExport = ask.decode()?;
+    let model = model_at(app, ask.path_param("model_id"))?;
+    let (path, bytes) = (target(&a)?, model.mojo()?);
+    write_to(&path, a.force, |out| out.write_all(&bytes).map_err(|e| Error::io(path.display(), e)))?;
+    Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
+}
+
+fn export_json(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelExport = ask.decode()?;
+    let model = model_at(app, ask.path_param("model_id"))?;
+    let (path, text) = (target(&a)?, model.json().to_string());
+    write_to(&path, a.force, |out| out.write_all(text.as_bytes()).map_err(|e| Error::io(path.display(), e)))?;
+    Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
+}
+
+fn scoring_library(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    let Some(path) = &app.config.genmodel else {
+        return Err(Failure::not_found(
+            "this server has no h2o-genmodel.jar to send: start it with --genmodel-jar PATH (the jar is on Maven Central as \
+             ai.h2o:h2o-genmodel, and inside the h2o.jar of the Python package h2o); `ochre score` needs none"
+                .to_string(),
+        ));
+    };
+    Ok(Reply {
+        status: 200,
+        content_type: "application/octet-stream",
+        headers: vec![("Content-Disposition", "attachment; filename=h2o-genmodel.jar".to_string())],
+        body: crate::route::Body::Bytes(std::fs::read(path).map_err(|e| Error::io(path.display(), e))?),
+    })
 }
 
 pub fn load_from(app: &App, path: &std::path::Path) -> Result<Model, Failure> {

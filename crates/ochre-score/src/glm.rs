@@ -34,7 +34,8 @@ pub struct GlmScorer {
     pub link: LinkFunction,
     /// Classes of a classification; 1 for a regression.
     pub classes: usize,
-    /// Per categorical predictor: number of levels, and the level that stands for missing and unseen values.
+    /// Per categorical predictor: number of levels, and the level that stands for missing and unseen values; one past the
+    /// last for none.
     pub levels: Vec<(usize, usize)>,
     /// Whether the first level of each categorical predictor has a coefficient.
     pub all_levels: bool,
@@ -72,11 +73,11 @@ impl GlmScorer {
 
     fn eta(&self, beta: &[f64], columns: &[&[f64]], row: usize) -> f64 {
         let skip = usize::from(!self.all_levels);
-        let (mut eta, mut at) = (beta[beta.len() - 1], 0);
+        let (mut eta, mut at) = (0.0, 0);
         for (c, (levels, missing)) in self.levels.iter().enumerate() {
             let v = columns[c][row];
             let code = if v.is_nan() || v as usize >= *levels { *missing } else { v as usize };
-            if code >= skip {
+            if (skip..*levels).contains(&code) {
                 eta += beta[at + code - skip];
             }
             at += levels - skip;
@@ -85,7 +86,8 @@ impl GlmScorer {
             let v = columns[self.levels.len() + i][row];
             eta += beta[at + i] * if v.is_nan() { *mean } else { v };
         }
-        eta
+        // Last, as the reference adds it: the same bits come out.
+        eta + beta[beta.len() - 1]
     }
 
     pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {

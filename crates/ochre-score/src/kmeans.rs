@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct KMeansScorer {
     pub categorical: usize,
-    /// Mode (categorical) or mean (numeric) of each predictor, in place of missing values.
+    /// Mode (categorical) or mean (numeric) of each predictor, in place of missing values; NaN to leave them out.
     pub fills: Vec<f64>,
     /// Mean and 1/sigma of each predictor when standardized; mean 0 and 1 otherwise.
     pub means: Vec<f64>,
@@ -23,11 +23,18 @@ impl KMeansScorer {
         }
     }
 
-    /// Squared distance: 0 or 1 for a categorical coordinate.
+    /// Squared distance: 0 or 1 for a categorical coordinate. Coordinates that are missing are taken to be as far as the others.
     pub fn distance(&self, center: &[f64], point: &[f64]) -> f64 {
         let (cat, num) = (&point[..self.categorical], &point[self.categorical..]);
         let mismatches = cat.iter().zip(center).filter(|(a, b)| a != b).count() as f64;
-        mismatches + num.iter().zip(&center[self.categorical..]).map(|(a, b)| (a - b) * (a - b)).sum::<f64>()
+        let sum = mismatches + num.iter().zip(&center[self.categorical..]).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+        if !sum.is_nan() && !cat.iter().any(|v| v.is_nan()) {
+            return sum;
+        }
+        let known = point.iter().filter(|v| !v.is_nan()).count();
+        let mismatches = cat.iter().zip(center).filter(|(a, b)| !a.is_nan() && a != b).count() as f64;
+        let squares = num.iter().zip(&center[self.categorical..]).filter(|p| !p.0.is_nan()).map(|(a, b)| (a - b) * (a - b));
+        (mismatches + squares.sum::<f64>()) * point.len() as f64 / known.max(1) as f64
     }
 
     /// The nearest centre and its squared distance; the first of equals.

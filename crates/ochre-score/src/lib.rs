@@ -8,6 +8,8 @@
 mod file;
 mod glm;
 mod kmeans;
+pub mod mojo;
+pub mod proof;
 mod shap;
 mod trees;
 

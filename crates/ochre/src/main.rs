@@ -1,9 +1,10 @@
-//! The `ochre` binary: flags, logs, and the two commands `serve` and `train`.
+//! The `ochre` binary: flags, logs, and the commands.
 
 mod doctor;
 mod logs;
 mod memory;
 mod ready;
+mod score;
 mod serve;
 mod train;
 
@@ -30,6 +31,8 @@ enum Command {
     Ready(ready::Flags),
     /// Train a model on a CSV file, without any server.
     Train(train::Flags),
+    /// Score a CSV file with an exported model (MOJO), without any server.
+    Score(score::Flags),
 }
 
 /// H2O's spelling of flags, `-port 54321`, as this command line spells them.
@@ -62,6 +65,7 @@ fn main() {
         Command::Doctor(f) => doctor::run(f),
         Command::Ready(f) => ready::run(f),
         Command::Train(f) => train::run(f),
+        Command::Score(f) => score::run(f),
     };
     if let Err(message) = outcome {
         eprintln!("error: {message}");

@@ -43,6 +43,9 @@ pub struct NodeFlags {
     /// Directory for uploads and for chunks that do not fit into memory.
     #[arg(long)]
     ice_root: Option<PathBuf>,
+    /// h2o-genmodel.jar, to be sent to clients that ask for it along with a MOJO.
+    #[arg(long, value_name = "PATH")]
+    genmodel_jar: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
@@ -192,7 +195,7 @@ pub fn run(f: Flags) -> Result<(), String> {
     runtime.block_on(async {
         let open_to = if f.node.ip == "127.0.0.1" || f.node.ip == "localhost" || f.node.ip == "::1" { "programs on this machine only" } else { "EVERYBODY who can reach this address: there is no login" };
         // The port is bound before anything is promised.
-        let listener_config = Config { ip: f.node.ip.clone(), port: f.node.port, name: f.node.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), log };
+        let listener_config = Config { ip: f.node.ip.clone(), port: f.node.port, name: f.node.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), genmodel: f.node.genmodel_jar.clone(), log };
         let mut app = App {
             node,
             cluster,

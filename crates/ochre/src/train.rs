@@ -27,7 +27,7 @@ pub struct Flags {
     /// Columns to be taken as categories although they hold numbers, separated by commas.
     #[arg(long)]
     factors: Option<String>,
-    /// File to write the model to.
+    /// File to write the model to, as a MOJO.
     #[arg(long)]
     model: Option<PathBuf>,
     /// Data to score with the trained model.
@@ -59,6 +59,14 @@ fn load(node: &Node, path: &Path, factors: &[&str]) -> Result<Frame, String> {
         eprintln!("note: {}: {w}", path.display());
     }
     Ok(frame)
+}
+
+/// Where results go: a file, or standard output.
+pub fn sink(path: Option<&Path>) -> Result<Box<dyn Write>, String> {
+    Ok(match path {
+        Some(p) => Box::new(std::io::BufWriter::new(std::fs::File::create(p).map_err(|e| format!("cannot write {}: {e}", p.display()))?)),
+        None => Box::new(std::io::stdout().lock()),
+    })
 }
 
 pub fn run(f: Flags) -> Result<(), String> {
@@ -119,19 +127,14 @@ pub fn run(f: Flags) -> Result<(), String> {
         print!("{}", m.text());
     }
     if let Some(path) = &f.model {
-        let file = std::fs::File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        model.file().write(std::io::BufWriter::new(file)).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        let bytes = model.mojo().map_err(text)?;
+        std::fs::write(path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
         eprintln!("model written to {}", path.display());
     }
     if let Some(path) = &f.predict {
         let test = load(&node, path, &factors)?;
         let out = model.predict(&node, &test, &mut |w| eprintln!("note: {w}")).map_err(text)?;
-        let mut sink: Box<dyn Write> = match &f.out {
-            Some(p) => {
-                Box::new(std::io::BufWriter::new(std::fs::File::create(p).map_err(|e| format!("cannot write {}: {e}", p.display()))?))
-            }
-            None => Box::new(std::io::stdout().lock()),
-        };
+        let mut sink = sink(f.out.as_deref())?;
         ochre_io::export::csv(&out, b',', true, false, &mut sink).map_err(text)?;
         sink.flush().map_err(|e| e.to_string())?;
     }

@@ -1,0 +1,90 @@
+//! Generalized linear models in a MOJO.
+
+use super::{About, Parts, integers, number, numbers};
+use crate::file::Column;
+use crate::glm::{GlmScorer, LinkFunction};
+
+pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) {
+    let skip = usize::from(!m.all_levels);
+    let mut offsets = vec![0];
+    for (levels, _) in &m.levels {
+        offsets.push(offsets[offsets.len() - 1] + levels - skip);
+    }
+    parts.put("use_all_factor_levels", m.all_levels);
+    parts.put("cats", m.levels.len());
+    parts.put("cat_offsets", integers(&offsets));
+    parts.put("nums", m.means.len());
+    parts.put("mean_imputation", true);
+    parts.put("num_means", numbers(&m.means));
+    parts.put("cat_modes", integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
+    parts.put("beta", numbers(&m.beta.concat()));
+    parts.put("family", &about.family);
+    let link = match m.link {
+        LinkFunction::Identity => "identity",
+        LinkFunction::Logit => "logit",
+        LinkFunction::Log => "log",
+        LinkFunction::Inverse => "inverse",
+        LinkFunction::Softmax => "multinomial",
+        LinkFunction::Power => "tweedie",
+    };
+    parts.put("link", link);
+    if m.link == LinkFunction::Power {
+        parts.put("tweedie_link_power", number(m.link_power));
+    }
+    parts.put("dispersion_estimated", number(1.0));
+}
+
+pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScorer, String> {
+    let (cats, nums) = (parts.count("cats")?, parts.count("nums")?);
+    if cats + nums != columns.len() {
+        return Err(format!("it has {cats} categorical and {nums} numeric columns, but names {}", columns.len()));
+    }
+    let classes = parts.count("n_classes")?.max(1);
+    let several = about.family == "multinomial";
+    let link = match (several, parts.need("link")?) {
+        (true, _) => LinkFunction::Softmax,
+        (_, "identity") => LinkFunction::Identity,
+        (_, "logit") => LinkFunction::Logit,
+        (_, "log") => LinkFunction::Log,
+        (_, "inverse") => LinkFunction::Inverse,
+        (_, "tweedie") => LinkFunction::Power,
+        (_, other) => {
+            return Err(format!("its link '{other}' of the family {} is not one that this version of ochre scores", about.family));
+        }
+    };
+    let all_levels = parts.flag("use_all_factor_levels");
+    let skip = usize::from(!all_levels);
+    let offsets: Vec<usize> = parts.list("cat_offsets")?.iter().map(|v| *v as usize).collect();
+    if offsets.len() != cats + 1 || offsets.windows(2).any(|w| w[0] > w[1]) {
+        return Err("its offsets of categories are not in order".into());
+    }
+    let (modes, means) = (parts.list_or_empty("cat_modes")?, parts.list_or_empty("num_means")?);
+    let filled = parts.flag("mean_imputation");
+    if filled && (modes.len() != cats || means.len() != nums) {
+        return Err("it lacks values for missing entries of some columns".into());
+    }
+    let levels = (0..cats)
+        .map(|c| {
+            let n = offsets[c + 1] - offsets[c] + skip;
+            (n, if filled { modes[c] as usize } else { n })
+        })
+        .collect();
+    let beta = parts.list("beta")?;
+    let per_class = offsets[cats] + nums + 1;
+    let sets = if several { classes } else { 1 };
+    if beta.len() != per_class * sets {
+        return Err(format!("it has {} coefficients where its columns need {}", beta.len(), per_class * sets));
+    }
+    let link_power = if link == LinkFunction::Power { parts.real("tweedie_link_power")? } else { 0.0 };
+    let link = if link == LinkFunction::Power && link_power == 0.0 { LinkFunction::Log } else { link };
+    Ok(GlmScorer {
+        link,
+        classes,
+        levels,
+        all_levels,
+        means: if filled { means } else { vec![f64::NAN; nums] },
+        beta: beta.chunks(per_class).map(<[f64]>::to_vec).collect(),
+        link_power,
+        path: vec![],
+    })
+}
