@@ -61,11 +61,14 @@ pub struct Shape<'a> {
     pub response: Option<&'a Column>,
     pub weighted_rows: f64,
     pub predictors: usize,
+    pub training: &'a Training,
 }
 
 /// An algorithm: declarations, rules, and the fit.
 pub trait Algorithm: Send + Sync + 'static {
     const INFO: AlgorithmInfo;
+    /// Parameters that must stay as they were when training goes on from a model (`checkpoint`); `None` where it cannot.
+    const FIXED_BY_CHECKPOINT: Option<&'static [&'static str]> = None;
     type Params: Schema + Clone + Send + Sync;
     type Output: Schema;
 
@@ -142,6 +145,8 @@ pub struct Run<'a, P> {
     pub node: &'a Arc<Node>,
     /// Frame named by a key-valued parameter of the algorithm.
     pub started_ms: i64,
+    /// The model that training goes on from.
+    pub checkpoint: Option<Arc<Model>>,
 }
 
 impl<P> Run<'_, P> {
@@ -483,6 +488,11 @@ impl<A: Algorithm> Ready<A> {
             build::<A>(node, job, &key, params.clone(), &input, &frame, &frame_key, train, valid)
         })?;
         job.check()?;
+        if let Some(dir) = A::common(&params).export_checkpoints_dir.as_deref().filter(|d| !d.is_empty()) {
+            for model in &made.models {
+                model.save_to(&std::path::Path::new(dir).join(&model.key), true)?;
+            }
+        }
         made.publish(node)
     }
 }
@@ -537,13 +547,58 @@ impl<A: Algorithm> Row<A> {
                 response: A::common(&params).response_column.as_deref().and_then(|n| frame.by_name(n)),
                 weighted_rows: train.total_weight(),
                 predictors: train.columns.len(),
+                training: train,
             };
             A::check(&params, &shape, &mut notes);
             folds::check(A::common(&params), train.rows, train.category, &mut notes);
+            check_checkpoint::<A>(node, &params, train, &mut notes)?;
         }
         let schema = Self::schema(&params, &input, &notes);
         Ok((Ready { params, input, frame, frame_key, valid, train }, notes, schema))
     }
+}
+
+/// May training go on from the model that the request names?
+fn check_checkpoint<A: Algorithm>(node: &Node, params: &A::Params, train: &Training, notes: &mut Notes) -> Result<()> {
+    let common = A::common(params);
+    let Some(key) = common.checkpoint.as_ref().filter(|k| !k.0.is_empty()) else { return Ok(()) };
+    let Some(fixed) = A::FIXED_BY_CHECKPOINT else {
+        notes.error("_checkpoint", format!("checkpoint is not supported for {} by this version of ochre", A::INFO.full_name));
+        return Ok(());
+    };
+    let Ok(model) = node.store.get::<Model>(key.text()) else {
+        notes.error("_checkpoint", format!("there is no model with the key '{}' to go on from", key.0));
+        return Ok(());
+    };
+    if model.info.name != A::INFO.name {
+        notes.error(
+            "_checkpoint",
+            format!("model '{}' is a {}, and training of a {} cannot go on from it", key.0, model.info.full_name, A::INFO.full_name),
+        );
+        return Ok(());
+    }
+    if folds::wanted(common) {
+        notes.error("_checkpoint", "checkpoint cannot be used together with cross-validation");
+    }
+    let mut now = ochre_schema::Map::new();
+    params.put(&mut now);
+    for field in fixed {
+        let before = model.parameters.iter().find(|p| p["name"] == *field).map(|p| &p["actual_value"]);
+        if before.is_some_and(|b| Some(b) != now.get(*field) && b.as_f64() != now.get(*field).and_then(Value::as_f64)) {
+            notes.error(&format!("_{field}"), format!("Field _{field} cannot be modified if checkpoint is specified!"));
+        }
+    }
+    if let Some(n) = now.get("ntrees").and_then(Value::as_u64).filter(|n| *n as usize <= model.scorer.rounds()) {
+        let least = model.scorer.rounds() + 1;
+        notes.error("_ntrees", format!("If checkpoint is specified then requested ntrees must be higher than {least}, but is {n}"));
+    }
+    if model.response != train.response {
+        return Err(Error::invalid("Response type must be the same as for the checkpointed model."));
+    }
+    if model.predictors != train.predictors() {
+        return Err(Error::invalid("The columns of the training data must be the same as for the checkpointed model"));
+    }
+    Ok(())
 }
 
 /// A frame that a builder names and the store does not hold is answered as a wrong argument.
@@ -851,7 +906,11 @@ fn train_model<A: Algorithm>(
     let started_ms = now_ms();
     let common = A::common(&params).clone();
     let priors = class_shares(&train);
-    let mut run = Run { params, train, valid, job, node, started_ms };
+    let checkpoint = match common.checkpoint.as_ref().filter(|k| !k.0.is_empty()) {
+        Some(k) => Some(node.store.get::<Model>(k.text())?),
+        None => None,
+    };
+    let mut run = Run { params, train, valid, job, node, started_ms, checkpoint };
     let fitted = A::fit(&mut run)?;
     let order = fitted.order.unwrap_or_else(|| (0..run.train.columns.len()).collect());
     let all = run.train.predictors();

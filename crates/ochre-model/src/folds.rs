@@ -24,6 +24,11 @@ pub struct Folds {
 }
 
 /// Rules between the parameters of cross-validation.
+/// Is cross-validation asked for?
+pub fn wanted(common: &CommonParams) -> bool {
+    common.nfolds > 1 || common.fold_column.as_deref().is_some_and(|c| !c.is_empty())
+}
+
 pub fn check(common: &CommonParams, rows: usize, category: Category, notes: &mut Notes) {
     let by_column = common.fold_column.as_deref().is_some_and(|c| !c.is_empty());
     if common.nfolds == 1 {

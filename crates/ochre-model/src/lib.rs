@@ -24,3 +24,4 @@ pub use driver::{
 };
 pub use metrics::{Deviance, Metrics, ScoringHistory};
 pub use model::{Model, Predictor};
+pub use saved::write_whole;

@@ -252,7 +252,7 @@ pub struct CommonParams {
     #[api(inout, secondary)]
     pub score_each_iteration: bool,
     /// Model to continue from.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub checkpoint: Option<ModelKey>,
     /// Stop when the moving average of the metric over this many scoring events does not improve; 0 for never.
     #[api(inout, secondary, gridable, range = "[0, )")]
@@ -276,7 +276,7 @@ pub struct CommonParams {
     #[api(inout, secondary, unsupported)]
     pub custom_distribution_func: Option<String>,
     /// Directory to write finished models to.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub export_checkpoints_dir: Option<String>,
     /// How the area under the curve of several classes is averaged.
     #[api(inout, secondary, gridable)]

@@ -67,6 +67,11 @@ impl Model {
         out.flush().map_err(|e| fail(&e))
     }
 
+    /// Writes the model to a file, all of it or nothing.
+    pub fn save_to(&self, path: &std::path::Path, force: bool) -> Result<()> {
+        write_whole(path, force, |out| self.save(out))
+    }
+
     /// Reads what `save` wrote. `name` is the file's, for messages.
     pub fn load(input: impl Read, builders: &[&dyn Builder], name: &str) -> Result<Model> {
         let refuse = |why: String| Error::invalid(format!("{name} cannot be loaded: {why}"));
@@ -117,4 +122,21 @@ impl Model {
             metrics: RwLock::new(saved.metrics.into_iter().map(Arc::new).collect()),
         })
     }
+}
+
+/// Writes a file, all of it or nothing.
+pub fn write_whole(path: &std::path::Path, force: bool, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    if path.exists() && !force {
+        return Err(Error::invalid(format!("file {} exists already; set force to overwrite it", path.display())));
+    }
+    let fail = |e: std::io::Error| Error::io(path.display(), e);
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(fail)?;
+    }
+    let part = path.with_extension(format!("part{}", std::process::id()));
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&part).map_err(fail)?);
+    let written = write(&mut file).and_then(|()| file.flush().map_err(fail));
+    written.and_then(|()| std::fs::rename(&part, path).map_err(fail)).inspect_err(|_| {
+        let _ = std::fs::remove_file(&part);
+    })
 }

@@ -182,7 +182,7 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     std::fs::create_dir_all(&dir).map_err(|e| fail(&dir, e))?;
     for entry in &grid.models {
         let model = app.node.store.get::<Model>(&entry.model)?;
-        crate::models::save_to(&model, &dir.join(&entry.model), true)?;
+        model.save_to(&dir.join(&entry.model), true)?;
     }
     let path = dir.join(&grid.key);
     let text = serde_json::to_vec(grid.as_ref()).map_err(|e| Error::Internal(e.to_string()))?;

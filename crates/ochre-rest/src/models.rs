@@ -8,7 +8,7 @@ use crate::{App, Failure};
 use ochre_core::Error;
 use ochre_model::insight::{Contributions, Insight};
 use ochre_model::wire::ModelSynopsis;
-use ochre_model::{Builder, Deviance, Metrics, Model, Refusal};
+use ochre_model::{Builder, Deviance, Metrics, Model, Refusal, write_whole};
 use ochre_schema::{AnyKey, FrameKey, ModelKey, Value, Wire};
 use std::sync::Arc;
 
@@ -369,29 +369,6 @@ fn metrics_list(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     Reply::json(&json)
 }
 
-/// Writes a file, all of it or nothing.
-fn write_to(path: &std::path::Path, force: bool, write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), Error>) -> Result<(), Failure> {
-    if path.exists() && !force {
-        return Err(Error::invalid(format!("file {} exists already; set force to overwrite it", path.display())).into());
-    }
-    let fail = |e: std::io::Error| Error::io(path.display(), e);
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(fail)?;
-    }
-    let part = path.with_extension("part");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&part).map_err(fail)?);
-    let written = write(&mut file).and_then(|()| std::io::Write::flush(&mut file).map_err(fail));
-    if let Err(e) = written.and_then(|()| std::fs::rename(&part, path).map_err(fail)) {
-        let _ = std::fs::remove_file(&part);
-        return Err(e.into());
-    }
-    Ok(())
-}
-
-pub fn save_to(model: &Model, path: &std::path::Path, force: bool) -> Result<(), Failure> {
-    write_to(path, force, |out| model.save(out))
-}
-
 fn mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let model = model_at(app, ask.path_param("model_id"))?;
     Ok(Reply {
@@ -412,7 +389,7 @@ fn export_mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
     let (path, bytes) = (target(&a)?, model.mojo()?);
-    write_to(&path, a.force, |out| out.write_all(&bytes).map_err(|e| Error::io(path.display(), e)))?;
+    write_whole(&path, a.force, |out| out.write_all(&bytes).map_err(|e| Error::io(path.display(), e)))?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 
@@ -420,7 +397,7 @@ fn export_json(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
     let (path, text) = (target(&a)?, model.json().to_string());
-    write_to(&path, a.force, |out| out.write_all(text.as_bytes()).map_err(|e| Error::io(path.display(), e)))?;
+    write_whole(&path, a.force, |out| out.write_all(text.as_bytes()).map_err(|e| Error::io(path.display(), e)))?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 
@@ -449,7 +426,7 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
     let path = a.dir.clone().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?;
-    save_to(&model, std::path::Path::new(&path), a.force)?;
+    model.save_to(std::path::Path::new(&path), a.force)?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 

@@ -195,8 +195,41 @@ impl Wire for Value {
         self.clone()
     }
     fn from_text(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))
+        serde_json::from_str(text).or_else(|e| loose(text).ok_or_else(|| format!("not JSON: {e}")))
     }
+}
+
+/// Reads JSON as the Python client writes it: words in single quotes, as in `[{'key': 'AGE', 'value': 1}]`, or in none,
+/// as in `[{a: AGE,b: PSA}]`.
+fn loose(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let inside = |open, close| text.strip_prefix(open).and_then(|t| t.strip_suffix(close));
+    if let Some(members) = inside('{', '}') {
+        let pairs = split(members)?.into_iter().map(|pair| {
+            let parts = pieces(pair, ':')?;
+            let [key, value] = parts[..] else { return None };
+            Some((loose(key)?.as_str()?.to_string(), loose(value)?))
+        });
+        return pairs.collect::<Option<serde_json::Map<_, _>>>().map(Value::Object);
+    }
+    if inside('[', ']').is_some() {
+        return split(inside('[', ']')?)?.into_iter().map(loose).collect::<Option<Vec<_>>>().map(Value::Array);
+    }
+    if let Some(word) = inside('\'', '\'') {
+        return Some(Value::String(word.replace("\\'", "'").replace("\\\\", "\\")));
+    }
+    match text {
+        "" => None,
+        "None" => Some(Value::Null),
+        "True" => Some(Value::Bool(true)),
+        "False" => Some(Value::Bool(false)),
+        _ => serde_json::from_str(text).ok().or_else(|| Some(Value::String(text.to_string()))),
+    }
+}
+
+/// The members of a list or an object; `None` when a quote or bracket stays open.
+fn split(inner: &str) -> Option<Vec<&str>> {
+    if inner.trim().is_empty() { Some(vec![]) } else { pieces(inner, ',') }
 }
 
 impl Wire for Table {
@@ -221,37 +254,43 @@ pub fn parse_list(text: &str) -> Result<Vec<String>, String> {
         return Ok(vec![text.to_string()]);
     };
     let inner = inner.strip_suffix(']').ok_or_else(|| format!("the list {text} is not closed by ']'"))?;
-    let (mut out, mut depth, mut quoted, mut escaped, mut start) = (vec![], 0i32, false, false, 0);
-    for (i, c) in inner.char_indices() {
-        if quoted {
+    let mut out = pieces(inner, ',').ok_or_else(|| format!("the list {text} has an open quote or bracket"))?;
+    if out == [""] {
+        out.clear();
+    }
+    Ok(out.into_iter().map(str::to_string).collect())
+}
+
+/// Cuts text at a separator that stands outside of quotes and brackets; `None` when one of these stays open. A single
+/// quote opens only at the start of a word, so that `it's` stays one.
+fn pieces(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut out, mut depth, mut quote, mut escaped, mut start) = (vec![], 0i32, None, false, 0);
+    for (i, c) in text.char_indices() {
+        if let Some(open) = quote {
             if escaped {
                 escaped = false;
             } else if c == '\\' {
                 escaped = true;
-            } else if c == '"' {
-                quoted = false;
+            } else if c == open {
+                quote = None;
             }
             continue;
         }
+        let word_starts = text[start..i].trim_end().is_empty() || text[..i].trim_end().ends_with(['{', '[', ',', ':']);
         match c {
-            '"' => quoted = true,
+            '"' => quote = Some('"'),
+            '\'' if word_starts => quote = Some('\''),
             '[' | '{' => depth += 1,
             ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                out.push(inner[start..i].trim().to_string());
-                start = i + 1;
+            _ if c == separator && depth == 0 => {
+                out.push(text[start..i].trim());
+                start = i + c.len_utf8();
             }
             _ => {}
         }
     }
-    if quoted || depth != 0 {
-        return Err(format!("the list {text} has an open quote or bracket"));
-    }
-    let last = inner[start..].trim();
-    if !last.is_empty() || !out.is_empty() {
-        out.push(last.to_string());
-    }
-    Ok(out)
+    out.push(text[start..].trim());
+    (quote.is_none() && depth == 0).then_some(out)
 }
 
 #[cfg(test)]
@@ -266,5 +305,9 @@ mod tests {
         assert_eq!(Vec::<f64>::from_text("[0.5]").unwrap(), [0.5]);
         assert_eq!(Vec::<f64>::from_text("0.5").unwrap(), [0.5]);
         assert!(Vec::<f64>::from_text("[").is_err());
+        assert_eq!(Vec::<String>::from_text("[it's, that's]").unwrap(), ["it's", "that's"]);
+        let pairs = serde_json::json!([{"key": "A, G", "value": 1}, {"key": "B", "value": -1}]);
+        assert_eq!(Value::from_text("[{'key': 'A, G', 'value': 1}, {'key': 'B', 'value': -1}]").unwrap(), pairs);
+        assert_eq!(Value::from_text("[{a: AGE,b: PSA}]").unwrap(), serde_json::json!([{"a": "AGE", "b": "PSA"}]));
     }
 }

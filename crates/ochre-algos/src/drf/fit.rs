@@ -2,8 +2,8 @@
 
 use super::{DrfOutput, DrfParams};
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, history_columns, importances, leaf_at, mark_leaves, sample, stopping_metric, summary,
-    walk,
+    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves, sample,
+    stopping_metric, summary, walk,
 };
 use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::{Result, Rng, time::now_ms};
@@ -103,6 +103,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         columns_per_tree: ((width as f64 * t.col_sample_rate_per_tree) as usize).clamp(1, width),
         columns_per_split: tries.clamp(1, width),
         change_per_level: t.col_sample_rate_change_per_level,
+        monotone: vec![],
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
@@ -135,11 +136,43 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     };
     let ntrees = t.ntrees as usize;
     let score_every = t.score_tree_interval.max(0) as usize;
-    score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
-    let mut last_scored = 0;
+    let add_unseen = |group: &[ochre_score::Tree], take: &[bool], out_of_bag: &mut [f64], unseen: &mut [f64]| {
+        out_of_bag.par_chunks_mut(ROWS * sums).zip(take.par_chunks(ROWS)).enumerate().for_each(|(c, (f, take))| {
+            for (i, (f, _)) in f.chunks_exact_mut(sums).zip(take).enumerate().filter(|(_, (_, t))| !**t) {
+                for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+                    // Kept in single precision, as the reference keeps them.
+                    f[k] = f64::from((f[k] + f64::from(walk(tree, &data, c * ROWS + i))) as f32);
+                }
+            }
+        });
+        unseen.iter_mut().zip(take).filter(|(_, t)| !**t).for_each(|(n, _)| *n += 1.0);
+    };
+    if let Some(model) = run.checkpoint.as_deref()
+        && let Scorer::Trees(trees) = &model.scorer
+    {
+        // The rows that the earlier trees did not see are drawn again, so that metrics stay those of a run in one go.
+        gains = gains_of(model, &train.names);
+        let seed = model.parameters.iter().find(|p| p["name"] == "seed").and_then(|p| p["actual_value"].as_i64());
+        let mut earlier = Rng::new(seed.unwrap_or(t.seed));
+        for group in &trees.trees {
+            let tree_seed = earlier.next_i64();
+            rng.next_i64();
+            if params.sample_rate < 1.0 {
+                add_unseen(group, &sample(own.clone(), params.sample_rate, tree_seed), &mut out_of_bag, &mut unseen);
+            }
+            if let Some(v) = &run.valid {
+                add_validation(group, v, valid_own.start, sums, &mut f_valid)?;
+            }
+        }
+        ensemble.trees.clone_from(&trees.trees);
+    } else {
+        score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+    }
+    let begun = ensemble.trees.len();
+    let mut last_scored = begun;
     let mut order = RowOrder::default();
     let mut leaf_of = vec![OUTSIDE; rows];
-    for iteration in 0..ntrees {
+    for iteration in begun..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
             run.job.warn(format!("max_runtime_secs ended training after {iteration} of {ntrees} trees"));
@@ -195,18 +228,10 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             if take.is_some() {
                 shallow_leaves(&mut grown, &data, &z, weights)?;
             }
-            if let Some(take) = &take {
-                out_of_bag.par_chunks_mut(ROWS * sums).zip(take.par_chunks(ROWS)).enumerate().for_each(|(c, (f, take))| {
-                    for (i, (f, _)) in f.chunks_exact_mut(sums).zip(take).enumerate().filter(|(_, (_, t))| !**t) {
-                        // Kept in single precision, as the reference keeps them.
-                        f[k] = f64::from((f[k] + f64::from(walk(&grown.tree, &data, c * ROWS + i))) as f32);
-                    }
-                });
-            }
             group.push(grown.tree);
         }
         if let Some(take) = &take {
-            unseen.iter_mut().zip(take).filter(|(_, t)| !**t).for_each(|(n, _)| *n += 1.0);
+            add_unseen(&group, take, &mut out_of_bag, &mut unseen);
         }
         if let Some(v) = &run.valid {
             add_validation(&group, v, valid_own.start, sums, &mut f_valid)?;
@@ -231,7 +256,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             }
         }
     }
-    if last_scored != ensemble.trees.len() {
+    if last_scored != ensemble.trees.len() || history.events.is_empty() {
         score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
     }
     let last = history.events.last().expect("scored at least once");
@@ -239,6 +264,10 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let training = Metrics { description: Some("Metrics reported on Out-Of-Bag training samples".into()), ..training };
     let mut output = DrfOutput { variable_importances: Some(importances(&train.names, &gains)), ..DrfOutput::default() };
     output.common.model_summary = Some(summary(&ensemble));
-    output.common.scoring_history = Some(history.table(run.started_ms, "Number of Trees", history_columns(category)));
+    let table = history.table(run.started_ms, "Number of Trees", history_columns(category));
+    output.common.scoring_history = Some(match run.checkpoint.as_deref() {
+        Some(m) => continued(table, &m.output["scoring_history"]),
+        None => table,
+    });
     Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: Deviance::Gaussian, training, validation, order: None })
 }

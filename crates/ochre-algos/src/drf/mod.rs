@@ -33,6 +33,16 @@ impl Algorithm for Drf {
         model_type: "DRFModel",
         output_type: "DRFOutput",
     };
+    const FIXED_BY_CHECKPOINT: Option<&'static [&'static str]> = Some(&[
+        "max_depth",
+        "min_rows",
+        "nbins",
+        "nbins_cats",
+        "nbins_top_level",
+        "sample_rate",
+        "build_tree_one_node",
+        "binomial_double_trees",
+    ]);
     type Params = DrfParams;
     type Output = DrfOutput;
 

@@ -3,7 +3,8 @@
 use super::loss::{Loss, weighted_quantile};
 use super::{GbmOutput, GbmParams};
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, history_columns, importances, mark_leaves, sample, stopping_metric, summary, walk,
+    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves, sample,
+    stopping_metric, summary, walk,
 };
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::{Result, Rng, time::now_ms};
@@ -67,7 +68,11 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let valid_own = run.valid.as_ref().map_or(0..0, |v| valid_team.rows(v.data.rows));
     let _scratch = run.node.ledger.reserve("boosting scores and residuals", (rows * (sums * 12 + 40)) as u64)?;
 
-    let init = loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref());
+    let mut init = loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref());
+    let before = run.checkpoint.as_deref().and_then(|m| if let Scorer::Trees(t) = &m.scorer { Some((m, t)) } else { None });
+    if let Some((_, trees)) = before {
+        init = trees.init;
+    }
     let mut ensemble = TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![] };
     let start =
         |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
@@ -88,6 +93,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         columns_per_tree: per_tree,
         columns_per_split: per_split,
         change_per_level: t.col_sample_rate_change_per_level,
+        monotone: super::monotone(params, &train.names),
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
@@ -106,7 +112,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         // early stopping gives the same model on any machine.
         n * train.rows * sums <= HISTORY_BUDGET || n >= 2 * last
     };
-    let mut last_scored = 0;
+    let mut last_scored;
     let score =
         |loss: Loss, ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| -> Result<()> {
             let valid = match run.valid.as_ref().zip(f_valid) {
@@ -129,7 +135,17 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let mut z = vec![0f32; rows * sums];
     let mut order = RowOrder::default();
     let mut leaf_of = vec![OUTSIDE; rows];
-    let begun = resume(run, &mut ensemble, &mut gains, &mut history)?;
+    let mut begun = resume(run, &mut ensemble, &mut gains, &mut history)?;
+    if let (Some((model, trees)), 0) = (before, begun) {
+        ensemble.trees.clone_from(&trees.trees);
+        gains = gains_of(model, &train.names);
+        begun = ensemble.trees.len();
+        // Kept for an attempt that may have to go on without a node that is here now.
+        progress(run, |p| {
+            p.trees.clone_from(&ensemble.trees);
+            p.gains = vec![gains.clone(); begun];
+        });
+    }
     for group in &ensemble.trees {
         // What the trees of an earlier attempt add to the scores, in the order and the precision of training.
         for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
@@ -153,7 +169,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         score(loss, &ensemble, &f, f_valid.as_deref(), 0, &mut history)?;
         note_events(run, &history);
     }
-    last_scored = history.events.last().map_or(last_scored, |e| e.step);
+    last_scored = history.events.last().map_or(begun, |e| e.step);
     for iteration in begun..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
@@ -221,6 +237,10 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 values[l] = if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 };
                 grown.tree.nodes[leaf.node].value = values[l];
             }
+            if !grower.rules.monotone.is_empty() {
+                bound_leaves(&mut grown.tree, &grower.rules.monotone);
+                grown.leaves.iter().zip(&mut values).for_each(|(leaf, v)| *v = grown.tree.nodes[leaf.node].value);
+            }
             f.par_chunks_mut(ROWS * sums).zip(leaf_of.par_chunks(ROWS)).enumerate().for_each(|(c, (f, leaf_of))| {
                 for (i, (f, &l)) in f.chunks_exact_mut(sums).zip(leaf_of).enumerate() {
                     let v = if l == OUTSIDE { walk(&grown.tree, &data, c * ROWS + i) } else { values[l as usize] };
@@ -255,14 +275,18 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         }
     }
     let n = ensemble.trees.len();
-    if last_scored != n {
+    if last_scored != n || history.events.is_empty() {
         score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
     }
     let last = history.events.last().expect("scored at least once");
     let (training, validation) = (last.training.clone(), last.validation.clone());
     let mut output = GbmOutput { init_f: init, variable_importances: Some(importances(&train.names, &gains)), ..GbmOutput::default() };
     output.common.model_summary = Some(summary(&ensemble));
-    output.common.scoring_history = Some(history.table(run.started_ms, "Number of Trees", history_columns(category)));
+    let table = history.table(run.started_ms, "Number of Trees", history_columns(category));
+    output.common.scoring_history = Some(match run.checkpoint.as_deref() {
+        Some(m) => continued(table, &m.output["scoring_history"]),
+        None => table,
+    });
     Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None })
 }
 

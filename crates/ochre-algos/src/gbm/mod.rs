@@ -20,6 +20,21 @@ pub use params::GbmParams;
 
 pub struct Gbm;
 
+/// The constraints by name of column.
+fn constraints(params: &GbmParams) -> Vec<(String, f64)> {
+    let list = params.monotone_constraints.as_array().map_or(&[][..], |v| v);
+    list.iter().filter_map(|c| Some((c["key"].as_str()?.to_string(), c["value"].as_f64().unwrap_or(f64::NAN)))).collect()
+}
+
+/// Per column 1, -1 or 0; empty when there are no constraints.
+fn monotone(params: &GbmParams, names: &[String]) -> Vec<i8> {
+    let wanted = constraints(params);
+    if wanted.iter().all(|(_, v)| *v == 0.0) {
+        return vec![];
+    }
+    names.iter().map(|n| wanted.iter().find(|(k, _)| k == n).map_or(0, |(_, v)| *v as i8)).collect()
+}
+
 impl Algorithm for Gbm {
     const INFO: AlgorithmInfo = AlgorithmInfo {
         name: "gbm",
@@ -35,6 +50,8 @@ impl Algorithm for Gbm {
         model_type: "GBMModel",
         output_type: "GBMOutput",
     };
+    const FIXED_BY_CHECKPOINT: Option<&'static [&'static str]> =
+        Some(&["max_depth", "min_rows", "nbins", "nbins_cats", "nbins_top_level", "sample_rate", "build_tree_one_node", "distribution"]);
     type Params = GbmParams;
     type Output = GbmOutput;
 
@@ -107,6 +124,25 @@ impl Algorithm for Gbm {
         }
         if params.common.offset_column.is_some() && (d == Multinomial || (d == Auto && category == Category::Multinomial)) {
             notes.error("_offset_column", "Offset is not supported for multinomial distribution.");
+        }
+        for (name, sign) in constraints(params) {
+            let field = "_monotone_constraints";
+            match shape.training.names.iter().position(|n| *n == name) {
+                None => notes.error(field, format!("Invalid constraint - there is no column '{name}' in the training frame.")),
+                Some(c) if shape.training.columns[c].is_enum() => {
+                    notes.error(
+                        field,
+                        format!("Invalid constraint - column '{name}' has type Enum. Only numeric columns can have monotonic constraints."),
+                    );
+                }
+                _ if !matches!(sign, -1.0 | 0.0 | 1.0) => {
+                    notes.error(field, format!("the constraint of column '{name}' must be 1 (rising), -1 (falling) or 0, but is {sign}"));
+                }
+                _ => {}
+            }
+        }
+        if !constraints(params).is_empty() && (d == Multinomial || category == Category::Multinomial) {
+            notes.error("_monotone_constraints", "Monotone constraints are not supported for the multinomial distribution");
         }
         if params.common.categorical_encoding != Default::default() {
             let name = params.common.categorical_encoding.name();

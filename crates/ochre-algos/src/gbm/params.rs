@@ -26,7 +26,7 @@ pub struct GbmParams {
     #[api(default = 1.0, gridable, range = "(0, 1]")]
     pub col_sample_rate: f64,
     /// Columns in which predictions must rise (1) or fall (-1).
-    #[api(ty = "KeyValue[]", schema = "KeyValueV3", secondary, unsupported)]
+    #[api(ty = "KeyValue[]", schema = "KeyValueV3", secondary)]
     pub monotone_constraints: Value,
     /// Largest absolute value of a leaf.
     #[api(default = f64::MAX, expert, gridable, range = "(0, )")]

@@ -172,3 +172,65 @@ pub fn stopping_metric(common: &CommonParams, category: Category) -> &'static st
         _ => "logloss",
     }
 }
+
+/// Keeps a tree monotone: on each side of a split on a constrained column, leaves stay on their side of the middle between
+/// the two sides' means. `signs` has 1 for columns in which predictions must rise, -1 where they must fall.
+pub fn bound_leaves(tree: &mut ochre_score::Tree, signs: &[i8]) {
+    let n = tree.nodes.len();
+    let mut means = vec![0.0; n];
+    for i in (0..n).rev() {
+        let node = &tree.nodes[i];
+        means[i] = if node.split == Split::Leaf {
+            f64::from(node.value)
+        } else {
+            let (l, r) = (node.left as usize, node.right as usize);
+            let (wl, wr) = (tree.nodes[l].weight, tree.nodes[r].weight);
+            if wl + wr > 0.0 { (wl * means[l] + wr * means[r]) / (wl + wr) } else { (means[l] + means[r]) / 2.0 }
+        };
+    }
+    let mut bounds = vec![(f64::NEG_INFINITY, f64::INFINITY); n];
+    for i in 0..n {
+        let (low, high) = bounds[i];
+        let node = &mut tree.nodes[i];
+        if node.split == Split::Leaf {
+            node.value = f64::from(node.value).clamp(low, high) as f32;
+            continue;
+        }
+        let (l, r) = (node.left as usize, node.right as usize);
+        (bounds[l], bounds[r]) = ((low, high), (low, high));
+        if let (Split::Less(_), sign @ (1 | -1)) = (&node.split, signs[node.column as usize]) {
+            // In single precision, so that rounding a leaf does not carry it over.
+            let middle = f64::from(((means[l].clamp(low, high) + means[r].clamp(low, high)) / 2.0) as f32);
+            let (below, above) = if sign > 0 { (l, r) } else { (r, l) };
+            bounds[below].1 = middle.clamp(low, high);
+            bounds[above].0 = middle.clamp(low, high);
+        }
+    }
+}
+
+/// The table of a model that training went on from, with the rows of the table that was made since.
+pub fn continued(table: Table, before: &ochre_schema::Value) -> Table {
+    let old = before["data"].as_array().map_or(&[][..], |d| d);
+    if old.len() != table.columns.len() {
+        return table;
+    }
+    let mut table = table;
+    for (column, old) in table.columns.iter_mut().zip(old) {
+        let cells = old.as_array().into_iter().flatten().map(|v| match (v.as_i64(), v.as_f64(), v.as_str()) {
+            (Some(i), _, _) if column.type_name == "long" || column.type_name == "int" => Cell::Long(i),
+            (_, Some(x), _) => Cell::Double(x),
+            (_, _, Some(t)) if column.type_name == "string" => Cell::Text(t.into()),
+            _ => Cell::Missing,
+        });
+        column.cells = cells.chain(std::mem::take(&mut column.cells)).collect();
+    }
+    table
+}
+
+/// Gains of columns as a model's table of importances shows them.
+pub fn gains_of(model: &ochre_model::Model, names: &[String]) -> Vec<f64> {
+    let data = &model.output["variable_importances"]["data"];
+    let named = data[0].as_array().into_iter().flatten().zip(data[1].as_array().into_iter().flatten());
+    let known: Vec<(&str, f64)> = named.filter_map(|(n, v)| Some((n.as_str()?, v.as_f64()?))).collect();
+    names.iter().map(|n| known.iter().find(|(k, _)| k == n).map_or(0.0, |(_, v)| *v)).collect()
+}

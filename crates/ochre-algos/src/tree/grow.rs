@@ -20,6 +20,19 @@ pub struct TreeRules {
     pub columns_per_split: usize,
     /// Factor on the columns per split from level to level.
     pub change_per_level: f64,
+    /// Per column 1 where responses must rise, -1 where they must fall, 0 otherwise; empty for no constraints.
+    pub monotone: Vec<i8>,
+}
+
+impl TreeRules {
+    /// Would this cut go against what the column is held to?
+    fn breaks(&self, column: usize, w: [f64; 2], y: [f64; 2]) -> bool {
+        match self.monotone.get(column) {
+            Some(1) => y[0] / w[0] > y[1] / w[1],
+            Some(-1) => y[0] / w[0] < y[1] / w[1],
+            _ => false,
+        }
+    }
 }
 
 /// The equal-width bins of a column at a node: `bins` of them over [min, max_exclusive).
@@ -714,7 +727,7 @@ impl TreeGrower<'_> {
                 break;
             }
             let mut consider = |w: [f64; 2], y: [f64; 2], side: Side| {
-                if w[0] < min_rows || w[1] < min_rows || w[0] <= 0.0 || w[1] <= 0.0 {
+                if w[0] < min_rows || w[1] < min_rows || w[0] <= 0.0 || w[1] <= 0.0 || self.rules.breaks(c, w, y) {
                     return;
                 }
                 best.offer((everything - y[0] * y[0] / w[0] - y[1] * y[1] / w[1]).max(0.0), b, n, side, w, y);
@@ -792,6 +805,7 @@ impl TreeGrower<'_> {
                     && r[0] >= min_rows
                     && l[0] > 0.0
                     && r[0] > 0.0
+                    && !self.rules.breaks(c, [l[0], r[0]], [l[1], r[1]])
                     && best.offer(error(l) + error(r), b, n, side, [l[0], r[0]], [l[1], r[1]])
                 {
                     best.error = [error(l), error(r)];
