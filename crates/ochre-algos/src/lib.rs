@@ -18,5 +18,8 @@ pub const ALGORITHMS: &[&dyn Builder] =
     &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<drf::Drf>::new(), &Row::<gbm::Gbm>::new(), &generic::Import::new()];
 
 /// Every pass that can be sent to a node, by name.
-pub const TASKS: &[&str] =
-    &[<glm::passes::GramPass as ochre_core::MapReduce>::NAME, <kmeans::passes::AssignPass as ochre_core::MapReduce>::NAME];
+pub const TASKS: &[&str] = &[
+    <glm::passes::GramPass as ochre_core::MapReduce>::NAME,
+    <glm::ordinal::OrdinalPass as ochre_core::MapReduce>::NAME,
+    <kmeans::passes::AssignPass as ochre_core::MapReduce>::NAME,
+];

@@ -24,9 +24,19 @@ pub fn solve_spd(a: &[f64], n: usize, b: &[f64]) -> Option<Vec<f64>> {
     None
 }
 
-/// Minimises `x'ax/2 - b'x + l1 |x|_1 + l2 |x|^2/2` with the last coordinate unpenalised, by cyclic coordinate descent
-/// (Friedman, Hastie, Tibshirani 2010) from `start`. `bounds` hold each coordinate between two values.
-pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f64], bounds: Option<&[(f64, f64)]>) -> Vec<f64> {
+/// Minimises `x'ax/2 - b'x + l1 |x|_1 + l2 |x|^2/2` with the last `free` coordinates unpenalised, by cyclic coordinate
+/// descent (Friedman, Hastie, Tibshirani 2010) from `start`. `bounds` hold each coordinate between two values.
+#[expect(clippy::too_many_arguments, reason = "a quadratic, its two penalties and its limits")]
+pub fn elastic_net(
+    a: &[f64],
+    n: usize,
+    b: &[f64],
+    l1: f64,
+    l2: f64,
+    start: &[f64],
+    bounds: Option<&[(f64, f64)]>,
+    free: usize,
+) -> Vec<f64> {
     let at = |i: usize, j: usize| a[i.max(j) * n + i.min(j)];
     let mut x = start.to_vec();
     // gradient of the smooth part without l2: a x - b
@@ -39,7 +49,7 @@ pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f6
                 continue;
             }
             let r = d * x[i] - g[i];
-            let new = if i == n - 1 {
+            let new = if i >= n - free {
                 r / d
             } else {
                 let soft = r.signum() * (r.abs() - l1).max(0.0);
@@ -63,6 +73,81 @@ pub fn elastic_net(a: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, start: &[f6
     x
 }
 
+/// A side condition of [`constrained`]: `sum of value * x[i]` is `limit`, or at most that.
+pub struct Condition {
+    pub equal: bool,
+    pub terms: Vec<(usize, f64)>,
+    pub limit: f64,
+}
+
+/// Minimises `x'ax/2 - b'x` under linear conditions, by an interior-point method; `None` when no `x` meets them all.
+pub fn constrained(a: &[f64], n: usize, b: &[f64], conditions: &[Condition]) -> Option<Vec<f64>> {
+    use clarabel::algebra::CscMatrix;
+    use clarabel::solver::{DefaultSettingsBuilder, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
+    // Scaled so that tolerances mean the same for every size of data.
+    let scale = (0..n).map(|i| a[i * n + i].abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let (mut rows, mut cols, mut values) = (vec![], vec![], vec![]);
+    for i in 0..n {
+        for j in 0..=i {
+            rows.push(j);
+            cols.push(i);
+            values.push(a[i * n + j] / scale);
+        }
+    }
+    let p = CscMatrix::new_from_triplets(n, n, rows, cols, values);
+    let q: Vec<f64> = b.iter().map(|v| -v / scale).collect();
+    let ordered: Vec<&Condition> = conditions.iter().filter(|c| c.equal).chain(conditions.iter().filter(|c| !c.equal)).collect();
+    let (mut rows, mut cols, mut values) = (vec![], vec![], vec![]);
+    for (r, c) in ordered.iter().enumerate() {
+        for (i, v) in &c.terms {
+            rows.push(r);
+            cols.push(*i);
+            values.push(*v);
+        }
+    }
+    let left = CscMatrix::new_from_triplets(ordered.len(), n, rows, cols, values);
+    let right: Vec<f64> = ordered.iter().map(|c| c.limit).collect();
+    let equal = conditions.iter().filter(|c| c.equal).count();
+    let cones = [SupportedConeT::ZeroConeT(equal), SupportedConeT::NonnegativeConeT(ordered.len() - equal)];
+    let tight = 1e-13;
+    let settings = DefaultSettingsBuilder::default()
+        .verbose(false)
+        .max_iter(200)
+        .tol_gap_abs(tight)
+        .tol_gap_rel(tight)
+        .tol_feas(tight)
+        .max_threads(1u32)
+        .build()
+        .ok()?;
+    let mut solver = DefaultSolver::new(&p, &q, &left, &right, &cones, settings).ok()?;
+    solver.solve();
+    let good = matches!(solver.solution.status, SolverStatus::Solved | SolverStatus::AlmostSolved | SolverStatus::InsufficientProgress);
+    (good && solver.solution.x.iter().all(|v| v.is_finite())).then(|| solver.solution.x.clone())
+}
+
+/// Which columns of a Gram matrix are, up to rounding, combinations of those before them.
+pub fn collinear(a: &[f64], n: usize) -> Vec<bool> {
+    let mut l = vec![0.0; n * n];
+    let mut dead = vec![false; n];
+    for i in 0..n {
+        for j in 0..=i {
+            if dead[j] {
+                continue;
+            }
+            let dot: f64 = (0..j).filter(|k| !dead[*k]).map(|k| l[i * n + k] * l[j * n + k]).sum();
+            let v = a[i * n + j] - dot;
+            if i != j {
+                l[i * n + j] = v / l[j * n + j];
+            } else if v <= 1e-9 * a[i * n + i].abs() || v <= 0.0 {
+                dead[i] = true;
+            } else {
+                l[i * n + i] = v.sqrt();
+            }
+        }
+    }
+    dead
+}
+
 /// The inverse of a symmetric positive definite matrix, row-major; nothing when it has none.
 pub fn inverse_spd(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let m = Mat::from_fn(n, n, |i, j| a[i.max(j) * n + i.min(j)]);
@@ -82,10 +167,24 @@ mod tests {
         let a = [4.0, 0.0, 1.0, 3.0];
         let x = solve_spd(&a, 2, &[1.0, 2.0]).unwrap();
         assert!((x[0] - 1.0 / 11.0).abs() < 1e-14 && (x[1] - 7.0 / 11.0).abs() < 1e-14);
-        let free = elastic_net(&a, 2, &[1.0, 2.0], 0.0, 0.0, &[0.0, 0.0], None);
+        let free = elastic_net(&a, 2, &[1.0, 2.0], 0.0, 0.0, &[0.0, 0.0], None, 1);
         assert!((free[0] - x[0]).abs() < 1e-10);
-        let lasso = elastic_net(&a, 2, &[1.0, 2.0], 10.0, 0.0, &[0.0, 0.0], None);
+        let lasso = elastic_net(&a, 2, &[1.0, 2.0], 10.0, 0.0, &[0.0, 0.0], None, 1);
         assert_eq!(lasso[0], 0.0);
         assert!((lasso[1] - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn conditions_are_met() {
+        let a = [4.0, 0.0, 1.0, 3.0];
+        // On the line x + y = 1 the least of 2x^2 + xy + 1.5y^2 - x - 2y is at x = 1/5.
+        let sum = |equal| Condition { equal, terms: vec![(0, 1.0), (1, 1.0)], limit: 1.0 };
+        let x = constrained(&a, 2, &[1.0, 2.0], &[sum(true)]).unwrap();
+        assert!((x[0] - 0.2).abs() < 1e-9 && (x[1] - 0.8).abs() < 1e-9, "{x:?}");
+        let free = constrained(&a, 2, &[1.0, 2.0], &[sum(false)]).unwrap();
+        assert!((free[0] - 1.0 / 11.0).abs() < 1e-9, "{free:?}");
+        let never = [sum(true), Condition { equal: true, terms: vec![(0, 1.0), (1, 1.0)], limit: 2.0 }];
+        assert!(constrained(&a, 2, &[1.0, 2.0], &never).is_none());
+        assert_eq!(collinear(&[1.0, 0.0, 0.0, 2.0, 4.0, 0.0, 1.0, 2.0, 3.0], 3), [false, true, false]);
     }
 }

@@ -1111,10 +1111,19 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
         metrics::Kind::Clustering(_) => (f64::NAN, f64::NAN),
     };
     let used = fitted.null_dof - fitted.residual_dof;
+    let rank = used as f64 + 1.0;
+    let aic = match (&m.kind, model.deviance) {
+        (metrics::Kind::Binomial(_), _) => residual + 2.0 * rank,
+        (metrics::Kind::Regression { .. }, Deviance::Gaussian) => {
+            total * (residual / total * 2.0 * std::f64::consts::PI).ln() + total + 2.0 + 2.0 * rank
+        }
+        _ => f64::NAN,
+    };
     metrics::GlmExtras {
         residual_deviance: residual,
         null_deviance: null,
-        aic: f64::NAN,
+        aic,
+        loglikelihood: f64::NAN,
         null_dof: m.nobs - 1,
         residual_dof: m.nobs - 1 - used,
     }

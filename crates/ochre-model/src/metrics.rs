@@ -25,6 +25,8 @@ pub enum Deviance {
     Laplace,
     Quantile(f64),
     Huber(f64),
+    /// With the dispersion theta: the variance is `mu + theta mu^2`.
+    NegativeBinomial(f64),
 }
 
 impl Deviance {
@@ -50,6 +52,7 @@ impl Deviance {
             Deviance::Laplace => "laplace",
             Deviance::Quantile(_) => "quantile",
             Deviance::Huber(_) => "huber",
+            Deviance::NegativeBinomial(_) => "negativebinomial",
         }
     }
 
@@ -73,6 +76,9 @@ impl Deviance {
             Deviance::Huber(delta) => {
                 let d = (y - mu).abs();
                 if d <= delta { d * d } else { 2.0 * d * delta - delta * delta }
+            }
+            Deviance::NegativeBinomial(t) => {
+                2.0 * (if y == 0.0 { 0.0 } else { y * (y / mu).ln() } - (y + 1.0 / t) * ((1.0 + t * y) / (1.0 + t * mu)).ln())
             }
         }
     }
@@ -134,6 +140,9 @@ pub struct GlmExtras {
     pub residual_deviance: f64,
     pub null_deviance: f64,
     pub aic: f64,
+    /// NaN unless it was asked for.
+    #[serde(default)]
+    pub loglikelihood: f64,
     pub null_dof: i64,
     pub residual_dof: i64,
 }
@@ -1018,7 +1027,7 @@ impl Metrics {
                         residual_deviance: g.residual_deviance,
                         null_deviance: g.null_deviance,
                         aic: g.aic,
-                        loglikelihood: f64::NAN,
+                        loglikelihood: g.loglikelihood,
                         null_degrees_of_freedom: g.null_dof,
                         residual_degrees_of_freedom: g.residual_dof,
                         base: m,
@@ -1054,7 +1063,7 @@ impl Metrics {
                         residual_deviance: g.residual_deviance,
                         null_deviance: g.null_deviance,
                         aic: g.aic,
-                        loglikelihood: f64::NAN,
+                        loglikelihood: g.loglikelihood,
                         null_degrees_of_freedom: g.null_dof,
                         residual_degrees_of_freedom: g.residual_dof,
                         base: m,
@@ -1087,7 +1096,7 @@ impl Metrics {
                         residual_deviance: g.residual_deviance,
                         null_deviance: g.null_deviance,
                         aic: g.aic,
-                        loglikelihood: f64::NAN,
+                        loglikelihood: g.loglikelihood,
                         null_degrees_of_freedom: g.null_dof,
                         residual_degrees_of_freedom: g.residual_dof,
                         base: m,

@@ -119,6 +119,39 @@ impl Model {
         Ok(Model { threshold, scorer, output, belongings: vec![], metrics: RwLock::new(vec![]), ..self.copy(key) })
     }
 
+    /// The same linear model with other effects in its predictions: those of the control variables and of the offset may be
+    /// taken out, as far as the model was trained to.
+    pub fn with_effects(&self, node: &ochre_core::Node, key: String, without_controls: bool, without_offset: bool) -> Result<Model> {
+        let Scorer::Glm(scorer) = &self.scorer else {
+            return Err(Error::invalid(format!("model {} is no generalized linear model; effects cannot be taken out of it", self.key)));
+        };
+        if scorer.silent.is_empty() && !scorer.without_offset {
+            return Err(Error::invalid(format!("model {} was trained with neither control_variables nor remove_offset_effects", self.key)));
+        }
+        let mut scorer = scorer.clone();
+        if !without_controls {
+            scorer.silent.clear();
+        }
+        scorer.without_offset &= without_offset;
+        let mut made = Model { scorer: Scorer::Glm(scorer), belongings: vec![], ..self.copy(key) };
+        for name in ["training_metrics", "validation_metrics", "cross_validation_metrics"] {
+            made.output[name] = Value::Null;
+        }
+        let training = self.training_frame.as_deref().and_then(|key| Some((key, node.store.frame(key).ok()?)));
+        if let Some((frame_key, frame)) = training {
+            let m = made.evaluate(node, frame_key, &frame)?;
+            if let crate::metrics::Kind::Binomial(b) = &m.kind
+                && let Some(best) = b.best
+            {
+                made.threshold = b.curve.thresholds[best];
+                made.output["default_threshold"] = Value::from(made.threshold);
+            }
+            made.output["training_metrics"] = m.json(Value::Null);
+            made.metrics = RwLock::new(vec![m.into()]);
+        }
+        Ok(made)
+    }
+
     /// The same model under another key.
     pub fn copy(&self, key: String) -> Model {
         Model {

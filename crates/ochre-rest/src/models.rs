@@ -3,7 +3,10 @@
 use crate::frames::frame_at;
 use crate::jobs;
 use crate::route::{Ask, Reply, delete, get, post};
-use crate::wire::{MakeLinear, MetricsMaker, ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models, RegularizationPath};
+use crate::wire::{
+    MakeDerived, MakeLinear, MakeUnrestricted, MetricsMaker, ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models,
+    RegularizationPath,
+};
 use crate::{App, Failure};
 use ochre_core::Error;
 use ochre_model::insight::{Contributions, Insight};
@@ -90,6 +93,20 @@ pub const ROUTES: &[crate::Route] = &[
         "Measures predictions that are given as a frame.",
     ),
     post("/3/MakeGLMModel", "make_glm_model", ("MakeGLMModelV3", "GLMModelV3"), make_linear, "A linear model with other coefficients."),
+    post(
+        "/3/MakeDerivedGLMModel",
+        "make_derived_model",
+        ("MakeDerivedGLMModelV3", "GLMModelV3"),
+        make_derived,
+        "A linear model with some of the effects that it was trained to leave out.",
+    ),
+    post(
+        "/3/MakeUnrestrictedGLMModel",
+        "make_unrestricted_model",
+        ("MakeUnrestrictedGLMModelV3", "GLMModelV3"),
+        make_unrestricted,
+        "A linear model with all of its effects.",
+    ),
     get("/3/Models/{model_id}/mojo", "fetchMojo", ("ModelsV3", "StreamingSchema"), mojo, "Sends a model as a MOJO."),
     get(
         "/99/Models.mojo/{model_id}",
@@ -500,6 +517,24 @@ fn make_linear(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let dest = a.dest.map(|d| d.0).filter(|d| !d.is_empty()).unwrap_or_else(fresh);
     let made = model.with_coefficients(dest.clone(), &names, &beta, f64::from(a.threshold))?;
     app.node.store.put(&dest, made)?;
+    Reply::json(&app.node.store.get::<Model>(&dest)?.json())
+}
+
+fn make_derived(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: MakeDerived = ask.decode()?;
+    derived(app, &a.model.unwrap_or_default(), a.dest, a.remove_control_variables_effects, a.remove_offset_effects)
+}
+
+fn make_unrestricted(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: MakeUnrestricted = ask.decode()?;
+    derived(app, &a.model.unwrap_or_default(), a.dest, false, false)
+}
+
+fn derived(app: &App, key: &ochre_schema::ModelKey, dest: Option<String>, controls: bool, offset: bool) -> Result<Reply, Failure> {
+    let model = model_at(app, &key.0)?;
+    let fresh = || format!("{}_{:08x}", key.0, ochre_core::Rng::fresh_seed() as u32);
+    let dest = dest.filter(|d| !d.is_empty()).unwrap_or_else(fresh);
+    app.node.store.put(&dest, model.with_effects(&app.node, dest.clone(), controls, offset)?)?;
     Reply::json(&app.node.store.get::<Model>(&dest)?.json())
 }
 

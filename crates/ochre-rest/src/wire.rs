@@ -1765,6 +1765,32 @@ pub struct MakeLinear {
     pub threshold: f32,
 }
 
+/// A linear model with some of its effects.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "MakeDerivedGLMModelV3", iced = "Iced")]
+pub struct MakeDerived {
+    /// The model to begin with.
+    #[api(required)]
+    pub model: Option<ModelKey>,
+    /// Key of the new model.
+    pub dest: Option<String>,
+    /// Leave the offset out of predictions.
+    pub remove_offset_effects: bool,
+    /// Leave the control variables out of predictions.
+    pub remove_control_variables_effects: bool,
+}
+
+/// A linear model with all of its effects.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "MakeUnrestrictedGLMModelV3", iced = "Iced")]
+pub struct MakeUnrestricted {
+    /// The model to begin with.
+    #[api(required)]
+    pub model: Option<ModelKey>,
+    /// Key of the new model.
+    pub dest: Option<String>,
+}
+
 /// Partial dependence of a model on columns.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "PartialDependenceV3", iced = "PartialDependence")]

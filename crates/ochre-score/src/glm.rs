@@ -10,6 +10,8 @@ pub enum LinkFunction {
     Inverse,
     /// Multinomial: one linear predictor per class.
     Softmax,
+    /// Proportional odds: the share of classes up to each but the last is the logistic function of its predictor.
+    Ordinal,
     /// A power of the mean.
     Power,
 }
@@ -17,7 +19,7 @@ pub enum LinkFunction {
 impl LinkFunction {
     pub fn inverse(self, eta: f64) -> f64 {
         match self {
-            LinkFunction::Identity | LinkFunction::Softmax | LinkFunction::Power => eta,
+            LinkFunction::Identity | LinkFunction::Softmax | LinkFunction::Ordinal | LinkFunction::Power => eta,
             LinkFunction::Logit => 1.0 / (1.0 + (-eta).exp()),
             LinkFunction::Log => eta.exp(),
             LinkFunction::Inverse => {
@@ -49,6 +51,49 @@ pub struct GlmScorer {
     /// The models along the path of penalties, this one among them.
     #[serde(default)]
     pub path: Vec<PathStep>,
+    /// Predictors made from others. When there are any, predictors come in any order, and `places` says which of these
+    /// (derived ones first, then those given) stands in each place.
+    #[serde(default)]
+    pub derived: Vec<Derived>,
+    #[serde(default)]
+    pub places: Vec<usize>,
+    /// Coefficients that were fitted but do not count in predictions.
+    #[serde(default)]
+    pub silent: Vec<usize>,
+    /// The offset was used in fitting, but does not count in predictions.
+    #[serde(default)]
+    pub without_offset: bool,
+}
+
+/// A predictor made from two others, which it names by their places among those given.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Derived {
+    /// The product of two numbers.
+    Product(usize, usize),
+    /// A number where a category is at a level, else 0. A missing category is at its most frequent level, `mode`.
+    At { category: usize, mode: usize, level: usize, number: usize },
+    /// A pair of levels of two categories, as a category: the code of each pair, by `first * width + second`.
+    Pair { first: usize, second: usize, width: usize, codes: Vec<Option<u32>> },
+}
+
+impl Derived {
+    pub fn value(&self, columns: &[&[f64]], row: usize) -> f64 {
+        match self {
+            Derived::Product(a, b) => columns[*a][row] * columns[*b][row],
+            Derived::At { category, mode, level, number } => {
+                let v = columns[*category][row];
+                let at = if v.is_nan() { *mode } else { v as usize };
+                if at == *level { columns[*number][row] } else { 0.0 }
+            }
+            Derived::Pair { first, second, width, codes } => {
+                let (a, b) = (columns[*first][row], columns[*second][row]);
+                if a.is_nan() || b.is_nan() || b as usize >= *width {
+                    return f64::NAN;
+                }
+                codes.get(a as usize * width + b as usize).copied().flatten().map_or(f64::NAN, f64::from)
+            }
+        }
+    }
 }
 
 /// One model of a regularization path.
@@ -69,6 +114,15 @@ pub struct PathStep {
 impl GlmScorer {
     pub fn width(&self) -> usize {
         self.classes.max(1)
+    }
+
+    /// The coefficients that predictions use.
+    pub fn heard(&self) -> Vec<Vec<f64>> {
+        let mut beta = self.beta.clone();
+        for b in &mut beta {
+            self.silent.iter().for_each(|&i| b[i] = 0.0);
+        }
+        beta
     }
 
     fn eta(&self, beta: &[f64], columns: &[&[f64]], row: usize) -> f64 {
@@ -92,13 +146,34 @@ impl GlmScorer {
 
     pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
         let width = self.width();
+        let rows = out.len() / width;
+        let derived: Vec<Vec<f64>> = self.derived.iter().map(|d| (0..rows).map(|r| d.value(columns, r)).collect()).collect();
+        let all: Vec<&[f64]> = derived.iter().map(Vec::as_slice).chain(columns.iter().copied()).collect();
+        let placed: Vec<&[f64]> = self.places.iter().map(|&i| all[i]).collect();
+        let columns = if self.places.is_empty() { columns } else { &placed };
+        let heard;
+        let beta = if self.silent.is_empty() {
+            &self.beta
+        } else {
+            heard = self.heard();
+            &heard
+        };
+        let offset = offset.filter(|_| !self.without_offset);
         let mut f = vec![0.0; self.beta.len()];
         for (row, slot) in out.chunks_mut(width).enumerate() {
-            for (e, beta) in f.iter_mut().zip(&self.beta) {
+            for (e, beta) in f.iter_mut().zip(beta) {
                 *e = self.eta(beta, columns, row) + offset.map_or(0.0, |o| o[row]);
             }
             match (self.link, width) {
                 (LinkFunction::Softmax, _) => softmax(&f, slot),
+                (LinkFunction::Ordinal, _) => {
+                    let mut below = 0.0;
+                    for (k, p) in slot.iter_mut().enumerate() {
+                        let up_to = if k + 1 < width { LinkFunction::Logit.inverse(f[k]) } else { 1.0 };
+                        *p = up_to - below;
+                        below = up_to;
+                    }
+                }
                 (LinkFunction::Power, _) => slot[0] = f[0].max(1e-300).powf(1.0 / self.link_power),
                 (link, 2) => {
                     slot[1] = link.inverse(f[0]);

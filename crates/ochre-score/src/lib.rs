@@ -14,7 +14,7 @@ mod shap;
 mod trees;
 
 pub use file::{Column, ModelFile};
-pub use glm::{GlmScorer, LinkFunction, PathStep};
+pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
 pub use kmeans::KMeansScorer;
 pub use trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
 

@@ -163,7 +163,8 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     parts.put("n_classes", classes);
     parts.put("n_columns", columns.len());
     parts.put("n_domains", columns.iter().filter(|c| c.domain.is_some()).count());
-    if let Some(name) = &file.offset {
+    let ignored = matches!(&file.scorer, Scorer::Glm(m) if m.without_offset);
+    if let Some(name) = file.offset.as_ref().filter(|_| !ignored) {
         parts.put("offset_column", name);
     }
     parts.put("balance_classes", false);
@@ -175,7 +176,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     parts.put("escape_domain_values", true);
     match &file.scorer {
         Scorer::Trees(m) => trees::write(m, file, about, &mut parts)?,
-        Scorer::Glm(m) => linear::write(m, about, &mut parts),
+        Scorer::Glm(m) => linear::write(m, about, &mut parts)?,
         Scorer::KMeans(m) => write_kmeans(m, &mut parts),
     }
     let mut ini = String::from("[info]\n");

@@ -17,8 +17,12 @@ pub struct Design {
     /// Level that stands for missing values, per categorical place.
     pub modes: Vec<usize>,
     pub means: Vec<f64>,
+    /// What stands for a missing number: its mean, unless the user said otherwise.
+    pub fills: Vec<f64>,
     /// 1 / standard deviation, or 1 without standardization.
     pub mults: Vec<f64>,
+    /// Standard deviations of the numbers.
+    pub sigmas: Vec<f64>,
     /// Are the means taken away?
     pub centered: bool,
     pub intercept: bool,
@@ -27,12 +31,13 @@ pub struct Design {
 }
 
 impl Design {
-    pub fn new(train: &Training, standardize: bool, intercept: bool, all_levels: bool) -> Result<Design> {
+    /// A design over `columns`, which are the predictors of `train` or made from them.
+    pub fn new(train: &Training, columns: &[Column], standardize: bool, intercept: bool, all_levels: bool) -> Result<Design> {
         let skip = usize::from(!all_levels);
-        let mut cats: Vec<usize> = (0..train.columns.len()).filter(|&i| train.columns[i].is_enum()).collect();
-        let count = |i: usize| train.columns[i].domain().map_or(0, |d| d.len());
+        let mut cats: Vec<usize> = (0..columns.len()).filter(|&i| columns[i].is_enum()).collect();
+        let count = |i: usize| columns[i].domain().map_or(0, |d| d.len());
         cats.sort_by_key(|&i| std::cmp::Reverse(count(i)));
-        let nums: Vec<usize> = (0..train.columns.len()).filter(|&i| !train.columns[i].is_enum()).collect();
+        let nums: Vec<usize> = (0..columns.len()).filter(|&i| !columns[i].is_enum()).collect();
         let levels: Vec<usize> = cats.iter().map(|&i| count(i)).collect();
         let mut offsets = vec![0];
         for l in &levels {
@@ -41,7 +46,7 @@ impl Design {
         let mut modes = vec![];
         for &i in &cats {
             let mut counts = vec![0.0; count(i).max(1)];
-            let parts = by_chunk(&train.columns[i], |first, values| {
+            let parts = by_chunk(&columns[i], |first, values| {
                 let mut counts = vec![0.0; count(i).max(1)];
                 for (r, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
                     counts[*v as usize] += if train.weighted { train.weight(first + r) } else { 1.0 };
@@ -53,14 +58,16 @@ impl Design {
             }
             modes.push(ochre_model::metrics::argmax(&counts));
         }
-        let (mut means, mut mults) = (vec![], vec![]);
+        let (mut means, mut mults, mut sigmas) = (vec![], vec![], vec![]);
         for &i in &nums {
-            let (mean, sigma) = moments(&train.columns[i], train)?;
+            let (mean, sigma) = moments(&columns[i], train)?;
             means.push(mean);
+            sigmas.push(sigma);
             mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });
         }
         let order = cats.into_iter().chain(nums).collect();
-        Ok(Design { order, levels, offsets, modes, means, mults, centered: standardize, intercept, all_levels })
+        let fills = means.clone();
+        Ok(Design { order, levels, offsets, modes, means, fills, mults, sigmas, centered: standardize, intercept, all_levels })
     }
 
     /// Number of coefficients, intercept included (its place is kept when there is none).
@@ -68,12 +75,46 @@ impl Design {
         self.offsets[self.levels.len()] + self.means.len() + 1
     }
 
-    pub fn names(&self, train: &Training) -> Vec<String> {
+    /// Names of the coefficients without the intercept, given those of the columns.
+    pub fn names(&self, names: &[String], columns: &[Column]) -> Vec<String> {
         let mut out = vec![];
         for (c, &i) in self.order.iter().enumerate() {
-            match train.columns[i].domain().filter(|_| c < self.levels.len()) {
-                Some(d) => out.extend(d.iter().skip(usize::from(!self.all_levels)).map(|l| format!("{}.{l}", train.names[i]))),
-                None => out.push(train.names[i].clone()),
+            match columns[i].domain().filter(|_| c < self.levels.len()) {
+                Some(d) => out.extend(d.iter().skip(usize::from(!self.all_levels)).map(|l| format!("{}.{l}", names[i]))),
+                None => out.push(names[i].clone()),
+            }
+        }
+        out
+    }
+
+    /// First coefficient that belongs to a number.
+    pub fn numbers_at(&self) -> usize {
+        self.offsets[self.levels.len()]
+    }
+
+    /// By what a coefficient on the standardized scale is multiplied to give that on the original one.
+    pub fn mult(&self, i: usize) -> f64 {
+        let at = self.numbers_at();
+        if (at..at + self.mults.len()).contains(&i) { self.mults[i - at] } else { 1.0 }
+    }
+
+    /// Coefficients on the scale of the design, from those on the original one.
+    pub fn standardized(&self, original: &[f64]) -> Vec<f64> {
+        self.scaled(original, self.centered, &self.mults.iter().map(|m| 1.0 / m).collect::<Vec<_>>())
+    }
+
+    /// What the coefficients would be had the numbers been standardized.
+    pub fn as_if_standardized(&self, original: &[f64]) -> Vec<f64> {
+        self.scaled(original, true, &self.sigmas)
+    }
+
+    fn scaled(&self, original: &[f64], centered: bool, factors: &[f64]) -> Vec<f64> {
+        let mut out = original.to_vec();
+        let (at, last) = (self.numbers_at(), original.len() - 1);
+        for (i, (mean, factor)) in self.means.iter().zip(factors).enumerate() {
+            out[at + i] = original[at + i] * factor;
+            if centered {
+                out[last] += original[at + i] * mean;
             }
         }
         out
@@ -108,7 +149,7 @@ impl Design {
         let at = self.offsets[self.levels.len()];
         for (i, (mean, mult)) in self.means.iter().zip(&self.mults).enumerate() {
             let v = columns[self.levels.len() + i][r];
-            let v = if v.is_nan() { *mean } else { v };
+            let v = if v.is_nan() { self.fills[i] } else { v };
             out.push((at + i, (if self.centered { v - mean } else { v }) * mult));
         }
         if self.intercept {

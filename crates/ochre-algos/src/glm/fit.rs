@@ -1,6 +1,11 @@
 //! Iteratively reweighted least squares.
 
+use super::constraints::{self, Limits};
 use super::design::Design;
+use super::history::{self, Scored, Step};
+use super::interactions;
+use super::likelihood::{self, Fit};
+use super::ordinal::{self, OrdinalPass};
 use super::output::GlmOutput;
 use super::params::{Family, GlmParams, Link, MissingValues, Solver};
 use super::passes::{Gram, GramPass, Shapes};
@@ -47,8 +52,11 @@ struct Problem<'a> {
     family: Family,
     link: Link,
     shape: Shapes,
-    /// Bounds of the standardized coefficients.
-    bounds: Option<Vec<(f64, f64)>>,
+    limits: Limits,
+    /// Coefficients of columns that others determine; they stay 0.
+    dead: Vec<bool>,
+    /// The predictors' order in the data, for scoring.
+    raw: Vec<usize>,
     /// 1 / sum of weights.
     scale: f64,
     alpha: f64,
@@ -57,6 +65,10 @@ struct Problem<'a> {
 
 impl Problem<'_> {
     fn pass(&self, beta: &[Vec<f64>], class: usize, loss_only: bool) -> Result<Gram> {
+        self.weighted_pass(beta, class, loss_only, false)
+    }
+
+    fn weighted_pass(&self, beta: &[Vec<f64>], class: usize, loss_only: bool, observed: bool) -> Result<Gram> {
         let pass = GramPass {
             design: self.design.clone(),
             family: self.family,
@@ -65,18 +77,38 @@ impl Problem<'_> {
             beta: beta.to_vec(),
             class,
             loss_only,
+            observed,
         };
         self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)
     }
 
+    /// Information and score of the proportional odds model.
+    fn ordinal(&self, theta: &[f64], loss_only: bool) -> Result<Gram> {
+        let classes = self.run.train.classes();
+        let pass = OrdinalPass { design: self.design.clone(), classes, theta: theta.to_vec(), loss_only };
+        self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)
+    }
+
+    fn loss(&self, beta: &[Vec<f64>]) -> Result<f64> {
+        if self.family == Family::Ordinal {
+            return Ok(self.ordinal(&ordinal::pack(beta), true)?.loss);
+        }
+        Ok(self.pass(beta, 0, true)?.loss)
+    }
+
     fn penalty(&self, beta: &[Vec<f64>]) -> f64 {
-        let free = |b: &Vec<f64>| b[..b.len() - 1].to_vec();
+        // Classes of a proportional odds model share their coefficients.
+        let sets = if self.family == Family::Ordinal { 1 } else { beta.len() };
         let (mut l1, mut l2) = (0.0, 0.0);
-        for v in beta.iter().flat_map(free) {
+        for v in beta[..sets].iter().flat_map(|b| &b[..b.len() - 1]) {
             l1 += v.abs();
             l2 += v * v;
         }
-        self.lambda * (self.alpha * l1 + 0.5 * (1.0 - self.alpha) * l2)
+        let pull =
+            self.limits.pulls.as_ref().map_or(0.0, |pulls| {
+                beta.iter().flat_map(|b| b.iter().zip(pulls)).map(|(b, (to, rho))| 0.5 * rho * (b - to) * (b - to)).sum()
+            });
+        self.lambda * (self.alpha * l1 + 0.5 * (1.0 - self.alpha) * l2) + pull
     }
 
     fn objective(&self, loss: f64, beta: &[Vec<f64>]) -> f64 {
@@ -91,9 +123,20 @@ impl Problem<'_> {
             // The intercept's place stays, held at 0.
             g.xx[p * p - 1] = 1.0;
         }
+        self.silence(&mut g);
+        if let Some(pulls) = &self.limits.pulls {
+            for (i, (to, rho)) in pulls.iter().enumerate() {
+                g.xx[i * p + i] += rho;
+                g.xy[i] += rho * to;
+            }
+        }
         let (l1, l2) = (self.lambda * self.alpha, self.lambda * (1.0 - self.alpha));
-        if l1 > 0.0 || self.bounds.is_some() || self.run.params.solver == Solver::CoordinateDescent {
-            return Ok(linalg::elastic_net(&g.xx, p, &g.xy, l1, l2, start, self.bounds.as_deref()));
+        if !self.limits.linear.is_empty() {
+            return self.constrained(&g);
+        }
+        let bounds = self.limits.bounds.as_deref();
+        if l1 > 0.0 || bounds.is_some() || self.run.params.solver == Solver::CoordinateDescent {
+            return Ok(linalg::elastic_net(&g.xx, p, &g.xy, l1, l2, start, bounds, 1));
         }
         for i in 0..p - 1 {
             g.xx[i * p + i] += l2;
@@ -102,13 +145,36 @@ impl Problem<'_> {
             Error::invalid("the Gram matrix of the predictors cannot be factored: columns are linear combinations of others or have values beyond range; remove them or give lambda > 0")
         })
     }
-}
 
-/// What one iteration left for the scoring history.
-struct Step {
-    at_ms: i64,
-    loss: f64,
-    objective: f64,
+    /// Takes the rows and columns of dead coefficients out.
+    fn silence(&self, g: &mut Gram) {
+        let p = self.design.len();
+        for i in (0..p).filter(|&i| self.dead.get(i).is_some_and(|d| *d)) {
+            (0..=i).for_each(|j| g.xx[i * p + j] = 0.0);
+            (i..p).for_each(|j| g.xx[j * p + i] = 0.0);
+            g.xx[i * p + i] = 1.0;
+            g.xy[i] = 0.0;
+        }
+    }
+
+    /// Minimises the quadratic under the linear constraints, which are on the original scale.
+    fn constrained(&self, g: &Gram) -> Result<Vec<f64>> {
+        let mut conditions: Vec<linalg::Condition> = (self.limits.linear.iter())
+            .map(|l| linalg::Condition {
+                equal: l.equal,
+                terms: l.terms.iter().map(|(i, v)| (*i, v * self.design.mult(*i))).collect(),
+                limit: -l.constant,
+            })
+            .collect();
+        for (i, (low, high)) in self.limits.bounds.iter().flatten().enumerate() {
+            let side = |sign: f64, limit: f64| linalg::Condition { equal: false, terms: vec![(i, sign)], limit };
+            conditions.extend(high.is_finite().then(|| side(1.0, *high)));
+            conditions.extend(low.is_finite().then(|| side(-1.0, -low)));
+        }
+        linalg::constrained(&g.xx, self.design.len(), &g.xy, &conditions).ok_or_else(|| {
+            Error::invalid("no coefficients meet all of linear_constraints and beta_constraints; remove one that contradicts others")
+        })
+    }
 }
 
 /// What a fit at one penalty came to.
@@ -122,6 +188,8 @@ struct Found {
 fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> Result<Found> {
     let (run, params) = (problem.run, &problem.run.params);
     let many = problem.family == Family::Multinomial;
+    let classes = run.train.classes();
+    let p = problem.design.len();
     let objective_epsilon = if params.objective_epsilon >= 0.0 {
         params.objective_epsilon
     } else if problem.lambda == 0.0 {
@@ -130,7 +198,7 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
         1e-4
     };
     let iterations_max = if params.max_iterations >= 0 { params.max_iterations.max(1) as usize } else { 50 };
-    let loss = problem.pass(from, 0, true)?.loss;
+    let loss = problem.loss(from)?;
     let mut state = (from.to_vec(), loss, problem.objective(loss, from));
     let mut iterations = 0;
     let single = problem.family == Family::Gaussian && problem.link == Link::Identity;
@@ -141,7 +209,21 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
             break;
         }
         let mut next = state.0.clone();
-        for k in 0..next.len() {
+        let sets = if problem.family == Family::Ordinal { 0 } else { next.len() };
+        if sets == 0 {
+            let theta = ordinal::pack(&next);
+            let mut g = problem.ordinal(&theta, false)?;
+            let n = theta.len();
+            // The quadratic whose least is one step of scoring away.
+            for i in 0..n {
+                g.xy[i] += (0..n).map(|j| g.xx[i.max(j) * n + i.min(j)] * theta[j]).sum::<f64>();
+            }
+            g.xx.iter_mut().chain(g.xy.iter_mut()).for_each(|v| *v *= problem.scale);
+            let (l1, l2) = (problem.lambda * problem.alpha, problem.lambda * (1.0 - problem.alpha));
+            let found = linalg::elastic_net(&g.xx, n, &g.xy, l1, l2, &theta, None, classes - 1);
+            next = ordinal::unpack(&found, p, classes);
+        }
+        for k in 0..sets {
             let g = problem.pass(&next, k, false)?;
             let candidate = problem.solve(g, &next[k])?;
             if !many {
@@ -163,13 +245,13 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
             }
         }
         iterations += 1;
-        let mut loss = problem.pass(&next, 0, true)?.loss;
+        let mut loss = problem.loss(&next)?;
         let mut halvings = 0;
         while (loss.is_nan() || problem.objective(loss, &next) > state.2 + objective_epsilon) && halvings < 20 && !single {
             for (n, old) in next.iter_mut().flatten().zip(state.0.iter().flatten()) {
                 *n = 0.5 * (*n + old);
             }
-            loss = problem.pass(&next, 0, true)?.loss;
+            loss = problem.loss(&next)?;
             halvings += 1;
         }
         if halvings == 20 {
@@ -180,7 +262,9 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
         let moved = next.iter().flatten().zip(state.0.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let improved = (state.2 - objective) / state.2.abs();
         state = (next, loss, objective);
-        steps.push(Step { at_ms: time::now_ms(), loss, objective });
+        let iteration = steps.last().map_or(0, |s| s.iteration) + 1;
+        let (alpha, lambda, beta) = (problem.alpha, problem.lambda, state.0.clone());
+        steps.push(Step { at_ms: time::now_ms(), iteration, loss, objective, alpha, lambda, beta });
         if single || moved < params.beta_epsilon || improved < objective_epsilon {
             break;
         }
@@ -209,42 +293,6 @@ struct Submodel {
 const IDLE_STEPS_MAX: usize = 5;
 const PROGRESS_MIN: f64 = 1e-4;
 
-/// Lower and upper bounds of the standardized coefficients.
-fn bounds(run: &Run<'_, GlmParams>, design: &Design, names: &[String]) -> Result<Option<Vec<(f64, f64)>>> {
-    let params = &run.params;
-    let mut out = vec![(f64::NEG_INFINITY, f64::INFINITY); design.len()];
-    if params.non_negative {
-        out[..names.len()].iter_mut().for_each(|b| b.0 = 0.0);
-    }
-    let key = params.beta_constraints.as_ref().filter(|k| !k.0.is_empty());
-    if let Some(key) = key {
-        let frame = run.node.store.frame(&key.0)?;
-        let refuse = |why: String| Error::invalid(format!("beta_constraints {key}: {why}"));
-        let column = |name: &str| -> Result<Option<Vec<f64>>> { frame.by_name(name).map(Column::to_f64).transpose() };
-        let labels = frame.by_name("names").ok_or_else(|| refuse("there is no column 'names'".into()))?.to_texts()?;
-        if let Some(other) = frame.names().iter().find(|n| !matches!(n.as_str(), "names" | "lower_bounds" | "upper_bounds")) {
-            return Err(Error::Unsupported(format!(
-                "beta_constraints with the column '{other}' are not supported by this version of ochre; use names, lower_bounds and upper_bounds"
-            )));
-        }
-        let (lower, upper) = (column("lower_bounds")?, column("upper_bounds")?);
-        let at = design.offsets[design.levels.len()];
-        for (row, label) in labels.iter().enumerate() {
-            let label = label.as_deref().unwrap_or_default();
-            let place = if label.eq_ignore_ascii_case("intercept") { Some(names.len()) } else { names.iter().position(|n| n == label) };
-            let Some(i) = place else { return Err(refuse(format!("'{label}' is no coefficient of this model"))) };
-            let mult = if (at..names.len()).contains(&i) { design.mults[i - at] } else { 1.0 };
-            let pick = |v: &Option<Vec<f64>>, none: f64| v.as_ref().map_or(none, |v| if v[row].is_nan() { none } else { v[row] / mult });
-            let (low, high) = (pick(&lower, f64::NEG_INFINITY), pick(&upper, f64::INFINITY));
-            if low > high {
-                return Err(refuse(format!("the lower bound of '{label}' is above its upper bound")));
-            }
-            out[i] = (out[i].0.max(low), out[i].1.min(high));
-        }
-    }
-    Ok((params.non_negative || key.is_some()).then_some(out))
-}
-
 pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     if run.params.missing_values_handling == MissingValues::Skip {
         skip_missing(&mut run.train)?;
@@ -255,20 +303,27 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let link = link(params, family);
     let shape = Shapes { variance_power: params.tweedie_variance_power, link_power: params.tweedie_link_power, theta: params.theta };
     let classes = train.classes();
-    let many = family == Family::Multinomial;
+    likelihood::check(params, family)?;
+    let many = matches!(family, Family::Multinomial | Family::Ordinal);
     // With a penalty every level has a coefficient; without one the first level is the baseline.
     let given = params.lambda.clone().unwrap_or_default();
     let all_levels = params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
-    let design = Design::new(train, params.standardize, params.intercept, all_levels)?;
-    let names = design.names(train);
+    let expanded = interactions::expand(&run.node.ledger, train, params, all_levels)?;
+    let mut design = Design::new(train, &expanded.columns, params.standardize, params.intercept, all_levels)?;
+    if params.missing_values_handling == MissingValues::PlugValues {
+        plug(run, &mut design, &expanded)?;
+    }
+    let names = design.names(&expanded.names, &expanded.columns);
     let p = design.len();
+    // What is derived is made at scoring, from predictors in their own order.
+    let raw: Vec<usize> = if expanded.derived.is_empty() { design.order.clone() } else { (0..train.columns.len()).collect() };
     let blocks = if many { classes } else { 1 };
     let chunks = train.rows.div_ceil(ochre_core::CHUNK_ROWS).min(2 * run.node.runner.threads() + 2).max(1);
     let _room = run.node.ledger.reserve(&format!("Gram matrices of {p} coefficients"), (p * p * 8 * chunks + train.rows * 32) as u64)?;
 
     // Predictors in design order, response, weight and offset as one frame for the passes.
     let ledger = &run.node.ledger;
-    let mut columns: Vec<Column> = design.order.iter().map(|&i| train.columns[i].clone()).collect();
+    let mut columns: Vec<Column> = design.order.iter().map(|&i| expanded.columns[i].clone()).collect();
     let ones = || vec![1.0; train.rows];
     columns.push(Column::numeric(ledger, Kind::Real, &train.y)?);
     columns.push(Column::numeric(ledger, Kind::Real, &train.w.clone().unwrap_or_else(ones))?);
@@ -281,7 +336,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         _ => vec![0.5],
     };
     let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.nominal_weight };
-    let limits = bounds(run, &design, &names)?;
+    let limits = constraints::read(run, &design, &names)?;
+    let silent = silent(run, &design, &expanded)?;
     let mut problem = Problem {
         run,
         frame: Frame::new(labels, columns)?,
@@ -290,7 +346,9 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         family,
         link,
         shape,
-        bounds: limits,
+        limits,
+        dead: vec![],
+        raw,
         scale,
         alpha: alphas[0],
         lambda: 0.0,
@@ -301,25 +359,45 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let mean = |f: &dyn Fn(f64) -> f64| (0..train.rows).map(|i| train.weight(i) * f(train.y[i])).sum::<f64>() / train.total_weight();
     if params.intercept {
         for (k, b) in beta.iter_mut().enumerate() {
-            b[p - 1] = if many { mean(&|y| f64::from(y == k as f64)).max(1e-300).ln() } else { link.apply(mean(&|y| y), shape) };
+            b[p - 1] = if family == Family::Ordinal {
+                let up_to = mean(&|y| f64::from(y <= k as f64)).clamp(1e-10, 1.0 - 1e-10);
+                if k + 1 == blocks { 0.0 } else { (up_to / (1.0 - up_to)).ln() }
+            } else if many {
+                mean(&|y| f64::from(y == k as f64)).max(1e-300).ln()
+            } else {
+                link.apply(mean(&|y| y), shape)
+            };
         }
     }
     let null = beta.clone();
     let started = time::now_ms();
-    let null_loss = problem.pass(&null, 0, true)?.loss;
+    let null_loss = problem.loss(&null)?;
+    if params.remove_collinear_columns {
+        let g = problem.pass(&null, 0, false)?;
+        problem.dead = dead_columns(&g.xx, p, params.intercept);
+        let gone: Vec<&str> = (0..p - 1).filter(|&i| problem.dead[i]).map(|i| names[i].as_str()).collect();
+        if !gone.is_empty() {
+            run.job.warn(format!("Removed collinear columns {}", gone.join(", ")));
+        }
+    }
     let saturated: f64 =
         (0..train.rows).filter(|&i| train.weight(i) > 0.0).map(|i| train.weight(i) * family.saturated(train.y[i], shape)).sum();
     let null_deviance = 2.0 * (null_loss - saturated);
     let deviance = match family {
         Family::Poisson => Deviance::Poisson,
         Family::Gamma => Deviance::Gamma,
-        Family::Tweedie if params.tweedie_variance_power > 1.0 && params.tweedie_variance_power < 2.0 => {
-            Deviance::Tweedie(params.tweedie_variance_power)
-        }
+        Family::Negativebinomial => Deviance::NegativeBinomial(params.theta),
+        Family::Tweedie => match params.tweedie_variance_power {
+            0.0 => Deviance::Gaussian,
+            1.0 => Deviance::Poisson,
+            2.0 => Deviance::Gamma,
+            p => Deviance::Tweedie(p),
+        },
         _ => Deviance::Gaussian,
     };
     let scorer_of = |problem: &Problem<'_>, beta: &[Vec<f64>]| GlmScorer {
         link: match (many, link) {
+            (true, _) if family == Family::Ordinal => LinkFunction::Ordinal,
             (true, _) => LinkFunction::Softmax,
             (_, Link::Logit) => LinkFunction::Logit,
             (_, Link::Log) => LinkFunction::Log,
@@ -330,12 +408,21 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         classes: if classes > 1 { classes } else { 1 },
         levels: problem.design.levels.iter().copied().zip(problem.design.modes.iter().copied()).collect(),
         all_levels,
-        means: problem.design.means.clone(),
+        means: problem.design.fills.clone(),
         beta: beta.iter().map(|b| problem.design.original(b)).collect(),
         link_power: shape.link_power,
         path: vec![],
+        derived: expanded.derived.clone(),
+        places: if expanded.derived.is_empty() { vec![] } else { problem.design.order.clone() },
+        silent: vec![],
+        without_offset: false,
     };
-    let mut steps: Vec<Step> = vec![Step { at_ms: time::now_ms(), loss: null_loss, objective: problem.objective(null_loss, &null) }];
+    let first = start(run, &problem, &null)?;
+    let first_loss = if first == null { null_loss } else { problem.loss(&first)? };
+    let objective = problem.objective(first_loss, &first);
+    let begin =
+        Step { at_ms: time::now_ms(), iteration: 0, loss: first_loss, objective, alpha: alphas[0], lambda: 0.0, beta: first.clone() };
+    let mut steps: Vec<Step> = vec![begin];
     let mut found: Vec<Submodel> = vec![];
     let mut iterations = 0;
     let (mut lambda_max, mut lambda_min) = (-1.0, -1.0);
@@ -362,18 +449,18 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
                 vec![10.0 * ratio * top]
             }
         };
-        let mut warm = null.clone();
+        let mut warm = first.clone();
         let (mut idle, mut before) = (0, f64::INFINITY);
         let count = lambdas.len();
         for (i, lambda) in lambdas.into_iter().enumerate() {
             problem.lambda = lambda;
-            let done = descend(&problem, if params.cold_start { &null } else { &warm }, &mut steps)?;
+            let done = descend(&problem, if params.cold_start { &first } else { &warm }, &mut steps)?;
             iterations += done.iterations;
             warm.clone_from(&done.beta);
             let deviance_train = 2.0 * (done.loss - saturated);
             let explained_valid = match &run.valid {
                 None => None,
-                Some(v) => Some(explained(v, &scorer_of(&problem, &done.beta), &problem.design, deviance, &null, p, link, shape)?),
+                Some(v) => Some(explained(v, &scorer_of(&problem, &done.beta), &problem.raw, deviance, &null, p, link, shape)?),
             };
             let active = done.beta.iter().flat_map(|b| &b[..p - 1]).filter(|v| **v != 0.0).count();
             let at_ms = time::now_ms();
@@ -398,7 +485,12 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let best = (0..found.len()).fold(0, |b, i| if quality(&found[i]) > quality(&found[b]) { i } else { b });
     (problem.alpha, problem.lambda) = (found[best].alpha, found[best].lambda);
     let alpha = problem.alpha;
-    let beta = found[best].beta.clone();
+    let mut beta = found[best].beta.clone();
+    if params.prior > 0.0 && family == Family::Binomial {
+        // King and Zeng 2001, eq. 7: the intercept that belongs to the true share of the second class.
+        let share = mean(&|y| y);
+        beta[0][p - 1] += ((1.0 - share) / share * params.prior / (1.0 - params.prior)).ln();
+    }
     let original: Vec<Vec<f64>> = beta.iter().map(|b| problem.design.original(b)).collect();
     if original.iter().flatten().any(|v| !v.is_finite()) {
         run.job.warn("some coefficients are not finite; check the response and the scale of the predictors");
@@ -417,10 +509,18 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
             statistics: statistics.as_ref().map(|s| s.values.clone()),
         })
         .collect();
-    let design = &problem.design;
-    let scorer = Scorer::Glm(scorer);
     let active = beta.iter().map(|b| b.iter().filter(|v| **v != 0.0).count()).sum::<usize>();
-    let (training, validation) = metrics(run, &scorer, design, deviance, active, link.inverse(0.0, shape))?;
+    let zero = link.inverse(0.0, shape);
+    let judge = |s: &GlmScorer, active: usize| metrics(&problem, &Scorer::Glm(s.clone()), deviance, active, zero);
+    scorer.silent = silent;
+    scorer.without_offset = params.remove_offset_effects;
+    let restricted = !scorer.silent.is_empty() || scorer.without_offset;
+    let (training, validation) = judge(&scorer, active)?;
+    let (rows, scored) = scored_steps(&problem, &steps, &|beta| {
+        let mut s = scorer_of(&problem, beta);
+        (s.silent, s.without_offset) = (scorer.silent.clone(), scorer.without_offset);
+        judge(&s, beta.iter().map(|b| b.iter().filter(|v| **v != 0.0).count()).sum())
+    })?;
 
     let mut output = GlmOutput {
         coefficient_names: Some(names.iter().cloned().chain(["Intercept".to_string()]).collect()),
@@ -433,14 +533,32 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         dispersion: statistics.as_ref().map_or(0.0, |s| s.dispersion),
         ..GlmOutput::default()
     };
+    let inflation = if params.generate_variable_inflation_factors { Some(inflation_factors(&problem)?) } else { None };
+    if let Some((labels, factors)) = &inflation {
+        output.vif_predictor_names = Some(labels.clone());
+        output.variable_inflation_factors = Some(factors.clone());
+    }
+    let inflation = inflation.map(|(labels, factors)| {
+        let of = |n: &String| labels.iter().position(|l| l == n).map_or(f64::NAN, |i| factors[i]);
+        names.iter().map(of).chain([f64::NAN]).collect::<Vec<f64>>()
+    });
+    if !problem.limits.linear.is_empty() {
+        let (said, table, all) = constraints::report(&problem.limits.linear, &original[0]);
+        output.linear_constraint_states = Some(said);
+        output.linear_constraints_table = Some(table);
+        output.all_constraints_satisfied = all;
+    }
     let labels = train.response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
+    let shown: Vec<Vec<f64>> =
+        if params.standardize { beta.clone() } else { original.iter().map(|b| problem.design.as_if_standardized(b)).collect() };
     if many {
-        output.coefficients_table = Some(class_table(&names, &original, &beta, params.standardize, |k| k.to_string()));
+        let inflation = inflation.as_deref();
+        output.coefficients_table = Some(class_table(&names, &original, &shown, inflation, |k| k.to_string()));
         output.coefficients_table_multinomials_with_class_names =
-            Some(class_table(&names, &original, &beta, params.standardize, |k| labels[k].clone()));
+            Some(class_table(&names, &original, &shown, inflation, |k| labels[k].clone()));
     } else {
         let numbers = statistics.as_ref().map(|s| &s.values);
-        output.coefficients_table = Some(coefficient_table(&names, &original[0], &beta[0], params.standardize, numbers));
+        output.coefficients_table = Some(coefficient_table(&names, &original[0], &shown[0], numbers, inflation.as_deref()));
     }
     let (magnitudes, importances) = magnitude_tables(&names, &beta);
     output.standardized_coefficient_magnitudes = Some(magnitudes);
@@ -456,6 +574,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let total = (p - 1) * blocks;
     let link_name = match family {
         Family::Multinomial => "multinomial",
+        Family::Ordinal => "ologit",
         Family::Tweedie => "tweedie",
         _ => link.name(),
     };
@@ -480,25 +599,192 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
             .column("Number of Iterations", "int", "%d", one(iterations.into()))
             .column("Training Frame", "string", "%s", one(params.common.training_frame.as_ref().map_or("", |k| &k.0).into())),
     );
-    output.common.scoring_history =
-        Some(if params.lambda_search { search_history(&found, started, train.total_weight(), p) } else { step_history(&steps, started) });
-    let order = design.order.clone();
-    Ok(Fitted { output, scorer, deviance, training, validation, order: Some(order) })
+    let asked = params.generate_scoring_history || params.common.score_each_iteration;
+    let paths = params.generate_scoring_history;
+    output.common.scoring_history = Some(if params.lambda_search {
+        let scored: Vec<Scored> = (0..found.len())
+            .map(|i| {
+                if !asked && i != best {
+                    return Ok(None);
+                }
+                let mut s = scorer_of(&problem, &found[i].beta);
+                (s.silent, s.without_offset) = (scorer.silent.clone(), scorer.without_offset);
+                judge(&s, active).map(Some)
+            })
+            .collect::<Result<_>>()?;
+        let table = search_history(&found, started, train.total_weight(), p, asked.then_some(iterations));
+        if asked { history::with_metrics(table, train.category, &scored, "") } else { table }
+    } else {
+        history::steps(&rows, &scored, started, train.category, paths)
+    });
+    if restricted && !params.lambda_search {
+        let (rows, full) = scored_steps(&problem, &steps, &|beta| judge(&scorer_of(&problem, beta), active))?;
+        let heard = |s: &Step| -> Result<Step> {
+            let mut g = scorer_of(&problem, &s.beta);
+            g.silent = scorer.silent.clone();
+            let beta: Vec<Vec<f64>> = g.heard().iter().map(|b| problem.design.standardized(b)).collect();
+            let loss = problem.loss(&beta)?;
+            Ok(Step { loss, objective: problem.objective(loss, &beta), ..s.clone() })
+        };
+        let silenced = rows.iter().map(heard).collect::<Result<Vec<_>>>()?;
+        let cells = |f: &dyn Fn(&Step) -> f64| rows.iter().map(|s| Cell::Double(f(s))).collect::<Vec<_>>();
+        let table = history::steps(&silenced, &scored, started, train.category, paths)
+            .named("unrestricted_negative_log_likelihood", "unrestricted_negative_log_likelihood", "double", "%.5f", cells(&|s| s.loss))
+            .named("unrestricted_objective", "unrestricted_objective", "double", "%.5f", cells(&|s| s.objective));
+        output.common.scoring_history = Some(history::with_metrics(table, train.category, &full, "unrestricted_"));
+        output.scoring_history_unrestricted_model = Some(history::steps(&rows, &full, started, train.category, paths));
+    }
+    let order = problem.raw.clone();
+    Ok(Fitted { output, scorer: Scorer::Glm(scorer), deviance, training, validation, order: Some(order) })
 }
 
-/// Loss and objective after each iteration.
-fn step_history(steps: &[Step], started: i64) -> Table {
-    Table::new("Scoring History", "")
-        .row_labels(vec!["".into(); steps.len()])
-        .named("timestamp", "timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
-        .named("duration", "duration", "string", "%s", steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect())
-        .named("iterations", "iterations", "int", "%d", (0..steps.len()).map(Cell::from).collect())
-        .named("negative_log_likelihood", "negative_log_likelihood", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.loss)).collect())
-        .named("objective", "objective", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.objective)).collect())
+/// Where the iterations begin: at given coefficients, at those of a checkpoint, or at the null model.
+fn start(run: &Run<'_, GlmParams>, problem: &Problem<'_>, null: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+    if let Some(Scorer::Glm(before)) = run.checkpoint.as_ref().map(|m| &m.scorer) {
+        let given: Vec<Vec<f64>> = before.beta.iter().map(|b| problem.design.standardized(b)).collect();
+        if given.len() != null.len() || given[0].len() != null[0].len() {
+            return Err(Error::invalid(
+                "the checkpoint has other coefficients than this model; lambda, interactions and missing_values_handling must be as they were",
+            ));
+        }
+        return Ok(given);
+    }
+    Ok(match &problem.limits.start {
+        Some(s) if null.len() == 1 => vec![s.clone()],
+        Some(_) => {
+            return Err(Error::Unsupported(
+                "startval and beta_start are not supported for several classes by this version of ochre".into(),
+            ));
+        }
+        None => null.to_vec(),
+    })
+}
+
+/// Values that stand for missing ones, from a frame of one row.
+fn plug(run: &Run<'_, GlmParams>, design: &mut Design, expanded: &interactions::Expanded) -> Result<()> {
+    let key = run.params.plug_values.as_ref().filter(|k| !k.0.is_empty());
+    let key = key.ok_or_else(|| Error::invalid("No plug values frame provided for Missing Values Handling = PlugValues."))?;
+    let frame = run.node.store.frame(&key.0)?;
+    if frame.rows() != 1 {
+        return Err(Error::invalid(format!(
+            "plug_values {key} has {} rows, but must have one, with a value for each predictor",
+            frame.rows()
+        )));
+    }
+    if !expanded.derived.is_empty() {
+        return Err(Error::Unsupported(
+            "plug values together with interactions are not supported by this version of ochre; use MeanImputation".into(),
+        ));
+    }
+    for (place, &i) in design.order.clone().iter().enumerate() {
+        let name = &expanded.names[i];
+        let given = frame
+            .by_name(name)
+            .ok_or_else(|| Error::invalid(format!("Plug value for column `{name}` is not defined! plug_values {key} needs it")))?;
+        let wrong = |value: &str| Error::invalid(format!("the plug value {value} of column '{name}' is none of its values"));
+        if place < design.levels.len() {
+            let text = given.to_texts()?.remove(0).unwrap_or_default();
+            let domain = expanded.columns[i].domain().map_or(&[][..], |d| d.as_slice());
+            design.modes[place] = domain.iter().position(|l| *l == text).ok_or_else(|| wrong(&format!("'{text}'")))?;
+        } else {
+            let value = given.value(0)?;
+            if !value.is_finite() || !given.is_number() {
+                return Err(wrong(&value.to_string()));
+            }
+            design.fills[place - design.levels.len()] = value;
+        }
+    }
+    Ok(())
+}
+
+/// Coefficients of the control variables.
+fn silent(run: &Run<'_, GlmParams>, design: &Design, expanded: &interactions::Expanded) -> Result<Vec<usize>> {
+    let wanted = run.params.control_variables.as_deref().unwrap_or_default();
+    let mut out = vec![];
+    let mut at = 0;
+    let skip = usize::from(!design.all_levels);
+    for (place, &i) in design.order.iter().enumerate() {
+        let width = design.levels.get(place).map_or(1, |l| l.saturating_sub(skip));
+        if wanted.contains(&expanded.names[i]) {
+            out.extend(at..at + width);
+        }
+        at += width;
+    }
+    Ok(out)
+}
+
+/// Columns that those before them determine, the intercept being the first of all.
+fn dead_columns(xx: &[f64], p: usize, intercept: bool) -> Vec<bool> {
+    let from = |i: usize| if i == 0 { p - 1 } else { i - 1 };
+    let mut turned = vec![0.0; p * p];
+    for i in 0..p {
+        for j in 0..=i {
+            let (a, b) = (from(i), from(j));
+            turned[i * p + j] = xx[a.max(b) * p + a.min(b)];
+        }
+    }
+    let mut dead = linalg::collinear(&turned, p);
+    dead.rotate_left(1);
+    dead[p - 1] &= intercept;
+    dead
+}
+
+/// Variance inflation factors of the numeric predictors (Marquardt 1970): the diagonal of the inverse of the predictors'
+/// centred Gram matrix, times the sum of squares.
+fn inflation_factors(problem: &Problem<'_>) -> Result<(Vec<String>, Vec<f64>)> {
+    let (run, train) = (problem.run, &problem.run.train);
+    let design = Design::new(train, &train.columns, true, true, false)?;
+    let names = design.names(&train.names, &train.columns);
+    let ledger = &run.node.ledger;
+    let mut columns: Vec<Column> = design.order.iter().map(|&i| train.columns[i].clone()).collect();
+    let k = problem.columns.len();
+    columns.extend((k - 3..k).map(|i| problem.frame.columns()[i].clone()));
+    let labels = (0..columns.len()).map(|i| i.to_string()).collect();
+    let all: Vec<usize> = (0..columns.len()).collect();
+    let p = design.len();
+    let _room = ledger.reserve("Gram matrix of inflation factors", (p * p * 16) as u64)?;
+    let at = design.numbers_at();
+    let pass = GramPass {
+        design,
+        family: Family::Gaussian,
+        link: Link::Identity,
+        shape: problem.shape,
+        beta: vec![vec![0.0; p]],
+        class: 0,
+        loss_only: false,
+        observed: false,
+    };
+    let g: Gram = run.node.runner.run(run.job, &Frame::new(labels, columns)?, &all, &pass)?;
+    let dead = dead_columns(&g.xx, p, true);
+    let inverse = if dead.iter().any(|d| *d) { None } else { linalg::inverse_spd(&g.xx, p) };
+    let factor = |i: usize| {
+        let (own, cross) = (g.xx[i * p + i], g.xx[(p - 1) * p + i]);
+        inverse.as_ref().map_or(f64::INFINITY, |v| v[i * p + i] * (own - cross * cross / g.xx[p * p - 1]))
+    };
+    Ok((names[at..].to_vec(), (at..p - 1).map(factor).collect()))
+}
+
+/// The steps that the history shows, and the metrics of those that are scored: the last, and more when asked for.
+fn scored_steps(
+    problem: &Problem<'_>,
+    steps: &[Step],
+    judge: &dyn Fn(&[Vec<f64>]) -> Result<(Metrics, Option<Metrics>)>,
+) -> Result<(Vec<Step>, Vec<Scored>)> {
+    let params = &problem.run.params;
+    let every = match params.score_iteration_interval {
+        n if n > 0 => n as usize,
+        _ if params.common.score_each_iteration => 1,
+        _ => usize::MAX,
+    };
+    let last = steps.len() - 1;
+    let wanted = |i: usize| i > 0 && (i == last || steps[i].iteration % every == 0);
+    let shown: Vec<usize> = (0..=last).filter(|&i| !params.generate_scoring_history || wanted(i)).collect();
+    let scored = shown.iter().map(|&i| if wanted(i) { judge(&steps[i].beta).map(Some) } else { Ok(None) }).collect::<Result<_>>()?;
+    Ok((shown.iter().map(|&i| steps[i].clone()).collect(), scored))
 }
 
 /// Deviance along the path of penalties.
-fn search_history(found: &[Submodel], started: i64, total: f64, p: usize) -> Table {
+fn search_history(found: &[Submodel], started: i64, total: f64, p: usize, iterations: Option<usize>) -> Table {
     let each = |f: &dyn Fn(&Submodel) -> Cell| found.iter().map(f).collect::<Vec<_>>();
     let mut t = Table::new("Scoring History", "")
         .row_labels(vec!["".into(); found.len()])
@@ -523,7 +809,8 @@ fn search_history(found: &[Submodel], started: i64, total: f64, p: usize) -> Tab
             each(&|m| Cell::Double(m.explained_valid.unwrap_or(f64::NAN))),
         );
     }
-    t.named("alpha", "alpha", "double", "%.6f", each(&|m| Cell::Double(m.alpha)))
+    t = t.named("alpha", "alpha", "double", "%.6f", each(&|m| Cell::Double(m.alpha)));
+    if iterations.is_some() { t.named("iterations", "iterations", "int", "%d", each(&|m| m.iterations.into())) } else { t }
 }
 
 /// Standard errors, z and p values on the original scale, and the dispersion that they rest on.
@@ -539,24 +826,26 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
     let (train, design) = (&problem.run.train, &problem.design);
     let p = design.len();
-    let mut g = problem.pass(std::slice::from_ref(&beta.to_vec()), 0, false)?;
+    // As the reference: these two families by the observed information, the others by the expected one.
+    let observed = matches!(problem.family, Family::Tweedie | Family::Negativebinomial);
+    let mut g = problem.weighted_pass(std::slice::from_ref(&beta.to_vec()), 0, false, observed)?;
     if !design.intercept {
         g.xx[p * p - 1] = 1.0;
     }
+    problem.silence(&mut g);
     let inverse = linalg::inverse_spd(&g.xx, p)
         .ok_or_else(|| Error::invalid("p-values cannot be computed: some predictors are linear combinations of others; remove them"))?;
     let rows = (0..train.rows).filter(|&i| train.weight(i) > 0.0).count();
-    let free = rows as f64 - (p - usize::from(!design.intercept)) as f64;
-    let known = problem.family.is_binomial() || problem.family == Family::Poisson || problem.family == Family::Negativebinomial;
+    let dead = problem.dead.iter().filter(|d| **d).count();
+    let free = rows as f64 - (p - usize::from(!design.intercept) - dead) as f64;
+    let known = problem.family.is_binomial() || problem.family == Family::Poisson;
     let dispersion = if known {
         1.0
     } else {
-        let predictors = train.predictors();
-        let ordered: Vec<_> = design.order.iter().map(|&i| predictors[i].clone()).collect();
-        let data = adapt::adapt(&train.frame()?, &ordered)?;
-        let mu = adapt::score(&Scorer::Glm(scorer.clone()), &data, train.offset.as_deref())?;
-        let pearson = |i: usize| train.weight(i) * (train.y[i] - mu[i]).powi(2) / problem.family.variance(mu[i], problem.shape);
-        (0..train.rows).filter(|&i| train.weight(i) > 0.0).map(pearson).sum::<f64>() / free
+        let mu = fitted_means(problem, scorer)?;
+        let active = p - usize::from(!design.intercept) - problem.dead.iter().filter(|d| **d).count();
+        let fit = Fit { family: problem.family, shape: problem.shape, y: &train.y, w: train.w.as_deref(), mu: &mu, active };
+        fit.dispersion(&problem.run.params)
     };
     // original = T standardized: each coefficient by its factor, the intercept less what the centres take.
     let at = design.offsets[design.levels.len()];
@@ -568,6 +857,8 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
             last[i] = -design.mults[i - at] * design.means[i - at];
         }
     }
+    let gone = |i: usize| problem.dead.get(i).is_some_and(|d| *d);
+    (0..p).filter(|&i| gone(i)).for_each(|i| last[i] = 0.0);
     let variance = |i: usize| -> f64 {
         if i < p - 1 {
             return factor(i) * factor(i) * inverse[i * p + i];
@@ -575,7 +866,7 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
         (0..p).map(|a| (0..p).map(|b| last[a] * inverse[a * p + b] * last[b]).sum::<f64>()).sum()
     };
     let original = design.original(beta);
-    let errors: Vec<f64> = (0..p).map(|i| (dispersion * variance(i)).sqrt()).collect();
+    let errors: Vec<f64> = (0..p).map(|i| if gone(i) { f64::NAN } else { (dispersion * variance(i)).sqrt() }).collect();
     let z: Vec<f64> = original.iter().zip(&errors).map(|(b, e)| b / e).collect();
     let normal = Normal::standard();
     let student = StudentsT::new(0.0, 1.0, free.max(1.0)).map_err(|e| Error::Internal(e.to_string()))?;
@@ -592,19 +883,28 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     Ok(Statistics { values: [errors, z, values], dispersion })
 }
 
+/// What the model predicts for the training rows.
+fn fitted_means(problem: &Problem<'_>, scorer: &GlmScorer) -> Result<Vec<f64>> {
+    let train = &problem.run.train;
+    let predictors = train.predictors();
+    let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
+    let data = adapt::adapt(&train.frame()?, &ordered)?;
+    adapt::score(&Scorer::Glm(scorer.clone()), &data, train.offset.as_deref())
+}
+
 /// Share of the null deviance of a validation frame that a model explains.
 #[expect(clippy::too_many_arguments, reason = "one call; a struct would repeat the list")]
 fn explained(
     v: &ochre_model::Validation,
     scorer: &GlmScorer,
-    design: &Design,
+    raw: &[usize],
     deviance: Deviance,
     null: &[Vec<f64>],
     p: usize,
     link: Link,
     shape: Shapes,
 ) -> Result<f64> {
-    let data = reordered(v, design);
+    let data = reordered(v, raw);
     let preds = adapt::score(&Scorer::Glm(scorer.clone()), &data, v.offset.as_deref())?;
     let width = scorer.width();
     let weight = |i: usize| v.w.as_ref().map_or(1.0, |w| if w[i].is_nan() { 0.0 } else { w[i] });
@@ -613,7 +913,10 @@ fn explained(
     for i in (0..v.y.len()).filter(|&i| !v.y[i].is_nan() && weight(i) > 0.0) {
         let (d, d0) = if width > 1 {
             let k = v.y[i] as usize;
-            let share = if null.len() > 1 {
+            let share = if scorer.link == LinkFunction::Ordinal {
+                let up_to = |c: usize| if c + 1 == width { 1.0 } else { 1.0 / (1.0 + (-null[c][p - 1]).exp()) };
+                up_to(k) - if k == 0 { 0.0 } else { up_to(k - 1) }
+            } else if null.len() > 1 {
                 null[k][p - 1].exp() / top
             } else {
                 let one = link.inverse(null[0][p - 1], shape);
@@ -629,9 +932,9 @@ fn explained(
     Ok(1.0 - residual / base)
 }
 
-/// Validation data in the order of the design.
-fn reordered(v: &ochre_model::Validation, design: &Design) -> adapt::Adapted {
-    let sources = design.order.iter().map(|&i| v.data.sources[i].clone()).collect();
+/// Validation data in the order that the scorer wants.
+fn reordered(v: &ochre_model::Validation, raw: &[usize]) -> adapt::Adapted {
+    let sources = raw.iter().map(|&i| v.data.sources[i].clone()).collect();
     adapt::Adapted { sources, rows: v.data.rows, warnings: vec![] }
 }
 
@@ -658,7 +961,12 @@ fn skip_missing(train: &mut Training) -> Result<()> {
 fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Result<(f64, f64)> {
     let p = problem.design.len();
     let mut largest = 0.0f64;
-    for k in 0..null.len() {
+    let ordinal = problem.family == Family::Ordinal;
+    if ordinal {
+        let g = problem.ordinal(&ordinal::pack(null), false)?;
+        largest = g.xy[..p - 1].iter().map(|v| v.abs() * problem.scale).fold(0.0, f64::max);
+    }
+    for k in 0..if ordinal { 0 } else { null.len() } {
         // The gradient at the null model: X'W(z - eta), without the intercept.
         let g = problem.pass(null, k, false)?;
         for i in 0..p - 1 {
@@ -683,17 +991,17 @@ fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
 }
 
 fn metrics(
-    run: &Run<'_, GlmParams>,
+    problem: &Problem<'_>,
     scorer: &Scorer,
-    design: &Design,
     deviance: Deviance,
     active: usize,
     without_intercept: f64,
 ) -> Result<(Metrics, Option<Metrics>)> {
+    let run = problem.run;
     let train = &run.train;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
     let bins = run.params.common.gainslift_bins;
-    let extras = |m: &Metrics, y: &[f64], w: Option<&[f64]>| -> GlmExtras {
+    let extras = |m: &Metrics, preds: &[f64], y: &[f64], w: Option<&[f64]>| -> GlmExtras {
         let weight = |i: usize| w.map_or(1.0, |w| w[i]);
         let rows = || (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0);
         let total: f64 = rows().map(weight).sum();
@@ -729,22 +1037,38 @@ fn metrics(
             MetricKind::Clustering(_) => (f64::NAN, f64::NAN, f64::NAN),
         };
         let n = m.nobs - i64::from(run.params.intercept);
-        GlmExtras { residual_deviance: residual, null_deviance: null, aic, null_dof: n, residual_dof: m.nobs - active as i64 }
+        let likely = |mu: &[f64]| Fit { family: problem.family, shape: problem.shape, y, w, mu, active }.judge(&run.params);
+        let (loglikelihood, aic) = match &m.kind {
+            MetricKind::Regression { .. } if run.params.calc_like || problem.family == Family::Poisson => likely(preds),
+            MetricKind::Binomial(_) | MetricKind::Multinomial(_) if run.params.calc_like => {
+                (-residual / 2.0, residual + 2.0 * active as f64)
+            }
+            _ => (f64::NAN, aic),
+        };
+        let loglikelihood = if run.params.calc_like { loglikelihood } else { f64::NAN };
+        GlmExtras {
+            loglikelihood,
+            residual_deviance: residual,
+            null_deviance: null,
+            aic,
+            null_dof: n,
+            residual_dof: m.nobs - active as i64,
+        }
     };
     let frame = train.frame()?;
     let predictors = train.predictors();
-    let ordered: Vec<_> = design.order.iter().map(|&i| predictors[i].clone()).collect();
+    let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
     let data = adapt::adapt(&frame, &ordered)?;
     let preds = adapt::score(scorer, &data, train.offset.as_deref())?;
     let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins)?;
-    training.glm = Some(extras(&training, &train.y, train.w.as_deref()));
+    training.glm = Some(extras(&training, &preds, &train.y, train.w.as_deref()));
     let validation = match &run.valid {
         None => None,
         Some(v) => {
-            let data = reordered(v, design);
+            let data = reordered(v, &problem.raw);
             let preds = adapt::score(scorer, &data, v.offset.as_deref())?;
             let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins)?;
-            m.glm = Some(extras(&m, &v.y, v.w.as_deref()));
+            m.glm = Some(extras(&m, &preds, &v.y, v.w.as_deref()));
             Some(m)
         }
     };
@@ -764,8 +1088,8 @@ fn coefficient_table(
     names: &[String],
     original: &[f64],
     standardized: &[f64],
-    with_standardized: bool,
     statistics: Option<&[Vec<f64>; 3]>,
+    inflation: Option<&[f64]>,
 ) -> Table {
     let mut t = Table::new("Coefficients", "glm coefficients").named("names", "names", "string", "%s", name_cells(names)).named(
         "coefficients",
@@ -780,18 +1104,17 @@ fn coefficient_table(
             .named("z_value", "z value", "double", "%5f", intercept_first(z))
             .named("p_value", "p value", "double", "%5f", intercept_first(p));
     }
-    if with_standardized {
-        t.named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", intercept_first(standardized))
-    } else {
-        t
+    if let Some(v) = inflation {
+        t = t.named("variable_inflation_factor", "variable inflation factor", "double", "%5f", intercept_first(v));
     }
+    t.named("standardized_coefficients", "Standardized Coefficients", "double", "%5f", intercept_first(standardized))
 }
 
 fn class_table(
     names: &[String],
     original: &[Vec<f64>],
     standardized: &[Vec<f64>],
-    with_standardized: bool,
+    inflation: Option<&[f64]>,
     label: impl Fn(usize) -> String,
 ) -> Table {
     let mut t = Table::new("Coefficients", "glm multinomial coefficients").named("names", "names", "string", "%s", name_cells(names));
@@ -799,13 +1122,14 @@ fn class_table(
         let n = format!("coefs_class_{}", label(k));
         t = t.named(&n, &n, "double", "%5f", intercept_first(b));
     }
-    if with_standardized {
-        for (k, b) in standardized.iter().enumerate() {
-            let n = format!("std_coefs_class_{}", label(k));
-            t = t.named(&n, &n, "double", "%5f", intercept_first(b));
-        }
+    for (k, b) in standardized.iter().enumerate() {
+        let n = format!("std_coefs_class_{}", label(k));
+        t = t.named(&n, &n, "double", "%5f", intercept_first(b));
     }
-    t
+    match inflation {
+        Some(v) => t.named("variable_inflation_factor", "variable inflation factor", "double", "%5f", intercept_first(v)),
+        None => t,
+    }
 }
 
 /// Standardized magnitudes and, from them, importances; largest first.

@@ -7,8 +7,13 @@
 //! reference's, so that the same data give the same iterates. Departure: with an L1 penalty the inner problem is
 //! solved to 1e-11, where the reference stops its ADMM earlier.
 
+mod constraints;
 mod design;
 mod fit;
+mod history;
+mod interactions;
+mod likelihood;
+pub mod ordinal;
 mod output;
 mod params;
 pub mod passes;
@@ -39,6 +44,7 @@ impl Algorithm for Glm {
         model_type: "GLMModel",
         output_type: "GLMOutput",
     };
+    const FIXED_BY_CHECKPOINT: Option<&'static [&'static str]> = Some(&["family", "link", "solver", "standardize", "intercept"]);
     type Params = GlmParams;
     type Output = GlmOutput;
 
@@ -55,25 +61,22 @@ impl Algorithm for Glm {
         &mut output.common
     }
     fn wants_classes(params: &GlmParams) -> Option<bool> {
-        matches!(params.family, Family::Binomial | Family::Multinomial).then_some(true)
+        matches!(params.family, Family::Binomial | Family::Multinomial | Family::Ordinal).then_some(true)
     }
 
     fn check(params: &GlmParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Family::*;
-        let refuse = |notes: &mut Notes, field: &str, name: &str, mend: &str| {
-            notes.error(field, format!("{} {name} is not supported by this version of ochre; use {mend}", &field[1..]));
-        };
-        match params.family {
-            Ordinal => refuse(notes, "_family", "ordinal", "multinomial"),
-            _ => {}
-        }
         match params.solver {
             Solver::Auto | Solver::Irlsm | Solver::CoordinateDescent => {}
             // The optimum is the same whatever the way to it.
             Solver::LBfgs | Solver::CoordinateDescentNaive => {
                 notes.info("_solver", format!("ochre reaches the optimum that {} looks for by IRLSM", params.solver.name()));
             }
-            s => refuse(notes, "_solver", s.name(), "AUTO, IRLSM, L_BFGS or COORDINATE_DESCENT"),
+            // These two are the reference's ways to the proportional odds model.
+            Solver::GradientDescentLh | Solver::GradientDescentSqerr if params.family == Ordinal => {
+                notes.info("_solver", format!("ochre fits the ordinal family by Fisher scoring instead of {}", params.solver.name()));
+            }
+            s => notes.error("_solver", format!("solver {} is for the ordinal family only", s.name())),
         }
         if params.compute_p_values {
             let penalised = params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));
@@ -87,26 +90,52 @@ impl Algorithm for Glm {
                 notes.error("_compute_p_values", "P-values can not be computed for the multinomial family");
             }
         }
-        for (on, name, mend) in [
-            (params.generate_scoring_history, "generate_scoring_history", "the history of iterations, which is always there"),
-            (params.calc_like, "calc_like", "the deviance"),
-            (params.prior >= 0.0, "prior", "weights"),
-        ] {
-            if on {
-                refuse(notes, &format!("_{name}"), "", mend);
+        if params.prior >= 1.0 {
+            notes.error("_prior", format!("prior must be a share between 0 and 1, but is {}", params.prior));
+        }
+        let given = |k: &Option<ochre_schema::FrameKey>| k.as_ref().is_some_and(|k| !k.0.is_empty());
+        if given(&params.linear_constraints) {
+            if params.solver != Solver::Irlsm {
+                notes.error("_solver", "constrained GLM is only available for IRLSM. Please set solver to IRLSM/irlsm explicitly.");
+            }
+            let penalised = params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));
+            if penalised || params.lambda_search {
+                notes.error("_lambda", "lambda or lambda_search: Regularization is not allowed for constrained GLM. Set lambda to 0.0.");
+            }
+            if matches!(params.family, Multinomial | Ordinal) || shape.category == Some(Category::Multinomial) {
+                notes.error("_linear_constraints", "linear_constraints are not supported for several classes");
+            }
+            for (on, name) in [(params.init_optimal_glm, "init_optimal_glm"), (params.separate_linear_beta, "separate_linear_beta")] {
+                if on {
+                    notes.info(&format!("_{name}"), format!("{name} changes nothing: each step solves the constrained problem exactly"));
+                }
             }
         }
-        if params.dispersion_parameter_method.as_deref().is_some_and(|m| m != "pearson") && params.compute_p_values {
-            refuse(notes, "_dispersion_parameter_method", params.dispersion_parameter_method.as_deref().unwrap_or_default(), "pearson");
+        let known = |name: &String| shape.training.names.contains(name);
+        for name in params.control_variables.iter().flatten().filter(|n| !known(n)) {
+            notes.error("_control_variables", format!("Control variable '{name}' is not in the frame."));
+        }
+        let wanted = params.control_variables.as_ref().is_some_and(|v| !v.is_empty());
+        if wanted && params.common.stopping_rounds > 0 {
+            notes.error("_control_variables", "Control variables option cannot be used with early stopping.");
+        }
+        if params.remove_offset_effects && params.common.offset_column.is_none() {
+            notes.error("_remove_offset_effects", "The offset_column must be set to remove its effects.");
+        }
+        if (wanted || params.remove_offset_effects) && matches!(shape.category, Some(Category::Multinomial)) {
+            notes.error("_control_variables", "control_variables and remove_offset_effects are not supported for several classes");
+        }
+        if let Err(e) = interactions::pairs(params) {
+            notes.error("_interactions", e.to_string());
+        }
+        if params.missing_values_handling == MissingValues::PlugValues && !given(&params.plug_values) {
+            notes.error("_missing_values_handling", "No plug values frame provided for Missing Values Handling = PlugValues.");
         }
         if params.family == Tweedie && !(params.tweedie_variance_power == 0.0 || params.tweedie_variance_power >= 1.0) {
             notes.error(
                 "_tweedie_variance_power",
                 format!("the tweedie variance power must be 0 or at least 1, but is {}", params.tweedie_variance_power),
             );
-        }
-        if params.missing_values_handling == MissingValues::PlugValues {
-            refuse(notes, "_missing_values_handling", "PlugValues", "MeanImputation or Skip");
         }
         if let Some(category) = shape.category {
             let family = fit::family(params, category);
@@ -116,6 +145,8 @@ impl Algorithm for Glm {
                 (Binomial, _) => {
                     notes.error("_family", "Binomial requires the response to be a 2-class categorical or a binary column (0/1)")
                 }
+                (Ordinal, Category::Multinomial) => {}
+                (Ordinal, _) => notes.error("_family", "Ordinal requires a categorical response with at least 3 levels"),
                 (Multinomial, _) => notes.error("_family", "Multinomial requires a categorical response with at least 3 levels"),
                 (f, Category::Binomial | Category::Multinomial) => {
                     notes.error("_family", format!("{} requires a numeric response, but the response is categorical", f.name()));

@@ -147,7 +147,6 @@ pub struct GlmParams {
     #[api(ty = "enum", choice = "GlmGLMModelGLMParametersInfluence", expert, values("dfbetas"), unsupported)]
     pub influence: Option<String>,
     /// Plug values.
-    #[api(unsupported)]
     pub plug_values: Option<FrameKey>,
     /// Restrict coefficients to be at least 0.
     pub non_negative: bool,
@@ -173,12 +172,12 @@ pub struct GlmParams {
     #[api(ty = "enum", choice = "GlmGLMModelGLMParametersDispersionMethod", default = Some("pearson".to_string()), secondary, values("deviance", "pearson", "ml"))]
     pub dispersion_parameter_method: Option<String>,
     /// Startval.
-    #[api(gridable, unsupported)]
+    #[api(gridable)]
     pub startval: Option<Vec<f64>>,
     /// Calc like.
     pub calc_like: bool,
     /// Generate variable inflation factors.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub generate_variable_inflation_factors: bool,
     /// Include a constant term.
     #[api(default = true, expert)]
@@ -201,22 +200,21 @@ pub struct GlmParams {
     /// Beta constraints.
     pub beta_constraints: Option<FrameKey>,
     /// Linear constraints.
-    #[api(unsupported)]
     pub linear_constraints: Option<FrameKey>,
     /// Max active predictors.
     #[api(default = -1, expert)]
     pub max_active_predictors: i32,
     /// Interactions.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub interactions: Option<Vec<String>>,
     /// Interaction pairs.
-    #[api(ty = "StringPair[]", schema = "StringPairV3", expert, unsupported)]
+    #[api(ty = "StringPair[]", schema = "StringPairV3", expert)]
     pub interaction_pairs: Value,
     /// Control variables.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub control_variables: Option<Vec<String>>,
     /// Remove offset effects.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub remove_offset_effects: bool,
     /// Balance classes by sampling.
     #[api(inout, secondary, unsupported)]
@@ -237,7 +235,7 @@ pub struct GlmParams {
     #[api(default = true, secondary)]
     pub fix_tweedie_variance_power: bool,
     /// Drop columns that others determine.
-    #[api(secondary, unsupported)]
+    #[api(secondary)]
     pub remove_collinear_columns: bool,
     /// Dispersion epsilon.
     #[api(default = 0.0001, inout, secondary)]
@@ -252,24 +250,24 @@ pub struct GlmParams {
     #[api(secondary)]
     pub generate_scoring_history: bool,
     /// Init optimal glm.
-    #[api(inout, secondary, gridable, unsupported)]
+    #[api(inout, secondary, gridable)]
     pub init_optimal_glm: bool,
     /// Separate linear beta.
-    #[api(inout, secondary, gridable, unsupported)]
+    #[api(inout, secondary, gridable)]
     pub separate_linear_beta: bool,
     /// Constraint eta0.
-    #[api(default = 0.1258925, inout, expert, gridable, unsupported)]
+    #[api(default = 0.1258925, inout, expert, gridable)]
     pub constraint_eta0: f64,
     /// Constraint tau.
-    #[api(default = 10.0, inout, expert, gridable, unsupported)]
+    #[api(default = 10.0, inout, expert, gridable)]
     pub constraint_tau: f64,
     /// Constraint alpha.
-    #[api(default = 0.1, inout, expert, gridable, unsupported)]
+    #[api(default = 0.1, inout, expert, gridable)]
     pub constraint_alpha: f64,
     /// Constraint beta.
-    #[api(default = 0.9, inout, expert, gridable, unsupported)]
+    #[api(default = 0.9, inout, expert, gridable)]
     pub constraint_beta: f64,
     /// Constraint c0.
-    #[api(default = 10.0, inout, expert, gridable, unsupported)]
+    #[api(default = 10.0, inout, expert, gridable)]
     pub constraint_c0: f64,
 }

@@ -34,6 +34,8 @@ pub struct GramPass {
     pub class: usize,
     /// Only the loss is wanted.
     pub loss_only: bool,
+    /// Weigh rows by the observed information, not the expected one.
+    pub observed: bool,
 }
 
 /// Numbers that some families and links need.
@@ -90,7 +92,30 @@ impl Link {
     }
 }
 
+impl Link {
+    /// d^2 eta / d mu^2
+    fn second_derivative(self, mu: f64, s: Shapes) -> f64 {
+        let mu = mu.max(1e-300);
+        match self {
+            Link::Logit => (2.0 * mu - 1.0) / (mu * (1.0 - mu)).powi(2).max(1e-12),
+            Link::Log => -1.0 / (mu * mu),
+            Link::Inverse => 2.0 / (mu * mu * mu),
+            Link::Tweedie => s.link_power * (s.link_power - 1.0) * mu.powf(s.link_power - 2.0),
+            _ => 0.0,
+        }
+    }
+}
+
 impl Family {
+    /// d variance / d mu, of the families whose statistics rest on the observed information.
+    fn variance_slope(self, mu: f64, s: Shapes) -> f64 {
+        match self {
+            Family::Tweedie => s.variance_power * mu.max(1e-300).powf(s.variance_power - 1.0),
+            Family::Negativebinomial => 1.0 + 2.0 * s.theta * mu,
+            _ => 0.0,
+        }
+    }
+
     /// Is the response a share of two outcomes?
     pub fn is_binomial(self) -> bool {
         matches!(self, Family::Binomial | Family::Quasibinomial | Family::Fractionalbinomial)
@@ -119,6 +144,14 @@ impl Family {
                 (y + 1.0 / t) * (t * mu).ln_1p() - if y > 0.0 { y * mu.max(1e-300).ln() } else { 0.0 }
             }
             _ => 0.5 * (y - mu) * (y - mu),
+        }
+    }
+    /// The loss as a function of the mean alone, for families whose loss is written with the linear predictor.
+    pub fn mean_loss(self, y: f64, mu: f64, s: Shapes) -> f64 {
+        match self {
+            f if f.is_binomial() => -(if y > 0.0 { y * mu.ln() } else { 0.0 }) - if y < 1.0 { (1.0 - y) * (1.0 - mu).ln() } else { 0.0 },
+            Family::Poisson => mu - if y > 0.0 { y * mu.ln() } else { 0.0 },
+            f => f.loss(y, mu, 0.0, s),
         }
     }
     /// The loss of a model that fits every row.
@@ -185,7 +218,13 @@ impl MapReduce for GramPass {
                 let mu = self.link.inverse(eta[0], self.shape);
                 g.loss += w[r] * self.family.loss(y[r], mu, eta[0], self.shape);
                 let d = self.link.derivative(mu, self.shape);
-                weight = w[r] / (self.family.variance(mu, self.shape) * d * d);
+                let v = self.family.variance(mu, self.shape);
+                weight = if self.observed {
+                    let (v1, d2) = (self.family.variance_slope(mu, self.shape), self.link.second_derivative(mu, self.shape));
+                    w[r] * (1.0 / (v * d * d) + (y[r] - mu) * (v1 * d + v * d2) / (v * v * d * d * d))
+                } else {
+                    w[r] / (v * d * d)
+                };
                 z = eta[0] - offset[r] + (y[r] - mu) * d;
             }
             if self.loss_only {

@@ -4,7 +4,12 @@ use super::{About, Parts, integers, number, numbers};
 use crate::file::Column;
 use crate::glm::{GlmScorer, LinkFunction};
 
-pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) {
+pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) -> Result<(), String> {
+    if !m.derived.is_empty() {
+        return Err(
+            "the MOJO format has no place for interactions of predictors; make their columns before training, or save the model".into()
+        );
+    }
     let skip = usize::from(!m.all_levels);
     let mut offsets = vec![0];
     for (levels, _) in &m.levels {
@@ -17,7 +22,7 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) {
     parts.put("mean_imputation", true);
     parts.put("num_means", numbers(&m.means));
     parts.put("cat_modes", integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
-    parts.put("beta", numbers(&m.beta.concat()));
+    parts.put("beta", numbers(&m.heard().concat()));
     parts.put("family", &about.family);
     let link = match m.link {
         LinkFunction::Identity => "identity",
@@ -25,6 +30,7 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) {
         LinkFunction::Log => "log",
         LinkFunction::Inverse => "inverse",
         LinkFunction::Softmax => "multinomial",
+        LinkFunction::Ordinal => "ologit",
         LinkFunction::Power => "tweedie",
     };
     parts.put("link", link);
@@ -32,6 +38,7 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) {
         parts.put("tweedie_link_power", number(m.link_power));
     }
     parts.put("dispersion_estimated", number(1.0));
+    Ok(())
 }
 
 pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScorer, String> {
@@ -40,8 +47,9 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScore
         return Err(format!("it has {cats} categorical and {nums} numeric columns, but names {}", columns.len()));
     }
     let classes = parts.count("n_classes")?.max(1);
-    let several = about.family == "multinomial";
+    let several = matches!(about.family.as_str(), "multinomial" | "ordinal");
     let link = match (several, parts.need("link")?) {
+        (true, _) if about.family == "ordinal" => LinkFunction::Ordinal,
         (true, _) => LinkFunction::Softmax,
         (_, "identity") => LinkFunction::Identity,
         (_, "logit") => LinkFunction::Logit,
@@ -86,5 +94,9 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScore
         beta: beta.chunks(per_class).map(<[f64]>::to_vec).collect(),
         link_power,
         path: vec![],
+        derived: vec![],
+        places: vec![],
+        silent: vec![],
+        without_offset: false,
     })
 }

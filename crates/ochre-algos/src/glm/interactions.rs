@@ -1,0 +1,133 @@
+//! Interactions: predictors that are products of two others.
+//!
+//! Two numbers give their product. A number and a category give one number a level. Two categories give a category of
+//! the pairs that occur. They stand before what they are made of, as in the reference.
+
+use super::params::GlmParams;
+use ochre_core::{Column, Error, Kind, Ledger, Result};
+use ochre_model::Training;
+use ochre_score::Derived;
+use std::sync::Arc;
+
+/// The predictors with what is made of them in front.
+pub struct Expanded {
+    pub names: Vec<String>,
+    pub columns: Vec<Column>,
+    pub derived: Vec<Derived>,
+}
+
+/// The pairs of predictors that the user asks for, by name.
+pub fn pairs(params: &GlmParams) -> Result<Vec<(String, String)>> {
+    let mut out = vec![];
+    let listed = params.interactions.as_deref().unwrap_or_default();
+    if listed.len() == 1 {
+        return Err(Error::invalid(format!("interactions needs at least two columns, but has only '{}'", listed[0])));
+    }
+    for (i, a) in listed.iter().enumerate() {
+        out.extend(listed[i + 1..].iter().map(|b| (a.clone(), b.clone())));
+    }
+    for pair in params.interaction_pairs.as_array().map_or(&[][..], Vec::as_slice) {
+        let name = |key: &str| pair.get(key).and_then(|v| v.as_str()).map(str::to_string);
+        match (name("a"), name("b")) {
+            (Some(a), Some(b)) => out.push((a, b)),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "interaction_pairs has the entry {pair}; each needs two columns, as {{a: AGE, b: RACE}}"
+                )));
+            }
+        }
+    }
+    Ok(out)
+}
+
+pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, all_levels: bool) -> Result<Expanded> {
+    let mut out = Expanded { names: vec![], columns: vec![], derived: vec![] };
+    for (a, b) in pairs(params)? {
+        let find = |name: &str| {
+            let known = || train.names.join(", ");
+            let at = train.names.iter().position(|n| n == name);
+            at.ok_or_else(|| {
+                Error::invalid(format!("interactions name the column '{name}', which is no predictor; predictors are {}", known()))
+            })
+        };
+        let (i, j) = (find(&a)?, find(&b)?);
+        if i == j {
+            return Err(Error::invalid(format!("interactions pair the column '{a}' with itself")));
+        }
+        let name = format!("{a}_{b}");
+        let (first, second) = (&train.columns[i], &train.columns[j]);
+        match (first.is_enum(), second.is_enum()) {
+            (false, false) => out.push(ledger, train, name, Kind::Real, Derived::Product(i, j))?,
+            (true, true) => {
+                let (kind, derived) = pair(train, i, j, all_levels)?;
+                out.push(ledger, train, name, kind, derived)?;
+            }
+            (first_is_enum, _) => {
+                let (category, number) = if first_is_enum { (i, j) } else { (j, i) };
+                let levels = train.columns[category].domain().map_or(&[][..], |d| d.as_slice());
+                let mode = mode(train, category)?;
+                for (level, label) in levels.iter().enumerate().skip(usize::from(!all_levels)) {
+                    let derived = Derived::At { category, mode, level, number };
+                    out.push(ledger, train, format!("{name}.{label}"), Kind::Real, derived)?;
+                }
+            }
+        }
+    }
+    out.names.extend(train.names.iter().cloned());
+    out.columns.extend(train.columns.iter().cloned());
+    Ok(out)
+}
+
+impl Expanded {
+    fn push(&mut self, ledger: &Arc<Ledger>, train: &Training, name: String, kind: Kind, derived: Derived) -> Result<()> {
+        let used = match &derived {
+            Derived::Product(a, b) => [*a, *b],
+            Derived::At { category, number, .. } => [*category, *number],
+            Derived::Pair { first, second, .. } => [*first, *second],
+        };
+        let sources = [train.columns[used[0]].to_f64()?, train.columns[used[1]].to_f64()?];
+        let mut given: Vec<&[f64]> = vec![&[]; train.columns.len()];
+        given[used[0]] = &sources[0];
+        given[used[1]] = &sources[1];
+        let values: Vec<f64> = (0..train.rows).map(|r| derived.value(&given, r)).collect();
+        self.columns.push(Column::numeric(ledger, kind, &values)?);
+        self.names.push(name);
+        self.derived.push(derived);
+        Ok(())
+    }
+}
+
+/// The most frequent level of a category.
+fn mode(train: &Training, i: usize) -> Result<usize> {
+    let mut counts = vec![0.0; train.columns[i].domain().map_or(1, |d| d.len().max(1))];
+    for (row, v) in train.columns[i].to_f64()?.into_iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+        counts[v as usize] += if train.weighted { train.weight(row) } else { 1.0 };
+    }
+    Ok(ochre_model::metrics::argmax(&counts))
+}
+
+/// The category of the pairs that occur. Without coefficients for first levels, pairs with a first level share one level
+/// that comes first, so that it is the baseline.
+fn pair(train: &Training, first: usize, second: usize, all_levels: bool) -> Result<(Kind, Derived)> {
+    let labels = |i: usize| train.columns[i].domain().cloned().unwrap_or_default();
+    let (a, b) = (labels(first), labels(second));
+    let mut seen = vec![false; a.len() * b.len()];
+    for (x, y) in train.columns[first].to_f64()?.into_iter().zip(train.columns[second].to_f64()?) {
+        if !x.is_nan() && !y.is_nan() {
+            seen[x as usize * b.len() + y as usize] = true;
+        }
+    }
+    let mut domain = if all_levels { vec![] } else { vec!["baseline".to_string()] };
+    let codes = seen.iter().enumerate().map(|(i, seen)| {
+        let (x, y) = (i / b.len(), i % b.len());
+        if !all_levels && (x == 0 || y == 0) {
+            return Some(0);
+        }
+        seen.then(|| {
+            domain.push(format!("{}_{}", a[x], b[y]));
+            domain.len() as u32 - 1
+        })
+    });
+    let codes = codes.collect();
+    Ok((Kind::Enum(Arc::new(domain)), Derived::Pair { first, second, width: b.len(), codes }))
+}
