@@ -108,19 +108,29 @@ impl Source {
     }
 }
 
+/// Standard errors of a linear model's predictor, for each row.
+pub fn std_errors(scorer: &ochre_score::GlmScorer, data: &Adapted) -> Result<Vec<f64>> {
+    by_chunk(data, 1, |_, views, slot| scorer.std_errors(views, slot))
+}
+
 /// Scores a whole frame: `width` numbers per row. The nodes of a cluster score their own rows and exchange the results.
 pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]>) -> Result<Vec<f64>> {
-    let width = scorer.width();
+    by_chunk(data, scorer.width(), |start, views, slot| {
+        let n = slot.len() / scorer.width();
+        scorer.score(views, offset.map(|o| &o[start..start + n]), slot);
+    })
+}
+
+/// `width` numbers per row from `f`, which gets the first row of each chunk, its columns, and where to write.
+fn by_chunk(data: &Adapted, width: usize, f: impl Fn(usize, &[&[f64]], &mut [f64]) + Sync) -> Result<Vec<f64>> {
     let team = Team::for_rows(data.rows);
     let first = team.rows(data.rows).start / CHUNK_ROWS;
     let mut out = vec![0.0; team.rows(data.rows).len() * width];
     out.par_chunks_mut(CHUNK_ROWS * width).enumerate().try_for_each(|(k, slot)| {
         let k = first + k;
-        let n = slot.len() / width;
-        let columns = data.sources.iter().map(|s| s.chunk(k, n)).collect::<Result<Vec<_>>>()?;
+        let columns = data.sources.iter().map(|s| s.chunk(k, slot.len() / width)).collect::<Result<Vec<_>>>()?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-        let start = k * CHUNK_ROWS;
-        scorer.score(&views, offset.map(|o| &o[start..start + n]), slot);
+        f(k * CHUNK_ROWS, &views, slot);
         Ok::<(), Error>(())
     })?;
     team.concat(out)

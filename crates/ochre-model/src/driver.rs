@@ -1042,8 +1042,14 @@ impl Model {
         node.runner.install(|| {
             let preds = adapt::score(&self.scorer, &data, offset.as_deref())?;
             let classes = self.classes();
+            let errors = match &self.scorer {
+                Scorer::Glm(g) if !g.covariance.is_empty() => Some(Column::from_f64(&node.ledger, &adapt::std_errors(g, &data)?)?),
+                _ => None,
+            };
             if classes.is_empty() {
-                return Frame::new(vec!["predict".into()], vec![Column::from_f64(&node.ledger, &preds)?]);
+                let names = std::iter::once("predict".to_string()).chain(errors.is_some().then(|| "StdErr".into()));
+                let columns = std::iter::once(Column::from_f64(&node.ledger, &preds)?).chain(errors);
+                return Frame::new(names.collect(), columns.collect());
             }
             let width = self.scorer.width();
             let labels: Vec<f64> = preds.par_chunks(width).map(|p| self.label(p)).collect();
@@ -1054,6 +1060,10 @@ impl Model {
                 let p: Vec<f64> = preds.par_chunks(width).map(|p| p[c]).collect();
                 names.push(name);
                 columns.push(Column::from_f64(&node.ledger, &p)?);
+            }
+            if let Some(errors) = errors {
+                names.push("StdErr".into());
+                columns.push(errors);
             }
             Frame::new(names, columns)
         })

@@ -27,6 +27,8 @@ pub enum Deviance {
     Huber(f64),
     /// With the dispersion theta: the variance is `mu + theta mu^2`.
     NegativeBinomial(f64),
+    /// Of a share between 0 and 1.
+    Shares,
 }
 
 impl Deviance {
@@ -53,6 +55,7 @@ impl Deviance {
             Deviance::Quantile(_) => "quantile",
             Deviance::Huber(_) => "huber",
             Deviance::NegativeBinomial(_) => "negativebinomial",
+            Deviance::Shares => "fractionalbinomial",
         }
     }
 
@@ -76,6 +79,10 @@ impl Deviance {
             Deviance::Huber(delta) => {
                 let d = (y - mu).abs();
                 if d <= delta { d * d } else { 2.0 * d * delta - delta * delta }
+            }
+            Deviance::Shares => {
+                let part = |y: f64, mu: f64| if y == 0.0 { 0.0 } else { y * (y / mu).ln() };
+                2.0 * (part(y, mu) + part(1.0 - y, 1.0 - mu))
             }
             Deviance::NegativeBinomial(t) => {
                 2.0 * (if y == 0.0 { 0.0 } else { y * (y / mu).ln() } - (y + 1.0 / t) * ((1.0 + t * y) / (1.0 + t * mu)).ln())

@@ -60,6 +60,12 @@ pub struct GlmScorer {
     /// Coefficients that were fitted but do not count in predictions.
     #[serde(default)]
     pub silent: Vec<usize>,
+    /// Covariance of the coefficients, row by row, when their statistics were asked for.
+    #[serde(default)]
+    pub covariance: Vec<f64>,
+    /// Rows with a missing predictor get no prediction.
+    #[serde(default)]
+    pub skips_missing: bool,
     /// The offset was used in fitting, but does not count in predictions.
     #[serde(default)]
     pub without_offset: bool,
@@ -130,6 +136,9 @@ impl GlmScorer {
         let (mut eta, mut at) = (0.0, 0);
         for (c, (levels, missing)) in self.levels.iter().enumerate() {
             let v = columns[c][row];
+            if v.is_nan() && self.skips_missing {
+                return f64::NAN;
+            }
             let code = if v.is_nan() || v as usize >= *levels { *missing } else { v as usize };
             if (skip..*levels).contains(&code) {
                 eta += beta[at + code - skip];
@@ -138,19 +147,59 @@ impl GlmScorer {
         }
         for (i, mean) in self.means.iter().enumerate() {
             let v = columns[self.levels.len() + i][row];
+            if v.is_nan() && self.skips_missing {
+                return f64::NAN;
+            }
             eta += beta[at + i] * if v.is_nan() { *mean } else { v };
         }
         // Last, as the reference adds it: the same bits come out.
         eta + beta[beta.len() - 1]
     }
 
-    pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
-        let width = self.width();
-        let rows = out.len() / width;
+    /// Hands the predictors, in the order of their places, to `f`.
+    fn placed<R>(&self, columns: &[&[f64]], rows: usize, f: impl FnOnce(&[&[f64]]) -> R) -> R {
+        if self.places.is_empty() {
+            return f(columns);
+        }
         let derived: Vec<Vec<f64>> = self.derived.iter().map(|d| (0..rows).map(|r| d.value(columns, r)).collect()).collect();
         let all: Vec<&[f64]> = derived.iter().map(Vec::as_slice).chain(columns.iter().copied()).collect();
-        let placed: Vec<&[f64]> = self.places.iter().map(|&i| all[i]).collect();
-        let columns = if self.places.is_empty() { columns } else { &placed };
+        f(&self.places.iter().map(|&i| all[i]).collect::<Vec<_>>())
+    }
+
+    /// Standard errors of the linear predictor of each row: the root of `x'Cx` with the coefficients' covariance C.
+    pub fn std_errors(&self, columns: &[&[f64]], out: &mut [f64]) {
+        let p = self.beta[0].len();
+        let skip = usize::from(!self.all_levels);
+        self.placed(columns, out.len(), |columns| {
+            let mut x: Vec<(usize, f64)> = vec![];
+            for (row, slot) in out.iter_mut().enumerate() {
+                x.clear();
+                let mut at = 0;
+                for (c, (levels, missing)) in self.levels.iter().enumerate() {
+                    let v = columns[c][row];
+                    let code = if v.is_nan() || v as usize >= *levels { *missing } else { v as usize };
+                    x.extend((skip..*levels).contains(&code).then(|| (at + code - skip, 1.0)));
+                    at += levels - skip;
+                }
+                for (i, mean) in self.means.iter().enumerate() {
+                    let v = columns[self.levels.len() + i][row];
+                    x.push((at + i, if v.is_nan() { *mean } else { v }));
+                }
+                x.push((p - 1, 1.0));
+                let sum: f64 =
+                    x.iter().flat_map(|a| x.iter().map(move |b| (a, b))).map(|(a, b)| a.1 * b.1 * self.covariance[a.0 * p + b.0]).sum();
+                *slot = sum.max(0.0).sqrt();
+            }
+        });
+    }
+
+    pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        let rows = out.len() / self.width();
+        self.placed(columns, rows, |columns| self.score_placed(columns, offset, out));
+    }
+
+    fn score_placed(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        let width = self.width();
         let heard;
         let beta = if self.silent.is_empty() {
             &self.beta

@@ -175,8 +175,9 @@ pub fn moments(column: &Column, train: &Training) -> Result<(f64, f64)> {
     };
     let [n, sum] = sums(&|v, w| [w, w * v])?;
     let mean = sum / n;
-    let [m2, _] = sums(&|v, w| [w * (v - mean) * (v - mean), 0.0])?;
-    Ok((mean, (m2 / (n - 1.0)).sqrt()))
+    let [m2, rows] = sums(&|v, w| [w * (v - mean) * (v - mean), f64::from(w > 0.0)])?;
+    // The weighted mean of squares, corrected by the number of rows and not by their weight.
+    Ok((mean, (m2 / n * rows / (rows - 1.0)).sqrt()))
 }
 
 /// What each chunk of a column yields, in order: `f` gets its first row and its values. Nodes take their own chunks.

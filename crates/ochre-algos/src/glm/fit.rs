@@ -305,9 +305,9 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     let classes = train.classes();
     likelihood::check(params, family)?;
     let many = matches!(family, Family::Multinomial | Family::Ordinal);
-    // With a penalty every level has a coefficient; without one the first level is the baseline.
+    // With a penalty, or without an intercept, every level has a coefficient; otherwise the first level is the baseline.
     let given = params.lambda.clone().unwrap_or_default();
-    let all_levels = params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
+    let all_levels = !params.intercept || params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
     let expanded = interactions::expand(&run.node.ledger, train, params, all_levels)?;
     let mut design = Design::new(train, &expanded.columns, params.standardize, params.intercept, all_levels)?;
     if params.missing_values_handling == MissingValues::PlugValues {
@@ -387,6 +387,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         Family::Poisson => Deviance::Poisson,
         Family::Gamma => Deviance::Gamma,
         Family::Negativebinomial => Deviance::NegativeBinomial(params.theta),
+        Family::Fractionalbinomial => Deviance::Shares,
         Family::Tweedie => match params.tweedie_variance_power {
             0.0 => Deviance::Gaussian,
             1.0 => Deviance::Poisson,
@@ -415,6 +416,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         derived: expanded.derived.clone(),
         places: if expanded.derived.is_empty() { vec![] } else { problem.design.order.clone() },
         silent: vec![],
+        covariance: vec![],
+        skips_missing: params.missing_values_handling == MissingValues::Skip,
         without_offset: false,
     };
     let first = start(run, &problem, &null)?;
@@ -495,8 +498,12 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     if original.iter().flatten().any(|v| !v.is_finite()) {
         run.job.warn("some coefficients are not finite; check the response and the scale of the predictors");
     }
-    let statistics = if params.compute_p_values { Some(statistics(&problem, &beta[0], &scorer_of(&problem, &beta))?) } else { None };
+    // A likelihood with a dispersion brings the statistics that rest on it, as in the reference.
+    let implied = params.calc_like && problem.lambda == 0.0 && matches!(family, Family::Gaussian | Family::Gamma | Family::Tweedie);
+    let statistics =
+        if params.compute_p_values || implied { Some(statistics(&problem, &beta[0], &scorer_of(&problem, &beta))?) } else { None };
     let mut scorer = scorer_of(&problem, &beta);
+    scorer.covariance = statistics.as_ref().map_or(vec![], |s| s.covariance.clone());
     scorer.path = found
         .iter()
         .map(|m| PathStep {
@@ -816,6 +823,7 @@ fn search_history(found: &[Submodel], started: i64, total: f64, p: usize, iterat
 /// Standard errors, z and p values on the original scale, and the dispersion that they rest on.
 struct Statistics {
     values: [Vec<f64>; 3],
+    covariance: Vec<f64>,
     dispersion: f64,
 }
 
@@ -845,28 +853,25 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
         let mu = fitted_means(problem, scorer)?;
         let active = p - usize::from(!design.intercept) - problem.dead.iter().filter(|d| **d).count();
         let fit = Fit { family: problem.family, shape: problem.shape, y: &train.y, w: train.w.as_deref(), mu: &mu, active };
-        fit.dispersion(&problem.run.params)
+        let params = &problem.run.params;
+        if params.calc_like && problem.family == Family::Tweedie { fit.most_likely() } else { fit.dispersion(params) }
     };
     // original = T standardized: each coefficient by its factor, the intercept less what the centres take.
-    let at = design.offsets[design.levels.len()];
-    let factor = |i: usize| if (at..p - 1).contains(&i) { design.mults[i - at] } else { 1.0 };
-    let mut last = vec![0.0; p];
-    last[p - 1] = 1.0;
-    if design.centered {
-        for i in at..p - 1 {
-            last[i] = -design.mults[i - at] * design.means[i - at];
+    let gone = |i: usize| problem.dead.get(i).is_some_and(|d| *d);
+    let at = design.numbers_at();
+    let mut t = vec![vec![]; p];
+    for i in (0..p).filter(|&i| !gone(i)) {
+        t[i].push((i, design.mult(i)));
+        if design.centered && (at..p - 1).contains(&i) {
+            t[p - 1].push((i, -design.mults[i - at] * design.means[i - at]));
         }
     }
-    let gone = |i: usize| problem.dead.get(i).is_some_and(|d| *d);
-    (0..p).filter(|&i| gone(i)).for_each(|i| last[i] = 0.0);
-    let variance = |i: usize| -> f64 {
-        if i < p - 1 {
-            return factor(i) * factor(i) * inverse[i * p + i];
-        }
-        (0..p).map(|a| (0..p).map(|b| last[a] * inverse[a * p + b] * last[b]).sum::<f64>()).sum()
+    let part = |i: usize, j: usize| -> f64 {
+        t[i].iter().map(|(a, u)| t[j].iter().map(|(b, v)| u * inverse[a * p + b] * v).sum::<f64>()).sum::<f64>() * dispersion
     };
+    let covariance: Vec<f64> = (0..p * p).map(|k| part(k / p, k % p)).collect();
     let original = design.original(beta);
-    let errors: Vec<f64> = (0..p).map(|i| if gone(i) { f64::NAN } else { (dispersion * variance(i)).sqrt() }).collect();
+    let errors: Vec<f64> = (0..p).map(|i| if gone(i) { f64::NAN } else { covariance[i * p + i].sqrt() }).collect();
     let z: Vec<f64> = original.iter().zip(&errors).map(|(b, e)| b / e).collect();
     let normal = Normal::standard();
     let student = StudentsT::new(0.0, 1.0, free.max(1.0)).map_err(|e| Error::Internal(e.to_string()))?;
@@ -880,7 +885,7 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
         }
     };
     let values = z.iter().map(|z| tail(*z)).collect();
-    Ok(Statistics { values: [errors, z, values], dispersion })
+    Ok(Statistics { values: [errors, z, values], covariance, dispersion })
 }
 
 /// What the model predicts for the training rows.
@@ -941,6 +946,8 @@ fn reordered(v: &ochre_model::Validation, raw: &[usize]) -> adapt::Adapted {
 /// Rows with a missing predictor take no part.
 fn skip_missing(train: &mut Training) -> Result<()> {
     let mut w = train.w.take().unwrap_or_else(|| vec![1.0; train.rows]);
+    // Such rows do not count in means and deviations either.
+    train.weighted = true;
     for c in &train.columns {
         if c.rollup()?.missing > 0 {
             for (w, v) in w.iter_mut().zip(c.to_f64()?) {
@@ -990,6 +997,33 @@ fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
     Ok((top, ratio))
 }
 
+/// The intercept of the null model when there is an offset, by scoring.
+fn null_constant(problem: &Problem<'_>) -> f64 {
+    let train = &problem.run.train;
+    let Some(offset) = train.offset.as_ref().filter(|_| problem.run.params.intercept && train.classes() <= 2) else { return 0.0 };
+    let total = train.total_weight();
+    let mean = (0..train.rows).map(|i| train.weight(i) * train.y[i]).sum::<f64>() / total;
+    let mut b = problem.link.apply(mean, problem.shape);
+    for _ in 0..50 {
+        let (mut score, mut information) = (0.0, 0.0);
+        for i in (0..train.rows).filter(|&i| train.weight(i) > 0.0) {
+            let mu = problem.link.inverse(b + offset[i], problem.shape);
+            let (d, v) = (problem.link.derivative(mu, problem.shape), problem.family.variance(mu, problem.shape));
+            score += train.weight(i) * (train.y[i] - mu) / (v * d);
+            information += train.weight(i) / (v * d * d);
+        }
+        let step = score / information;
+        if !step.is_finite() {
+            break;
+        }
+        b += step;
+        if step.abs() < 1e-12 * b.abs().max(1.0) {
+            break;
+        }
+    }
+    b
+}
+
 fn metrics(
     problem: &Problem<'_>,
     scorer: &Scorer,
@@ -1001,7 +1035,9 @@ fn metrics(
     let train = &run.train;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
     let bins = run.params.common.gainslift_bins;
-    let extras = |m: &Metrics, preds: &[f64], y: &[f64], w: Option<&[f64]>| -> GlmExtras {
+    let constant = null_constant(problem);
+    let extras = |m: &Metrics, preds: &[f64], y: &[f64], w: Option<&[f64]>, offset: Option<&[f64]>| -> GlmExtras {
+        let with_offset = |i: usize| offset.map(|o| problem.link.inverse(constant + o[i], problem.shape));
         let weight = |i: usize| w.map_or(1.0, |w| w[i]);
         let rows = || (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0);
         let total: f64 = rows().map(weight).sum();
@@ -1015,8 +1051,9 @@ fn metrics(
         };
         let (residual, null, aic) = match &m.kind {
             MetricKind::Binomial(b) => {
-                let p = share(1.0);
-                let null: f64 = rows().map(|i| -2.0 * weight(i) * if y[i] == 1.0 { p.ln() } else { (1.0 - p).ln() }).sum();
+                let one = if run.params.intercept { share(1.0) } else { without_intercept };
+                let p = |i: usize| with_offset(i).unwrap_or(one);
+                let null: f64 = rows().map(|i| -2.0 * weight(i) * if y[i] == 1.0 { p(i).ln() } else { (1.0 - p(i)).ln() }).sum();
                 let residual = 2.0 * b.logloss * total;
                 (residual, null, residual + 2.0 * active as f64)
             }
@@ -1026,10 +1063,11 @@ fn metrics(
                 (2.0 * c.logloss * total, null, f64::NAN)
             }
             MetricKind::Regression { mean_residual_deviance, .. } => {
-                let null = rows().map(|i| weight(i) * deviance.of(y[i], train_mean)).sum();
+                let null = rows().map(|i| weight(i) * deviance.of(y[i], with_offset(i).unwrap_or(train_mean))).sum();
                 let residual = mean_residual_deviance * total;
+                let n = m.nobs as f64;
                 let aic = match deviance {
-                    Deviance::Gaussian => total * (residual / total * 2.0 * std::f64::consts::PI).ln() + total + 2.0 + 2.0 * active as f64,
+                    Deviance::Gaussian => n * (residual / n * 2.0 * std::f64::consts::PI).ln() + n + 2.0 + 2.0 * active as f64,
                     _ => f64::NAN,
                 };
                 (residual, null, aic)
@@ -1061,14 +1099,14 @@ fn metrics(
     let data = adapt::adapt(&frame, &ordered)?;
     let preds = adapt::score(scorer, &data, train.offset.as_deref())?;
     let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins)?;
-    training.glm = Some(extras(&training, &preds, &train.y, train.w.as_deref()));
+    training.glm = Some(extras(&training, &preds, &train.y, train.w.as_deref(), train.offset.as_deref()));
     let validation = match &run.valid {
         None => None,
         Some(v) => {
             let data = reordered(v, &problem.raw);
             let preds = adapt::score(scorer, &data, v.offset.as_deref())?;
             let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins)?;
-            m.glm = Some(extras(&m, &preds, &v.y, v.w.as_deref()));
+            m.glm = Some(extras(&m, &preds, &v.y, v.w.as_deref(), v.offset.as_deref()));
             Some(m)
         }
     };

@@ -61,7 +61,7 @@ impl Algorithm for Glm {
         &mut output.common
     }
     fn wants_classes(params: &GlmParams) -> Option<bool> {
-        matches!(params.family, Family::Binomial | Family::Multinomial | Family::Ordinal).then_some(true)
+        matches!(params.family, Family::Binomial | Family::Quasibinomial | Family::Multinomial | Family::Ordinal).then_some(true)
     }
 
     fn check(params: &GlmParams, shape: &Shape<'_>, notes: &mut Notes) {
@@ -141,7 +141,7 @@ impl Algorithm for Glm {
             let family = fit::family(params, category);
             match (family, category) {
                 (Binomial | Quasibinomial, Category::Binomial) | (Multinomial, Category::Multinomial | Category::Binomial) => {}
-                (Quasibinomial, _) => notes.error("_family", "Quasi_binomial requires the response to be categorical with two levels"),
+                (Quasibinomial, _) => notes.error("_family", "Quasi_binomial requires a response with two values"),
                 (Binomial, _) => {
                     notes.error("_family", "Binomial requires the response to be a 2-class categorical or a binary column (0/1)")
                 }

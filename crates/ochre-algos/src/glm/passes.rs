@@ -81,7 +81,7 @@ impl Link {
         }
     }
     /// d eta / d mu
-    fn derivative(self, mu: f64, s: Shapes) -> f64 {
+    pub fn derivative(self, mu: f64, s: Shapes) -> f64 {
         match self {
             Link::Logit => 1.0 / (mu * (1.0 - mu)).max(1e-6),
             Link::Log => 1.0 / mu.max(f64::MIN_POSITIVE),

@@ -20,6 +20,10 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) -> Result<(), Stri
     parts.put("cat_offsets", integers(&offsets));
     parts.put("nums", m.means.len());
     parts.put("mean_imputation", true);
+    if m.skips_missing {
+        // Our own word: the Java library fills missing values in all the same.
+        parts.put("skip_missing", true);
+    }
     parts.put("num_means", numbers(&m.means));
     parts.put("cat_modes", integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
     parts.put("beta", numbers(&m.heard().concat()));
@@ -97,6 +101,8 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScore
         derived: vec![],
         places: vec![],
         silent: vec![],
+        covariance: vec![],
+        skips_missing: parts.flag("skip_missing"),
         without_offset: false,
     })
 }
