@@ -103,8 +103,8 @@ impl Algorithm for Generic {
     fn common_mut(params: &mut GenericParams) -> &mut CommonParams {
         &mut params.common
     }
-    fn seed_mut(_: &mut GenericParams) -> &mut i64 {
-        unreachable!("an import draws nothing")
+    fn seed_mut(_: &mut GenericParams) -> Option<&mut i64> {
+        None
     }
     fn output_common(output: &mut GenericOutput) -> &mut ModelOutput {
         &mut output.common

@@ -3,10 +3,13 @@
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
 //! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`).
 
+pub mod bayes;
 pub mod drf;
 pub mod gbm;
 pub mod generic;
 pub mod glm;
+pub mod isolation;
+pub mod isotonic;
 pub mod kmeans;
 mod linalg;
 mod tree;
@@ -14,8 +17,16 @@ mod tree;
 use ochre_model::{Builder, Row};
 
 /// Every algorithm, in the order the API lists them.
-pub const ALGORITHMS: &[&dyn Builder] =
-    &[&Row::<glm::Glm>::new(), &Row::<kmeans::KMeans>::new(), &Row::<drf::Drf>::new(), &Row::<gbm::Gbm>::new(), &generic::Import::new()];
+pub const ALGORITHMS: &[&dyn Builder] = &[
+    &Row::<glm::Glm>::new(),
+    &Row::<kmeans::KMeans>::new(),
+    &Row::<drf::Drf>::new(),
+    &Row::<gbm::Gbm>::new(),
+    &Row::<isolation::IsolationForest>::new(),
+    &Row::<bayes::NaiveBayes>::new(),
+    &Row::<isotonic::IsotonicRegression>::new(),
+    &generic::Import::new(),
+];
 
 /// Every pass that can be sent to a node, by name.
 pub const TASKS: &[&str] = &[

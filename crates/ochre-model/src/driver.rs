@@ -21,10 +21,12 @@ pub enum Category {
     Binomial,
     Multinomial,
     Clustering,
+    AnomalyDetection,
 }
 
 impl Category {
-    pub const ALL: [Category; 4] = [Category::Regression, Category::Binomial, Category::Multinomial, Category::Clustering];
+    pub const ALL: [Category; 5] =
+        [Category::Regression, Category::Binomial, Category::Multinomial, Category::Clustering, Category::AnomalyDetection];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -32,6 +34,7 @@ impl Category {
             Category::Binomial => "Binomial",
             Category::Multinomial => "Multinomial",
             Category::Clustering => "Clustering",
+            Category::AnomalyDetection => "AnomalyDetection",
         }
     }
 }
@@ -74,11 +77,16 @@ pub trait Algorithm: Send + Sync + 'static {
 
     fn common(params: &Self::Params) -> &CommonParams;
     fn common_mut(params: &mut Self::Params) -> &mut CommonParams;
-    fn seed_mut(params: &mut Self::Params) -> &mut i64;
+    /// The seed, for algorithms that draw random numbers.
+    fn seed_mut(params: &mut Self::Params) -> Option<&mut i64>;
     fn output_common(output: &mut Self::Output) -> &mut ModelOutput;
     /// Does the request make a numeric response a class (`true`) or forbid it (`false`)?
     fn wants_classes(_params: &Self::Params) -> Option<bool> {
         None
+    }
+    /// Does the user want metrics on the training data?
+    fn wants_training_metrics(_params: &Self::Params) -> bool {
+        true
     }
     /// Rules between fields, each noted on its field.
     fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
@@ -535,8 +543,7 @@ impl<A: Algorithm> Row<A> {
             Some(k) => Some((node.store.frame(k.text()).map_err(|e| missing_key(e, k.text()))?, k.0)),
             None => None,
         };
-        let seed = A::seed_mut(&mut params);
-        if *seed == -1 {
+        if let Some(seed) = A::seed_mut(&mut params).filter(|s| **s == -1) {
             *seed = Rng::fresh_seed();
         }
         let train = prepare::<A>(node, &params, &frame, &mut notes)?;
@@ -685,7 +692,7 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     if rows == 0 {
         notes.error("_train", "the training frame has no rows");
     }
-    let mut category = Category::Clustering;
+    let mut category = if A::INFO.supervised { Category::Regression } else { A::INFO.categories[0] };
     let (mut y, mut predictor) = (vec![], None);
     if let Some((name, mut column)) = response {
         if matches!(column.kind, Kind::Text | Kind::Uuid | Kind::Time) && A::INFO.supervised {
@@ -821,7 +828,8 @@ fn build<A: Algorithm>(
     valid: Option<Validation>,
 ) -> Result<Made> {
     let common = A::common(&params).clone();
-    let seed = *A::seed_mut(&mut params);
+    // Builders without a seed draw the same folds every time.
+    let seed = A::seed_mut(&mut params).map_or(0, |s| *s);
     let fold_column = common.fold_column.as_deref().and_then(|n| frame.by_name(n));
     let checksum = frame.checksum()?;
     let about = |key: String, train_key: &FrameKey| Identity { key, frame_key: train_key.clone(), frame_checksum: checksum };
@@ -973,7 +981,9 @@ fn train_model<A: Algorithm>(
     let mut output = model.output.clone();
     {
         let metrics = model.metrics.read();
-        output["training_metrics"] = metrics[0].json(Value::Null);
+        if A::wants_training_metrics(&run.params) {
+            output["training_metrics"] = metrics[0].json(Value::Null);
+        }
         output["validation_metrics"] = metrics.get(1).map_or(Value::Null, |m| m.json(Value::Null));
     }
     Ok(Model { output, ..model })
@@ -1009,6 +1019,7 @@ pub fn measure(
             metrics::binomial(&p1, y, w, domain, gainslift_bins)
         }
         Category::Multinomial => metrics::multinomial(preds, y, w, domain),
+        Category::AnomalyDetection => Ok(metrics::anomalies(preds)),
     }
 }
 
@@ -1025,7 +1036,7 @@ impl Model {
             data_frame: self.training_frame.clone().map(FrameKey),
             timestamp: self.timestamp_ms,
             checksum: self.checksum(),
-            have_mojo: true,
+            have_mojo: self.scorer.has_mojo(),
             ..ModelSchema::default()
         };
         renamed(s.to_json(), self.info.model_schema, self.info.model_type)
@@ -1046,6 +1057,9 @@ impl Model {
                 Scorer::Glm(g) if !g.covariance.is_empty() => Some(Column::from_f64(&node.ledger, &adapt::std_errors(g, &data)?)?),
                 _ => None,
             };
+            if self.category == Category::AnomalyDetection {
+                return self.anomaly_frame(node, &preds);
+            }
             if classes.is_empty() {
                 let names = std::iter::once("predict".to_string()).chain(errors.is_some().then(|| "StdErr".into()));
                 let columns = std::iter::once(Column::from_f64(&node.ledger, &preds)?).chain(errors);
@@ -1067,6 +1081,18 @@ impl Model {
             }
             Frame::new(names, columns)
         })
+    }
+
+    /// Scores and mean path lengths, with a flag before them when the model has a threshold.
+    fn anomaly_frame(&self, node: &Node, preds: &[f64]) -> Result<Frame> {
+        let column = |k: usize| Column::from_f64(&node.ledger, &preds.chunks(2).map(|p| p[k]).collect::<Vec<_>>());
+        let (score, length) = (column(0)?, column(1)?);
+        if self.threshold < 0.0 {
+            return Frame::new(vec!["predict".into(), "mean_length".into()], vec![score, length]);
+        }
+        let flags: Vec<f64> = preds.chunks(2).map(|p| f64::from(p[0] >= self.threshold)).collect();
+        let flag = Column::numeric(&node.ledger, Kind::Enum(Arc::new(vec!["0".into(), "1".into()])), &flags)?;
+        Frame::new(["predict", "score", "mean_length"].map(String::from).to_vec(), vec![flag, score, length])
     }
 
     /// Metrics on a frame that has the response (clusterings need none).
@@ -1118,7 +1144,7 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
             let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
             (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
         }
-        metrics::Kind::Clustering(_) => (f64::NAN, f64::NAN),
+        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } => (f64::NAN, f64::NAN),
     };
     let used = fitted.null_dof - fitted.residual_dof;
     let rank = used as f64 + 1.0;

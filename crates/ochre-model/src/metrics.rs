@@ -135,10 +135,20 @@ pub struct Clustering {
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
-    Regression { mae: f64, rmsle: f64, mean_residual_deviance: f64 },
+    Regression {
+        mae: f64,
+        rmsle: f64,
+        mean_residual_deviance: f64,
+    },
     Binomial(Binomial),
     Multinomial(Multinomial),
     Clustering(Clustering),
+    /// Mean path length and mean score; the score from which on a row counts as an anomaly, or -1.
+    Anomaly {
+        mean_length: f64,
+        mean_score: f64,
+        threshold: f64,
+    },
 }
 
 /// What generalized linear models add.
@@ -895,7 +905,30 @@ pub fn confusion_table(domain: &[String], matrix: &[Vec<f64>]) -> Table {
     )
 }
 
+/// Metrics of an isolation forest.
+pub fn anomaly(mean_length: f64, mean_score: f64, rows: i64) -> Metrics {
+    let mut m = blank(Kind::Anomaly { mean_length, mean_score, threshold: -1.0 }, &Sums { n: rows, ..Sums::default() });
+    (m.mse, m.r2) = (f64::NAN, f64::NAN);
+    m
+}
+
+/// The same, from the score and mean path length of each row.
+pub fn anomalies(preds: &[f64]) -> Metrics {
+    let n = preds.len() / 2;
+    let parts: Vec<(f64, f64)> =
+        preds.par_chunks(2 * ochre_core::CHUNK_ROWS).map(|p| p.chunks(2).fold((0.0, 0.0), |s, p| (s.0 + p[0], s.1 + p[1]))).collect();
+    let (score, length) = parts.into_iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    anomaly(length / n as f64, score / n as f64, n as i64)
+}
+
 impl Metrics {
+    /// Gives an isolation forest the score from which on a row counts as an anomaly.
+    pub fn set_anomaly_threshold(&mut self, cut: f64) {
+        if let Kind::Anomaly { threshold, .. } = &mut self.kind {
+            *threshold = cut;
+        }
+    }
+
     pub fn rmse(&self) -> f64 {
         self.mse.sqrt()
     }
@@ -925,6 +958,8 @@ impl Metrics {
             ("mean_per_class_error", Kind::Multinomial(m)) => m.mean_per_class_error,
             ("classification_error" | "misclassification", Kind::Multinomial(m)) => (1.0 - m.hit_ratios[0]).max(0.0),
             ("auc" | "pr_auc" | "aucpr", Kind::Multinomial(_)) => f64::NAN,
+            ("anomaly_score" | "mean_score", Kind::Anomaly { mean_length, .. }) => *mean_length,
+            ("mean_normalized_score", Kind::Anomaly { mean_score, .. }) => *mean_score,
             ("tot_withinss", Kind::Clustering(c)) => c.tot_withinss,
             _ => return None,
         })
@@ -940,7 +975,7 @@ impl Metrics {
                 ("null_deviance", g.null_deviance),
                 ("residual_deviance", g.residual_deviance),
             ]);
-        } else if !matches!(self.kind, Kind::Clustering(_)) {
+        } else if !matches!(self.kind, Kind::Clustering(_) | Kind::Anomaly { .. }) {
             out.extend([("aic", f64::NAN), ("loglikelihood", f64::NAN)]);
         }
         match &self.kind {
@@ -976,6 +1011,9 @@ impl Metrics {
                 out.push(("mean_per_class_error", m.mean_per_class_error));
                 out.push(("mean_per_class_accuracy", 1.0 - m.mean_per_class_error));
             }
+            Kind::Anomaly { mean_length, mean_score, .. } => {
+                out.extend([("mean_score", *mean_length), ("mean_normalized_score", *mean_score)]);
+            }
             Kind::Clustering(c) => {
                 out.extend([("betweenss", c.totss - c.tot_withinss), ("tot_withinss", c.tot_withinss), ("totss", c.totss)]);
             }
@@ -988,6 +1026,7 @@ impl Metrics {
     pub fn threshold(&self) -> f64 {
         match &self.kind {
             Kind::Binomial(b) => b.best.map_or(0.5, |i| b.curve.thresholds[i]),
+            Kind::Anomaly { threshold, .. } => *threshold,
             _ => 0.5,
         }
     }
@@ -998,6 +1037,7 @@ impl Metrics {
             Kind::Binomial(_) => "Binomial",
             Kind::Multinomial(_) => "Multinomial",
             Kind::Clustering(_) => "Clustering",
+            Kind::Anomaly { .. } => "AnomalyDetection",
         }
     }
 
@@ -1110,6 +1150,9 @@ impl Metrics {
                     }
                     .to_json(),
                 }
+            }
+            Kind::Anomaly { mean_length, mean_score, .. } => {
+                AnomalyMetrics { mean_score: *mean_length, mean_normalized_score: *mean_score, base }.to_json()
             }
             Kind::Clustering(c) => {
                 let k = c.sizes.len();

@@ -451,6 +451,21 @@ pub struct RegressionMetrics {
     pub base: MetricsBase,
 }
 
+/// Model Metrics Anomaly V3.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelMetricsAnomalyV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsAnomaly")]
+pub struct AnomalyMetrics {
+    /// Mean length of the paths to the leaves.
+    #[api(output)]
+    pub mean_score: f64,
+    /// Mean of the scores.
+    #[api(output)]
+    pub mean_normalized_score: f64,
+    /// What it builds on.
+    #[api(flatten)]
+    pub base: MetricsBase,
+}
+
 /// Model Metrics Clustering V3.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ModelMetricsClusteringV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsClustering")]

@@ -91,6 +91,7 @@ pub const SCHEMAS: &[Published] = table![
     model_wire::MultinomialMetrics,
     model_wire::RegressionMetrics,
     model_wire::ClusteringMetrics,
+    model_wire::AnomalyMetrics,
     model_wire::GlmBinomialMetrics,
     model_wire::GlmMultinomialMetrics,
     model_wire::GlmRegressionMetrics,

@@ -5,16 +5,20 @@
 //!
 //! This crate must know no cluster, no frames and no REST.
 
+mod bayes;
 mod file;
 mod glm;
+mod isotonic;
 mod kmeans;
 pub mod mojo;
 pub mod proof;
 mod shap;
 mod trees;
 
+pub use bayes::{BayesScorer, Conditional};
 pub use file::{Column, ModelFile};
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
+pub use isotonic::IsotonicScorer;
 pub use kmeans::KMeansScorer;
 pub use trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
 
@@ -25,6 +29,8 @@ pub enum Scorer {
     Trees(TreeEnsemble),
     Glm(GlmScorer),
     KMeans(KMeansScorer),
+    Bayes(BayesScorer),
+    Isotonic(IsotonicScorer),
 }
 
 impl Scorer {
@@ -33,8 +39,14 @@ impl Scorer {
         match self {
             Scorer::Trees(m) => m.width(),
             Scorer::Glm(m) => m.width(),
-            Scorer::KMeans(_) => 1,
+            Scorer::Bayes(m) => m.priors.len(),
+            Scorer::KMeans(_) | Scorer::Isotonic(_) => 1,
         }
+    }
+
+    /// Has the MOJO format a place for such a model?
+    pub fn has_mojo(&self) -> bool {
+        !matches!(self, Scorer::Bayes(_))
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.
@@ -52,6 +64,8 @@ impl Scorer {
             Scorer::Trees(m) => m.score(columns, offset, out),
             Scorer::Glm(m) => m.score(columns, offset, out),
             Scorer::KMeans(m) => m.score(columns, out),
+            Scorer::Bayes(m) => m.score(columns, out),
+            Scorer::Isotonic(m) => m.score(columns, out),
         }
     }
 }

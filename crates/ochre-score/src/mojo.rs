@@ -8,6 +8,7 @@ mod linear;
 mod trees;
 
 use crate::file::{Column, ModelFile};
+use crate::isotonic::IsotonicScorer;
 use crate::{KMeansScorer, Scorer};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -178,6 +179,8 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
         Scorer::Trees(m) => trees::write(m, file, about, &mut parts)?,
         Scorer::Glm(m) => linear::write(m, about, &mut parts)?,
         Scorer::KMeans(m) => write_kmeans(m, &mut parts),
+        Scorer::Isotonic(m) => write_isotonic(m, &mut parts),
+        Scorer::Bayes(_) => return Err("the MOJO format has no place for a naive Bayes model; save the model instead".into()),
     }
     let mut ini = String::from("[info]\n");
     for key in &parts.order {
@@ -262,7 +265,7 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     let response = if about.supervised && features < all.len() { all.pop() } else { None };
     all.truncate(features);
     let scorer = match about.full_name.as_str() {
-        "Gradient Boosting Machine" | "Distributed Random Forest" => Scorer::Trees(trees::read(&parts, &about, &all)?),
+        "Gradient Boosting Machine" | "Distributed Random Forest" | "Isolation Forest" => Scorer::Trees(trees::read(&parts, &about, &all)?),
         "Generalized Linear Modeling" | "Generalized Linear Model" => Scorer::Glm(linear::read(&parts, &about, &all)?),
         "K-means" => {
             // Clusters have categorical columns first here.
@@ -272,10 +275,18 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
             all = order.iter().map(|&j| all[j].clone()).collect();
             Scorer::KMeans(scorer)
         }
+        "Isotonic Regression" => {
+            // The file may name a column of weights between the predictor and the response.
+            all.truncate(1);
+            Scorer::Isotonic(read_isotonic(&parts)?)
+        }
         other => return Err(format!("it holds a model of the kind '{other}', which this version of ochre does not score")),
     };
     let offset = parts.text("offset_column").map(str::to_string);
-    let threshold = parts.real("default_threshold").unwrap_or(0.5);
+    let mut threshold = parts.real("default_threshold").unwrap_or(0.5);
+    if matches!(&scorer, Scorer::Trees(m) if m.link == crate::TreeLink::PathLength) && !parts.flag("output_anomaly_flag") {
+        threshold = -1.0;
+    }
     Ok(Mojo { file: ModelFile { predictors: all, response, offset, threshold, scorer }, about, proof })
 }
 
@@ -359,6 +370,34 @@ fn write_kmeans(m: &KMeansScorer, parts: &mut Parts) {
 }
 
 /// `order` is that of the columns in the scorer, categorical ones first.
+/// Thresholds as a count and big-endian numbers.
+fn write_isotonic(m: &IsotonicScorer, parts: &mut Parts) {
+    parts.put("calib_min_x", number(m.xs.first().copied().unwrap_or(f64::NAN)));
+    parts.put("calib_max_x", number(m.xs.last().copied().unwrap_or(f64::NAN)));
+    // Our own word: the Java library always takes the nearest threshold.
+    parts.put("out_of_bounds", if m.clip { "clip" } else { "NA" });
+    for (name, values) in [("calib/thresholds_x", &m.xs), ("calib/thresholds_y", &m.ys)] {
+        let count = (values.len() as i32).to_be_bytes();
+        parts.blobs.insert(name.into(), count.into_iter().chain(values.iter().flat_map(|v| v.to_be_bytes())).collect());
+    }
+}
+
+fn read_isotonic(parts: &Parts) -> Result<IsotonicScorer, String> {
+    let list = |name: &str| -> Result<Vec<f64>, String> {
+        let blob = parts.blobs.get(name).ok_or_else(|| format!("it lacks {name}"))?;
+        let (count, rest) = blob.split_first_chunk::<4>().ok_or_else(|| format!("{name} is cut short"))?;
+        if rest.len() != 8 * usize::try_from(i32::from_be_bytes(*count)).unwrap_or(usize::MAX / 8) {
+            return Err(format!("{name} does not have the length that it claims"));
+        }
+        Ok(rest.as_chunks::<8>().0.iter().map(|b| f64::from_be_bytes(*b)).collect())
+    };
+    let (xs, ys) = (list("calib/thresholds_x")?, list("calib/thresholds_y")?);
+    if xs.len() != ys.len() || xs.is_empty() || !xs.is_sorted() {
+        return Err("its thresholds fall, or are not as many as their values".into());
+    }
+    Ok(IsotonicScorer { xs, ys, clip: parts.text("out_of_bounds") != Some("NA") })
+}
+
 fn read_kmeans(parts: &Parts, columns: &[Column], order: &[usize]) -> Result<KMeansScorer, String> {
     let d = columns.len();
     let centers = (0..parts.count("center_num")?).map(|i| parts.list(&format!("center_{i}"))).collect::<Result<Vec<_>, _>>()?;
@@ -431,7 +470,7 @@ mod tests {
             response: Some(Column { name: "y".into(), domain: levels(2) }),
             offset: Some("o".into()),
             threshold: 0.1,
-            scorer: Scorer::Trees(TreeEnsemble { link: TreeLink::Logit, init: -0.3, classes: 2, trees }),
+            scorer: Scorer::Trees(TreeEnsemble { link: TreeLink::Logit, init: -0.3, classes: 2, trees, lengths: [0.0; 2] }),
         }
     }
 

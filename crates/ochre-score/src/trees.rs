@@ -93,6 +93,8 @@ pub enum TreeLink {
     FirstShare,
     /// Shares of the classes, made to add up to 1.
     Shares,
+    /// Isolation: leaves hold their depth; a score, and the mean length of the paths.
+    PathLength,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -103,6 +105,9 @@ pub struct TreeEnsemble {
     pub classes: usize,
     /// Per iteration, one tree (regression, two classes) or one per class.
     pub trees: Vec<Vec<Tree>>,
+    /// Longest and shortest sum of path lengths among the training rows of an isolation forest.
+    #[serde(default)]
+    pub lengths: [f64; 2],
 }
 
 /// Rows scored together, so that a tree and its block stay in the cache.
@@ -110,7 +115,13 @@ const BLOCK: usize = 512;
 
 impl TreeEnsemble {
     pub fn width(&self) -> usize {
-        self.classes.max(1)
+        if self.link == TreeLink::PathLength { 2 } else { self.classes.max(1) }
+    }
+
+    /// The score of a sum of path lengths: 1 for the shortest of the training rows, 0 for the longest.
+    pub fn isolation_score(&self, sum: f64) -> f64 {
+        let [longest, shortest] = self.lengths;
+        if longest > shortest { (longest - sum) / (longest - shortest) } else { 1.0 }
     }
 
     pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
@@ -147,6 +158,10 @@ impl TreeEnsemble {
                 out[0] = 1.0 - out[1];
             }
             TreeLink::Softmax => softmax(f, out),
+            TreeLink::PathLength => {
+                out[0] = self.isolation_score(f[0]);
+                out[1] = f[0] / self.trees.len() as f64;
+            }
             _ => self.average(f, self.trees.len() as f64, out),
         }
     }

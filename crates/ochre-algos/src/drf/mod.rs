@@ -52,8 +52,8 @@ impl Algorithm for Drf {
     fn common_mut(params: &mut DrfParams) -> &mut CommonParams {
         &mut params.common
     }
-    fn seed_mut(params: &mut DrfParams) -> &mut i64 {
-        &mut params.tree.seed
+    fn seed_mut(params: &mut DrfParams) -> Option<&mut i64> {
+        Some(&mut params.tree.seed)
     }
     fn output_common(output: &mut DrfOutput) -> &mut ModelOutput {
         &mut output.common

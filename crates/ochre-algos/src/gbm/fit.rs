@@ -73,7 +73,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     if let Some((_, trees)) = before {
         init = trees.init;
     }
-    let mut ensemble = TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![] };
+    let mut ensemble =
+        TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![], lengths: [0.0; 2] };
     let start =
         |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
     let mut f = start(train.offset.as_ref().map(|o| &o[own.clone()]), rows);

@@ -61,8 +61,8 @@ impl Algorithm for Gbm {
     fn common_mut(params: &mut GbmParams) -> &mut CommonParams {
         &mut params.common
     }
-    fn seed_mut(params: &mut GbmParams) -> &mut i64 {
-        &mut params.tree.seed
+    fn seed_mut(params: &mut GbmParams) -> Option<&mut i64> {
+        Some(&mut params.tree.seed)
     }
     fn output_common(output: &mut GbmOutput) -> &mut ModelOutput {
         &mut output.common

@@ -54,8 +54,8 @@ impl Algorithm for Glm {
     fn common_mut(params: &mut GlmParams) -> &mut CommonParams {
         &mut params.common
     }
-    fn seed_mut(params: &mut GlmParams) -> &mut i64 {
-        &mut params.seed
+    fn seed_mut(params: &mut GlmParams) -> Option<&mut i64> {
+        Some(&mut params.seed)
     }
     fn output_common(output: &mut GlmOutput) -> &mut ModelOutput {
         &mut output.common

@@ -44,8 +44,8 @@ impl Algorithm for KMeans {
     fn common_mut(params: &mut KMeansParams) -> &mut CommonParams {
         &mut params.common
     }
-    fn seed_mut(params: &mut KMeansParams) -> &mut i64 {
-        &mut params.seed
+    fn seed_mut(params: &mut KMeansParams) -> Option<&mut i64> {
+        Some(&mut params.seed)
     }
     fn output_common(output: &mut KMeansOutput) -> &mut ModelOutput {
         &mut output.common

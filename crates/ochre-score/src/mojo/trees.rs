@@ -26,6 +26,11 @@ pub fn write(m: &TreeEnsemble, file: &ModelFile, about: &About, parts: &mut Part
         TreeLink::Mean | TreeLink::FirstShare | TreeLink::Shares => {
             parts.put("binomial_double_trees", m.link == TreeLink::Shares && m.classes == 2);
         }
+        TreeLink::PathLength => {
+            parts.put("max_path_length", m.lengths[0] as i64);
+            parts.put("min_path_length", m.lengths[1] as i64);
+            parts.put("output_anomaly_flag", file.threshold >= 0.0);
+        }
         link => {
             parts.put("distribution", &about.family);
             let name = match link {
@@ -291,6 +296,7 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
             (None, _) => TreeLink::Identity,
             (Some(other), _) => return Err(format!("its link function '{other}' is not known")),
         },
+        (false, 1) if about.full_name == "Isolation Forest" => TreeLink::PathLength,
         (false, 1) => TreeLink::Mean,
         (false, 2) if per_class == 1 => TreeLink::FirstShare,
         (false, _) => TreeLink::Shares,
@@ -312,5 +318,7 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
         }
         all.push(group);
     }
-    Ok(TreeEnsemble { link, init, classes, trees: all })
+    let isolated = link == TreeLink::PathLength;
+    let lengths = if isolated { [parts.real("max_path_length")?, parts.real("min_path_length")?] } else { [0.0; 2] };
+    Ok(TreeEnsemble { link, init, classes, trees: all, lengths })
 }
