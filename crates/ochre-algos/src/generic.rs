@@ -212,7 +212,7 @@ pub fn model(key: String, mojo: Mojo, parameters: Value, path: &str) -> Result<M
         priors: about.priors,
         threshold: file.threshold,
         deviance: Deviance::by_name(&about.family).unwrap_or(Deviance::Gaussian),
-        gainslift_bins: -1,
+        detail: ochre_model::metrics::Detail::default(),
         scorer: file.scorer,
         parameters: parameters.as_array().cloned().unwrap_or_default(),
         output,

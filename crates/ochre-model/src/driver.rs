@@ -3,7 +3,7 @@
 
 use crate::adapt::{self, Source};
 use crate::folds;
-use crate::metrics::{self, Deviance, Metrics};
+use crate::metrics::{self, Detail, Deviance, Metrics};
 use crate::params::{CommonParams, FoldAssignment};
 use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
 use crate::{Model, Predictor};
@@ -955,7 +955,7 @@ fn train_model<A: Algorithm>(
         priors,
         threshold,
         deviance: fitted.deviance,
-        gainslift_bins: common.gainslift_bins,
+        detail: common.detail(),
         scorer: fitted.scorer,
         parameters: parameter_list(&run.params, input),
         output: ochre_schema::object(&output),
@@ -1010,15 +1010,15 @@ pub fn measure(
     w: Option<&[f64]>,
     domain: &[String],
     deviance: Deviance,
-    gainslift_bins: i32,
+    detail: Detail,
 ) -> Result<Metrics> {
     match category {
         Category::Regression | Category::Clustering => metrics::regression(preds, y, w, deviance),
         Category::Binomial => {
             let p1: Vec<f64> = preds.par_chunks(2).map(|p| p[1]).collect();
-            metrics::binomial(&p1, y, w, domain, gainslift_bins)
+            metrics::binomial(&p1, y, w, domain, detail)
         }
-        Category::Multinomial => metrics::multinomial(preds, y, w, domain),
+        Category::Multinomial => metrics::multinomial(preds, y, w, domain, detail),
         Category::AnomalyDetection => Ok(metrics::anomalies(preds)),
     }
 }
@@ -1097,8 +1097,13 @@ impl Model {
 
     /// Metrics on a frame that has the response (clusterings need none).
     pub fn evaluate(&self, node: &Node, frame_key: &str, frame: &Frame) -> Result<Metrics> {
+        self.evaluate_in(node, frame_key, frame, self.detail)
+    }
+
+    /// The same, in other detail than the model was trained with.
+    pub fn evaluate_in(&self, node: &Node, frame_key: &str, frame: &Frame, detail: Detail) -> Result<Metrics> {
         let data = adapt::adapt(frame, &self.predictors)?;
-        let mut m = self.measure_adapted(node, frame, &data)?;
+        let mut m = self.measure_in(node, frame, &data, detail)?;
         m.model = self.key.clone();
         m.model_checksum = self.checksum();
         m.frame = Some(frame_key.into());
@@ -1108,6 +1113,10 @@ impl Model {
 
     /// Metrics of predictions for adapted data; the frame has the answers.
     pub fn measure_adapted(&self, node: &Node, frame: &Frame, data: &adapt::Adapted) -> Result<Metrics> {
+        self.measure_in(node, frame, data, self.detail)
+    }
+
+    fn measure_in(&self, node: &Node, frame: &Frame, data: &adapt::Adapted, detail: Detail) -> Result<Metrics> {
         let offset = column_values(frame, self.offset_column.as_deref())?;
         let (y, w) = answers(frame, self.response.as_ref(), self.weights_column.as_deref())?;
         node.runner.install(|| {
@@ -1115,7 +1124,7 @@ impl Model {
                 return cluster_metrics(km, data);
             }
             let preds = adapt::score(&self.scorer, data, offset.as_deref())?;
-            let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, self.gainslift_bins)?;
+            let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, detail)?;
             if let Scorer::Glm(_) = self.scorer {
                 let fitted = self.metrics.read().first().and_then(|m| m.glm);
                 m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));
@@ -1214,6 +1223,7 @@ pub fn metrics_of(
     weights: Option<&Frame>,
     domain: Option<Vec<String>>,
     deviance: Deviance,
+    detail: Detail,
 ) -> Result<Metrics> {
     if actual.width() != 1 || actual.rows() != predicted.rows() {
         return Err(Error::invalid(format!(
@@ -1245,7 +1255,8 @@ pub fn metrics_of(
         Category::Binomial => columns[0].iter().flat_map(|p| [1.0 - p, *p]).collect(),
         _ => (0..rows).flat_map(|r| columns.iter().map(move |c| c[r])).collect(),
     };
-    let mut m = node.runner.install(|| measure(category, &preds, &y, w.as_deref(), domain.as_deref().unwrap_or_default(), deviance, -1))?;
+    let mut m =
+        node.runner.install(|| measure(category, &preds, &y, w.as_deref(), domain.as_deref().unwrap_or_default(), deviance, detail))?;
     m.description = Some(match category {
         Category::Binomial => {
             format!("Computed on user-given predictions and labels, using F1-optimal threshold: {}.", m.threshold())

@@ -4,6 +4,7 @@
 //! sketch follows the reference: at most 400 bins, exact below that, adjacent bins with the least added squared
 //! error merged.
 
+use crate::params::AucType;
 use crate::wire::*;
 use ochre_core::{CHUNK_ROWS, Result, Team, quantile, time};
 use ochre_schema::{Cell, FrameKey, ModelKey, Table, Value, Wire};
@@ -123,6 +124,9 @@ pub struct Multinomial {
     pub confusion: Vec<Vec<f64>>,
     /// Share of rows whose class is among the k most probable.
     pub hit_ratios: Vec<f64>,
+    /// Areas under curves, when they were asked for.
+    #[serde(default)]
+    pub areas: Option<ClassAreas>,
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -279,7 +283,7 @@ pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, de
 }
 
 /// Metrics of two classes. `p1` is the probability of the second class, `actual` its code.
-pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], gainslift_bins: i32) -> Result<Metrics> {
+pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], detail: Detail) -> Result<Metrics> {
     let (s, sketch) = by_chunk(
         actual.len(),
         |rows| {
@@ -319,7 +323,7 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
         let (tp, fp, fn_, tn) = curve.counts(i);
         0.5 * (fp / (fp + tn) + fn_ / (fn_ + tp))
     });
-    let gains_lift = if gainslift_bins == 0 { None } else { gains_lift(p1, actual, weights, gainslift_bins)? };
+    let gains_lift = if detail.bins == 0 { None } else { gains_lift(p1, actual, weights, detail.bins)? };
     let kind = Kind::Binomial(Binomial {
         logloss: s.extra / s.w,
         auc: curve.auc(),
@@ -333,8 +337,152 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
     Ok(blank(kind, &s))
 }
 
+/// How much is measured beyond the basics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Detail {
+    /// Groups of the gains/lift table; -1 chooses, 0 makes no table.
+    pub bins: i32,
+    /// Average of the areas under the curves of several classes.
+    #[serde(with = "auc_name")]
+    pub auc: AucType,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Detail { bins: -1, auc: AucType::Auto }
+    }
+}
+
+/// Choices are kept by their names.
+mod auc_name {
+    use super::{AucType, Wire};
+    pub fn serialize<S: serde::Serializer>(v: &AucType, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(v.name())
+    }
+    pub fn deserialize<'d, D: serde::Deserializer<'d>>(d: D) -> Result<AucType, D::Error> {
+        let name: String = serde::Deserialize::deserialize(d)?;
+        AucType::from_text(&name).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Areas under the curves of several classes (Hand and Till 2001): each class against the rest, and each pair, where
+/// both classes are taken as the positive one in turn.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ClassAreas {
+    /// Area under the ROC and under the precision-recall curve, by class, then by pair in lexicographic order.
+    pub rest: Vec<(f64, f64)>,
+    pub pairs: Vec<(f64, f64)>,
+    /// Weight of each class.
+    pub weights: Vec<f64>,
+    #[serde(with = "auc_name")]
+    pub kind: AucType,
+}
+
+/// Beyond this many classes the areas of pairs are too many to be of use.
+const AREA_CLASSES_MAX: usize = 50;
+
+impl ClassAreas {
+    fn of(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, k: usize, kind: AucType) -> Result<Option<ClassAreas>> {
+        if matches!(kind, AucType::Auto | AucType::None) || k > AREA_CLASSES_MAX {
+            return Ok(None);
+        }
+        // By class against the rest, then by (positive, other).
+        let made = || (vec![Sketch::default(); k + k * k], vec![0.0; k]);
+        let (sketches, weights) = by_chunk(
+            actual.len(),
+            |rows| {
+                let (mut sketches, mut of_class) = made();
+                for i in rows {
+                    let (p, y, w) = (&probabilities[i * k..(i + 1) * k], actual[i], weight(weights, i));
+                    if y.is_nan() || p[0].is_nan() || w == 0.0 {
+                        continue;
+                    }
+                    let y = y as usize;
+                    of_class[y] += w;
+                    for c in 0..k {
+                        sketches[c].push(p[c], c == y, w);
+                        if c != y {
+                            sketches[k + y * k + c].push(p[y], true, w);
+                            sketches[k + c * k + y].push(p[c], false, w);
+                        }
+                    }
+                }
+                (sketches, of_class)
+            },
+            |mut a, b| {
+                a.0.iter_mut().zip(&b.0).for_each(|(a, b)| a.merge(b));
+                a.1.iter_mut().zip(&b.1).for_each(|(a, b)| *a += b);
+                a
+            },
+        )?
+        .unwrap_or_else(made);
+        let areas: Vec<(f64, f64)> = sketches
+            .into_iter()
+            .map(|s| {
+                let curve = s.curve();
+                (curve.auc(), curve.pr_auc())
+            })
+            .collect();
+        let pair = |i: usize, j: usize| {
+            let (a, b) = (areas[k + i * k + j], areas[k + j * k + i]);
+            (0.5 * (a.0 + b.0), 0.5 * (a.1 + b.1))
+        };
+        let pairs = (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j))).map(|(i, j)| pair(i, j)).collect();
+        Ok(Some(ClassAreas { rest: areas[..k].to_vec(), pairs, weights, kind }))
+    }
+
+    fn mean(&self, values: &[(f64, f64)], weights: impl Iterator<Item = f64>) -> (f64, f64) {
+        let (mut a, mut b, mut total) = (0.0, 0.0, 0.0);
+        for (v, w) in values.iter().zip(weights) {
+            (a, b, total) = (a + w * v.0, b + w * v.1, total + w);
+        }
+        (a / total, b / total)
+    }
+
+    fn average(&self, kind: AucType) -> (f64, f64) {
+        let k = self.rest.len();
+        let w = &self.weights;
+        match kind {
+            AucType::MacroOvr => self.mean(&self.rest, std::iter::repeat(1.0)),
+            AucType::WeightedOvr => self.mean(&self.rest, w.iter().copied()),
+            AucType::WeightedOvo => self.mean(&self.pairs, (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j))).map(|(i, j)| w[i] + w[j])),
+            _ => self.mean(&self.pairs, std::iter::repeat(1.0)),
+        }
+    }
+
+    /// The average that was asked for: ROC, precision-recall.
+    pub fn value(&self) -> (f64, f64) {
+        self.average(self.kind)
+    }
+
+    /// One table of all areas and averages.
+    fn table(&self, domain: &[String], heading: &str, name: &str, pick: fn((f64, f64)) -> f64) -> Table {
+        let k = domain.len();
+        let mut rows: Vec<(String, Cell, Cell, f64)> = vec![];
+        for (c, v) in self.rest.iter().enumerate() {
+            rows.push((format!("{} vs Rest", domain[c]), Cell::Text(domain[c].clone()), Cell::Missing, pick(*v)));
+        }
+        let average = |rows: &mut Vec<(String, Cell, Cell, f64)>, label: &str, kind| {
+            rows.push((label.into(), Cell::Missing, Cell::Missing, pick(self.average(kind))));
+        };
+        average(&mut rows, "Macro OVR", AucType::MacroOvr);
+        average(&mut rows, "Weighted OVR", AucType::WeightedOvr);
+        for ((i, j), v) in (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j))).zip(&self.pairs) {
+            let (a, b) = (domain[i].clone(), domain[j].clone());
+            rows.push((format!("Class {a} vs. {b}"), Cell::Text(a), Cell::Text(b), pick(*v)));
+        }
+        average(&mut rows, "Macro OVO", AucType::MacroOvo);
+        average(&mut rows, "Weighted OVO", AucType::WeightedOvo);
+        Table::new(heading, "")
+            .named("type", "type", "string", "%s", rows.iter().map(|r| Cell::Text(r.0.clone())).collect())
+            .named("first_class_domain", "first_class_domain", "string", "%s", rows.iter().map(|r| r.1.clone()).collect())
+            .named("second_class_domain", "second_class_domain", "string", "%s", rows.iter().map(|r| r.2.clone()).collect())
+            .named(name, name, "double", "%d", rows.iter().map(|r| Cell::Double(r.3)).collect())
+    }
+}
+
 /// Metrics of many classes. `probabilities` holds one per class and row.
-pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String]) -> Result<Metrics> {
+pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], detail: Detail) -> Result<Metrics> {
     let k = domain.len();
     let top = k.min(10);
     let (s, confusion, hits) = by_chunk(
@@ -392,6 +540,7 @@ pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]
         domain: domain.to_vec(),
         confusion,
         hit_ratios: hits.iter().map(|h| h / s.w).collect(),
+        areas: ClassAreas::of(probabilities, actual, weights, k, detail.auc)?,
     });
     Ok(blank(kind, &s))
 }
@@ -957,7 +1106,8 @@ impl Metrics {
             ("logloss" | "deviance", Kind::Multinomial(m)) => m.logloss,
             ("mean_per_class_error", Kind::Multinomial(m)) => m.mean_per_class_error,
             ("classification_error" | "misclassification", Kind::Multinomial(m)) => (1.0 - m.hit_ratios[0]).max(0.0),
-            ("auc" | "pr_auc" | "aucpr", Kind::Multinomial(_)) => f64::NAN,
+            ("auc", Kind::Multinomial(m)) => m.areas.as_ref().map_or(f64::NAN, |a| a.value().0),
+            ("pr_auc" | "aucpr", Kind::Multinomial(m)) => m.areas.as_ref().map_or(f64::NAN, |a| a.value().1),
             ("anomaly_score" | "mean_score", Kind::Anomaly { mean_length, .. }) => *mean_length,
             ("mean_normalized_score", Kind::Anomaly { mean_score, .. }) => *mean_score,
             ("tot_withinss", Kind::Clustering(c)) => c.tot_withinss,
@@ -1002,8 +1152,8 @@ impl Metrics {
                 let worst = of_class.iter().filter(|c| c.0 > 0.0).map(|c| 1.0 - c.1 / c.0).fold(0.0, f64::max);
                 out.extend([("accuracy", right / total), ("err", 1.0 - right / total), ("err_count", total - right)]);
                 out.extend([
-                    ("auc", f64::NAN),
-                    ("pr_auc", f64::NAN),
+                    ("auc", self.get("auc").unwrap_or(f64::NAN)),
+                    ("pr_auc", self.get("pr_auc").unwrap_or(f64::NAN)),
                     ("logloss", m.logloss),
                     ("r2", self.r2),
                     ("max_per_class_error", worst),
@@ -1131,10 +1281,10 @@ impl Metrics {
                     loglikelihood: f64::NAN,
                     aic: f64::NAN,
                     mean_per_class_error: c.mean_per_class_error,
-                    auc: f64::NAN,
-                    pr_auc: f64::NAN,
-                    multinomial_auc_table: None,
-                    multinomial_aucpr_table: None,
+                    auc: self.get("auc").unwrap_or(f64::NAN),
+                    pr_auc: self.get("pr_auc").unwrap_or(f64::NAN),
+                    multinomial_auc_table: c.areas.as_ref().map(|a| a.table(&c.domain, "Multinomial AUC values", "auc", |v| v.0)),
+                    multinomial_aucpr_table: c.areas.as_ref().map(|a| a.table(&c.domain, "Multinomial auc_pr values", "auc_pr", |v| v.1)),
                     base,
                 };
                 match self.glm {
@@ -1271,10 +1421,10 @@ mod tests {
     fn perfect_and_useless_classifiers() {
         let domain = ["n".to_string(), "y".to_string()];
         let y = [0.0, 0.0, 1.0, 1.0];
-        let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, -1).unwrap();
+        let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, Detail::default()).unwrap();
         assert_eq!((m.get("auc"), m.get("pr_auc")), (Some(1.0), Some(1.0)));
         assert_eq!(m.threshold(), 0.8);
-        let m = binomial(&[0.5; 4], &y, None, &domain, -1).unwrap();
+        let m = binomial(&[0.5; 4], &y, None, &domain, Detail::default()).unwrap();
         assert_eq!(m.get("auc"), Some(0.5));
         assert!((m.get("logloss").unwrap() - 2f64.ln()).abs() < 1e-15);
     }

@@ -30,7 +30,7 @@ pub struct Model {
     pub threshold: f64,
     /// How the deviance of a prediction is computed, for metrics on other frames.
     pub deviance: crate::metrics::Deviance,
-    pub gainslift_bins: i32,
+    pub detail: crate::metrics::Detail,
     pub scorer: Scorer,
     /// The declared parameters as the API lists them.
     pub parameters: Vec<Value>,
@@ -166,7 +166,7 @@ impl Model {
             priors: self.priors.clone(),
             threshold: self.threshold,
             deviance: self.deviance,
-            gainslift_bins: self.gainslift_bins,
+            detail: self.detail,
             scorer: self.scorer.clone(),
             parameters: self.parameters.clone(),
             output: self.output.clone(),

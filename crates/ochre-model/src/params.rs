@@ -283,6 +283,13 @@ pub struct CommonParams {
     pub auc_type: AucType,
 }
 
+impl CommonParams {
+    /// How much metrics tell.
+    pub fn detail(&self) -> crate::metrics::Detail {
+        crate::metrics::Detail { bins: self.gainslift_bins, auc: self.auc_type }
+    }
+}
+
 /// Parameters that tree ensembles share.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "SharedTreeParametersV3")]

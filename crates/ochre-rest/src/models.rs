@@ -10,6 +10,7 @@ use crate::wire::{
 use crate::{App, Failure};
 use ochre_core::Error;
 use ochre_model::insight::{Contributions, Insight};
+use ochre_model::metrics::Detail;
 use ochre_model::wire::ModelSynopsis;
 use ochre_model::{Builder, Deviance, Metrics, Model, Refusal, write_whole};
 use ochre_schema::{AnyKey, FrameKey, ModelKey, Value, Wire};
@@ -359,7 +360,8 @@ fn keep(model: &Model, m: Metrics) -> Arc<Metrics> {
 
 fn score(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, _) = scoring(app, ask)?;
-    let m = keep(&model, model.evaluate(&app.node, &frame_key, &frame)?);
+    let auc = auc_type(a.auc_type.as_deref())?.unwrap_or(model.detail.auc);
+    let m = keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, Detail { auc, ..model.detail })?);
     let mut json =
         ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), ..a });
     json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);
@@ -538,6 +540,13 @@ fn derived(app: &App, key: &ochre_schema::ModelKey, dest: Option<String>, contro
     Reply::json(&app.node.store.get::<Model>(&dest)?.json())
 }
 
+/// The average of areas that a request asks for; clients write it in any case.
+fn auc_type(text: Option<&str>) -> Result<Option<ochre_model::params::AucType>, Failure> {
+    let Some(text) = text.filter(|t| !t.is_empty()) else { return Ok(None) };
+    let found = ochre_schema::Wire::from_text(&text.to_ascii_uppercase());
+    found.map(Some).map_err(|e| Error::invalid(format!("auc_type: {e}")).into())
+}
+
 fn make_metrics(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: MetricsMaker = ask.decode()?;
     let frame = |key: &str| app.node.store.frame(key);
@@ -546,9 +555,10 @@ fn make_metrics(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         return Err(Error::Unsupported("metrics of uplift models are not supported by this version of ochre".into()).into());
     }
     let weights = a.weights_frame.as_deref().filter(|k| !k.is_empty()).map(frame).transpose()?;
+    let detail = Detail { auc: auc_type(a.auc_type.as_deref())?.unwrap_or(Detail::default().auc), ..Detail::default() };
     let name = a.distribution.as_deref().filter(|d| !matches!(d.to_ascii_lowercase().as_str(), "bernoulli" | "multinomial"));
     let deviance = Deviance::by_name(name.unwrap_or_default())
         .ok_or_else(|| Error::Unsupported(format!("metrics for the distribution {} are not supported", name.unwrap_or_default())))?;
-    let m = ochre_model::driver::metrics_of(&app.node, &predicted, &actual, weights.as_deref(), a.domain.clone(), deviance)?;
+    let m = ochre_model::driver::metrics_of(&app.node, &predicted, &actual, weights.as_deref(), a.domain.clone(), deviance, detail)?;
     Reply::schema(&MetricsMaker { model_metrics: m.json(Value::Null), ..a })
 }

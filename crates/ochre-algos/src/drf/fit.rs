@@ -115,7 +115,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let mut out_of_bag = vec![0.0; rows * sums];
     let mut unseen = vec![0.0; rows];
     let mut f_valid = vec![0.0; valid_own.len() * sums];
-    let bins = params.common.gainslift_bins;
+    let bins = params.common.detail();
     let score = |ensemble: &TreeEnsemble, f: &[f64], unseen: &[f64], f_valid: &[f64], history: &mut ScoringHistory| -> Result<()> {
         let validation = match &run.valid {
             None => None,

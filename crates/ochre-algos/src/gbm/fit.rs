@@ -120,11 +120,11 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 None => None,
                 Some((v, f)) => {
                     let p = valid_team.concat(State { ensemble, f, sums }.predictions())?;
-                    Some(measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.gainslift_bins)?)
+                    Some(measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.detail())?)
                 }
             };
             let p = data.team.concat(State { ensemble, f, sums }.predictions())?;
-            let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.gainslift_bins)?;
+            let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.detail())?;
             history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
             Ok(())
         };
@@ -369,7 +369,15 @@ fn ranked_leaves(
         .collect())
 }
 
-fn measure_rows(category: Category, p: &[f64], y: &[f64], w: Option<&[f64]>, train: &Training, loss: Loss, bins: i32) -> Result<Metrics> {
+fn measure_rows(
+    category: Category,
+    p: &[f64],
+    y: &[f64],
+    w: Option<&[f64]>,
+    train: &Training,
+    loss: Loss,
+    bins: ochre_model::metrics::Detail,
+) -> Result<Metrics> {
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
     measure(category, p, y, w, domain, loss.deviance(), bins)
 }

@@ -1034,7 +1034,7 @@ fn metrics(
     let run = problem.run;
     let train = &run.train;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
-    let bins = run.params.common.gainslift_bins;
+    let bins = run.params.common.detail();
     let constant = null_constant(problem);
     let extras = |m: &Metrics, preds: &[f64], y: &[f64], w: Option<&[f64]>, offset: Option<&[f64]>| -> GlmExtras {
         let with_offset = |i: usize| offset.map(|o| problem.link.inverse(constant + o[i], problem.shape));

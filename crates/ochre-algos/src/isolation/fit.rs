@@ -4,7 +4,7 @@ use super::{IsolationForestOutput, IsolationForestParams};
 use crate::tree::ensemble::{HISTORY_BUDGET, sample, summary};
 use ochre_core::{CHUNK_ROWS, Column, Error, Result, Rng, Team, f64s, time};
 use ochre_model::driver::measure;
-use ochre_model::metrics::{anomaly, has_stopped};
+use ochre_model::metrics::{Detail, anomaly, has_stopped};
 use ochre_model::{Category, Deviance, Fitted, Run, adapt};
 use ochre_schema::{Cell, Table};
 use ochre_score::{Node, Scorer, Split, Tree, TreeEnsemble, TreeLink};
@@ -237,10 +237,10 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
         Some(v) => {
             let p = adapt::score(&scorer, &v.data, None)?;
             Some(match answers(run, &v.key)? {
-                None => measure(train.category, &p, &[], None, &[], Deviance::Gaussian, 0)?,
+                None => measure(train.category, &p, &[], None, &[], Deviance::Gaussian, Detail::default())?,
                 Some((y, domain)) => {
                     let shares: Vec<f64> = p.chunks(2).flat_map(|p| [1.0 - p[0], p[0]]).collect();
-                    measure(Category::Binomial, &shares, &y, None, &domain, Deviance::Gaussian, -1)?
+                    measure(Category::Binomial, &shares, &y, None, &domain, Deviance::Gaussian, Detail::default())?
                 }
             })
         }

@@ -146,7 +146,7 @@ impl Algorithm for IsotonicRegression {
             let p = adapt::score(&inner, data, None)?;
             let w: Vec<f64> = (0..y.len()).map(|i| if p[i].is_nan() { 0.0 } else { w.map_or(1.0, |w| w[i]) }).collect();
             let p: Vec<f64> = p.into_iter().map(|v| if v.is_nan() { 0.0 } else { v }).collect();
-            measure(Category::Regression, &p, y, Some(&w), &[], Deviance::Gaussian, 0)
+            measure(Category::Regression, &p, y, Some(&w), &[], Deviance::Gaussian, Default::default())
         };
         let data = adapt::adapt(&train.frame()?, &train.predictors())?;
         let training = measured(&data, &train.y, train.w.as_deref())?;
