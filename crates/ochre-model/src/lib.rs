@@ -17,6 +17,7 @@ pub mod params;
 pub mod partial;
 pub mod permute;
 mod saved;
+pub mod segments;
 pub mod wire;
 
 pub use driver::{

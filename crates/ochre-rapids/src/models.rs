@@ -19,7 +19,19 @@ pub const MODELS: &[Prim] = &[
         apply: Apply::Special(permutation),
         help: "How much a metric changes when the values of a column are shuffled.",
     },
+    Prim {
+        name: "segment_models_as_frame",
+        args: &["models"],
+        apply: Apply::Special(segments),
+        help: "A row for each segment, with its model.",
+    },
 ];
+
+fn segments(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let (Ast::Name(key) | Ast::Str(key)) = &args[0] else { return Err(Error::invalid("segment models are named by their key")) };
+    let models = env.node.store.get::<ochre_model::segments::SegmentModels>(key)?;
+    Ok(Value::Frame(models.frame(env.node)?.into()))
+}
 
 fn model(env: &Env<'_>, ast: &Ast) -> Result<Arc<Model>> {
     match ast {

@@ -18,6 +18,7 @@ mod metadata;
 mod models;
 mod rapids;
 mod route;
+mod segments;
 mod serve;
 mod watch;
 pub mod wire;
@@ -95,6 +96,7 @@ pub const ROUTES: &[&[Route]] = &[
     rapids::ROUTES,
     models::ROUTES,
     grids::ROUTES,
+    segments::ROUTES,
     explain::ROUTES,
     metadata::ROUTES,
 ];
