@@ -5,7 +5,7 @@
 //! frame does not depend on the number of threads or blocks.
 
 use crate::csv::{self, Dialect};
-use crate::setup::{self, ColumnType, ParseSetup};
+use crate::setup::{self, ColumnType, Format, ParseSetup};
 use crate::{RawFile, source, timetext};
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, NullArray, StringArray, UInt8Array, UInt16Array, UInt32Array};
 use arrow_buffer::NullBuffer;
@@ -21,10 +21,10 @@ const SHARED_BYTES_MIN: usize = 1 << 20;
 /// A line longer than this is not data.
 const LINE_BYTES_MAX: usize = 64 << 20;
 const ENUM_LEVELS_MAX: usize = 10_000_000;
-const MISSING: u32 = u32::MAX;
+pub const MISSING: u32 = u32::MAX;
 
 /// Values of one column in one block.
-enum Buffer<'a> {
+pub enum Buffer<'a> {
     Numbers(Vec<f64>),
     Codes { codes: Vec<u32>, levels: Levels<'a> },
     Texts { ends: Vec<u32>, bytes: Vec<u8>, valid: Vec<bool> },
@@ -32,9 +32,21 @@ enum Buffer<'a> {
     Skipped,
 }
 
+impl Buffer<'_> {
+    fn of(kind: ColumnType, skipped: bool, estimate: usize) -> Self {
+        match kind {
+            _ if skipped => Buffer::Skipped,
+            ColumnType::Enum => Buffer::Codes { codes: Vec::with_capacity(estimate), levels: Levels::default() },
+            ColumnType::Text => Buffer::Texts { ends: vec![], bytes: vec![], valid: vec![] },
+            ColumnType::Uuid => Buffer::Uuids(vec![]),
+            _ => Buffer::Numbers(Vec::with_capacity(estimate)),
+        }
+    }
+}
+
 /// Distinct texts of a block. Texts of up to seven bytes are looked up by their value, longer ones by hash.
 #[derive(Default)]
-struct Levels<'a> {
+pub struct Levels<'a> {
     texts: Vec<std::borrow::Cow<'a, [u8]>>,
     short: ShortTexts,
     long: FxHashMap<Vec<u8>, u32>,
@@ -97,7 +109,7 @@ impl<'a> Levels<'a> {
     }
 
     #[inline(always)]
-    fn code(&mut self, text: std::borrow::Cow<'a, [u8]>) -> u32 {
+    pub fn code(&mut self, text: std::borrow::Cow<'a, [u8]>) -> u32 {
         let n = text.len();
         if n <= 7 {
             let mut word = [0u8; 8];
@@ -114,12 +126,13 @@ impl<'a> Levels<'a> {
     }
 }
 
-struct Block<'a> {
-    rows: usize,
-    buffers: Vec<Buffer<'a>>,
+/// The values of some rows.
+pub struct Block<'a> {
+    pub rows: usize,
+    pub buffers: Vec<Buffer<'a>>,
     extra_fields: usize,
     remarks: usize,
-    bad_numbers: Vec<usize>,
+    pub bad_numbers: Vec<usize>,
 }
 
 /// Parses files one after the other into one frame.
@@ -131,6 +144,11 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     let mut seen = std::collections::HashSet::new();
     if let Some(n) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
         return Err(Error::invalid(format!("Found duplicate column name {}", n.1)));
+    }
+    match setup.format {
+        Format::Parquet => return parse_row_groups(node, job, files, setup),
+        Format::SvmLight => return parse_sparse(node, job, files, setup),
+        Format::Csv | Format::Arff | Format::Sheet => {}
     }
     let mut all = vec![];
     for (i, file) in files.iter().enumerate() {
@@ -211,22 +229,97 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
         held.push(h);
         parts[i] = b;
     }
+    let frame = joined(node, job, setup, &mut parts, &starts, here, &mut domains)?;
+    drop(held);
+    Ok(frame)
+}
+
+/// Joins the blocks into a frame.
+fn joined(
+    node: &Node,
+    job: &Job,
+    setup: &ParseSetup,
+    parts: &mut [Block<'_>],
+    starts: &[usize],
+    here: std::ops::Range<usize>,
+    domains: &mut [Option<Vec<Vec<u8>>>],
+) -> Result<Frame> {
     let kept: Vec<usize> = (0..setup.names.len()).filter(|c| !setup.skipped.contains(c)).collect();
     let mut columns = vec![];
     for (i, &c) in kept.iter().enumerate() {
         job.check()?;
         let domain = domains[c].take();
-        columns
-            .push(node.runner.install(|| build(node, &mut parts, &starts, here.clone(), c, setup.types[c] == ColumnType::Time, domain))?);
+        columns.push(node.runner.install(|| build(node, parts, starts, here.clone(), c, setup.types[c] == ColumnType::Time, domain))?);
         job.set_progress(0.8 + 0.2 * (i + 1) as f64 / kept.len() as f64);
     }
-    drop(held);
     Frame::new(kept.iter().map(|&c| setup.names[c].clone()).collect(), columns)
+}
+
+/// Joins blocks of which every node has all.
+fn all_here(node: &Node, job: &Job, setup: &ParseSetup, mut parts: Vec<Block<'_>>) -> Result<Frame> {
+    let mut starts = vec![0usize];
+    for p in &parts {
+        starts.push(starts.last().expect("one") + p.rows);
+    }
+    for (c, name) in setup.names.iter().enumerate() {
+        let n: usize = parts.iter().map(|p| p.bad_numbers[c]).sum();
+        if n > 0 {
+            job.warn(format!("{n} values of column '{name}' are not numbers and became missing"));
+        }
+    }
+    let here = ochre_core::kept(*starts.last().expect("one"));
+    let mut domains = vec![None; setup.names.len()];
+    joined(node, job, setup, &mut parts, &starts, here, &mut domains)
+}
+
+/// Parquet: row groups side by side. Every node of a cluster reads all of them, and keeps its rows.
+fn parse_row_groups(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
+    let mut groups = vec![];
+    for file in files {
+        groups.extend(crate::columnar::row_groups(&file.path)?.into_iter().enumerate().map(|(g, bytes)| (file, g, bytes)));
+    }
+    let done = AtomicUsize::new(0);
+    let blocks = node.runner.install(|| {
+        groups
+            .par_iter()
+            .map(|(file, group, bytes)| {
+                job.check()?;
+                // Pages are unpacked, then values are copied out of them.
+                let _pages = node.ledger.reserve(&format!("unpacked pages of {}", file.path.display()), 2 * bytes)?;
+                let block = crate::columnar::read(&file.path, *group, setup)?;
+                let held = node.ledger.reserve("parsed values", block.bytes())?;
+                job.set_progress(0.8 * (done.fetch_add(1, Relaxed) + 1) as f64 / groups.len() as f64);
+                Ok((block, held))
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let (blocks, _held): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    all_here(node, job, setup, blocks)
+}
+
+/// SVMLight: the files say how many columns there are.
+fn parse_sparse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
+    if !setup.skipped.is_empty() {
+        return Err(Error::invalid("skipped_columns cannot be used with SVMLight, whose columns are known only when all is read"));
+    }
+    let texts = files.iter().map(|f| source::bytes(&f.path, &node.ledger, None)).collect::<Result<Vec<_>>>()?;
+    let setup = crate::sparse::widened(setup, texts.iter().map(|t| crate::sparse::width(t)).max().unwrap_or(1));
+    let rows: usize = texts.iter().map(|t| t.iter().filter(|b| **b == b'\n').count() + 1).sum();
+    let _room = node.ledger.reserve("dense values of a sparse file", (rows * setup.names.len() * 8) as u64)?;
+    let mut blocks = vec![];
+    for (file, text) in files.iter().zip(&texts) {
+        job.check()?;
+        blocks.push(crate::sparse::read(text, &setup, &file.path.display().to_string())?);
+    }
+    all_here(node, job, &setup, blocks)
 }
 
 /// Length of the header and of what stands before it.
 fn header_bytes(bytes: &[u8], setup: &ParseSetup, first: bool) -> usize {
     let start = bytes.len() - setup::without_bom(bytes).len();
+    if setup.format == Format::Arff {
+        return crate::arff::header(&bytes[start..]).map_or(start, |h| start + h.data);
+    }
     if setup.header != 1 {
         return start;
     }
@@ -263,18 +356,8 @@ fn check_width(bytes: &[u8], setup: &ParseSetup, name: &str) -> Result<()> {
 
 fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a> {
     let estimate = bytes.len() / (8 * setup.names.len()).max(1);
-    let mut buffers: Vec<Buffer<'a>> = setup
-        .types
-        .iter()
-        .enumerate()
-        .map(|(c, t)| match t {
-            _ if setup.skipped.contains(&c) => Buffer::Skipped,
-            ColumnType::Enum => Buffer::Codes { codes: Vec::with_capacity(estimate), levels: Levels::default() },
-            ColumnType::Text => Buffer::Texts { ends: vec![], bytes: vec![], valid: vec![] },
-            ColumnType::Uuid => Buffer::Uuids(vec![]),
-            _ => Buffer::Numbers(Vec::with_capacity(estimate)),
-        })
-        .collect();
+    let mut buffers: Vec<Buffer<'a>> =
+        setup.types.iter().enumerate().map(|(c, t)| Buffer::of(*t, setup.skipped.contains(&c), estimate)).collect();
     let times: Vec<bool> = setup.types.iter().map(|t| *t == ColumnType::Time).collect();
     let has_na: Vec<bool> = (0..setup.names.len()).map(|c| setup.na_strings.get(c).is_some_and(|n| !n.is_empty())).collect();
     let width = buffers.len();
@@ -403,6 +486,12 @@ fn push<'a>(buffer: &mut Buffer<'a>, f: csv::Field<'a>, na: bool, time: bool, ba
 }
 
 impl Block<'_> {
+    /// A block without rows, with a buffer for each column.
+    pub fn empty(setup: &ParseSetup) -> Self {
+        let buffers = setup.types.iter().enumerate().map(|(c, t)| Buffer::of(*t, setup.skipped.contains(&c), 0)).collect();
+        Block { rows: 0, buffers, extra_fields: 0, remarks: 0, bad_numbers: vec![0; setup.names.len()] }
+    }
+
     /// The place of a block that another node parses.
     fn absent(rows: usize, width: usize) -> Self {
         Block { rows, buffers: (0..width).map(|_| Buffer::Skipped).collect(), extra_fields: 0, remarks: 0, bad_numbers: vec![] }
@@ -629,6 +718,61 @@ mod tests {
         for c in 0..3 {
             assert_eq!(one.column(c).to_texts().unwrap(), four.column(c).to_texts().unwrap());
         }
+    }
+
+    #[test]
+    fn formats_are_known_by_their_first_bytes() {
+        let some = |v: &[&str]| v.iter().map(|t| (!t.is_empty()).then(|| t.to_string())).collect::<Vec<_>>();
+        let (t, v) = shape(
+            "arff",
+            "% remark\n@RELATION x\n@attribute a NUMERIC\n@ATTRIBUTE 'b c' {yes, 'may be'}\n@attribute d date\n@DATA\n1.5,yes,2020-01-02\n?,'may be',?\n",
+        );
+        assert_eq!(t, ["real", "enum", "time"]);
+        assert_eq!((&v[0], &v[1]), (&some(&["1.5", ""]), &some(&["yes", "may be"])));
+        let (t, v) = shape("svm", "1 1:0.5 3:2\n-1 2:1e3 # remark\n1 4:7\n");
+        assert_eq!(t, ["int", "real", "int", "int", "int"]);
+        assert_eq!((&v[1], &v[4]), (&some(&["0.5", "0", "0"]), &some(&["0", "0", "7"])));
+        let e = parse_text("svmbad", "1 1:0.5\n1 3:1\n1 2:1\n2 9:1 4:1\n1 1:1\n", 1).err().unwrap().to_string();
+        assert!(e.contains("row 4") && e.contains("indices that rise"), "{e}");
+    }
+
+    #[test]
+    fn parquet_is_read_by_its_schema() {
+        use arrow_array::{BooleanArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+        let rows = 1000i64;
+        let column = |name: &str, a: ArrayRef| (name.to_string(), a);
+        let batch = RecordBatch::try_from_iter([
+            column("i", Arc::new(Int64Array::from_iter(0..rows))),
+            column("r", Arc::new(Float64Array::from_iter((0..rows).map(|i| (i % 7 != 0).then_some(i as f64 / 3.0))))),
+            column("b", Arc::new(BooleanArray::from_iter((0..rows).map(|i| Some(i % 2 == 0))))),
+            column("t", Arc::new(TimestampMicrosecondArray::from_iter((0..rows).map(|i| Some(i * 1_000_000 + 1_500))))),
+            column("c", Arc::new(StringArray::from_iter((0..rows).map(|i| Some(format!("k{}", i % 5)))))),
+            column("s", Arc::new(StringArray::from_iter((0..rows).map(|i| Some(format!("row {i}")))))),
+        ])
+        .unwrap();
+        let path = std::env::temp_dir().join(format!("ochre-parse-{}.parquet", std::process::id()));
+        let properties = parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(300)).build();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let node = Node::for_tests(2);
+        let read = || -> Result<Frame> {
+            let files = vec![Arc::new(RawFile::open(&path)?)];
+            let setup = guess(&files, &Wishes::default(), &node.ledger)?;
+            parse(&node, &Job::detached(), &files, &setup)
+        };
+        let f = read().unwrap();
+        let types: Vec<_> = (0..f.width()).map(|i| f.type_name(i).unwrap()).collect();
+        assert_eq!(types, ["int", "real", "enum", "time", "enum", "string"]);
+        assert_eq!((f.rows(), f.column(0).value(999).unwrap(), f.column(3).value(2).unwrap()), (1000, 999.0, 2001.0));
+        assert!(f.column(1).value(700).unwrap().is_nan() && f.column(1).value(701).unwrap() == 701.0 / 3.0);
+        assert_eq!(f.column(2).to_texts().unwrap()[1], Some("False".to_string()));
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let e = read().err().unwrap().to_string();
+        assert!(e.contains("damaged or cut short"), "{e}");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -48,8 +48,50 @@ impl ColumnType {
     }
 }
 
-#[derive(Clone, Debug)]
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Csv,
+    Arff,
+    SvmLight,
+    Parquet,
+    /// A sheet of a workbook, old or new.
+    Sheet,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "CSV",
+            Format::Arff => "ARFF",
+            Format::SvmLight => "SVMLight",
+            Format::Parquet => "PARQUET",
+            Format::Sheet => "XLS",
+        }
+    }
+
+    /// The format that a client names; `None` leaves it to the guess.
+    pub fn from_name(name: &str) -> Result<Option<Format>> {
+        Ok(Some(match name.to_ascii_uppercase().as_str() {
+            "" | "GUESS" => return Ok(None),
+            "CSV" => Format::Csv,
+            "ARFF" => Format::Arff,
+            "SVMLIGHT" => Format::SvmLight,
+            "PARQUET" => Format::Parquet,
+            "XLS" | "XLSX" => Format::Sheet,
+            _ => {
+                return Err(Error::Unsupported(format!(
+                    "parse_type {name} is not supported by this version of ochre, which reads CSV, ARFF, SVMLight, PARQUET and XLS"
+                )));
+            }
+        }))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 pub struct ParseSetup {
+    pub format: Format,
     pub separator: u8,
     pub single_quotes: bool,
     /// 1: the first line is a header; -1: it is data.
@@ -80,6 +122,7 @@ pub struct Wishes {
     pub single_quotes: bool,
     pub names: Option<Vec<String>>,
     pub na_strings: Vec<Vec<String>>,
+    pub format: Option<Format>,
 }
 
 /// Enough to tell numbers from words; and what is read when it must be told whether words repeat.
@@ -92,9 +135,19 @@ const CANDIDATES: [u8; 6] = [1, b',', b';', b'|', b'\t', b' '];
 pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> Result<ParseSetup> {
     for file in files {
         let bytes = source::bytes(&file.path, ledger, Some(PREVIEW_BYTES))?;
+        if bytes.starts_with(b"PAR1") {
+            return crate::columnar::guess(&file.path, wishes);
+        }
+        if wishes.format == Some(Format::Parquet) && !bytes.is_empty() {
+            return Err(Error::invalid(format!("{} is no Parquet file: it does not begin with PAR1", file.path.display())));
+        }
         if !bytes.is_empty() {
             let name = file.path.display().to_string();
-            let setup = guess_head(&bytes, PREVIEW_BYTES, wishes, &name)?;
+            let mut setup = guess_head(&bytes, PREVIEW_BYTES, wishes, &name)?;
+            if crate::sheet::is_sheet(&file.path) {
+                setup.format = Format::Sheet;
+                return Ok(setup);
+            }
             if bytes.len() < PREVIEW_BYTES || !setup.types.contains(&ColumnType::Text) {
                 return Ok(setup);
             }
@@ -121,17 +174,17 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     if let Some(i) = head.iter().take(1 << 16).position(|b| *b == 0) {
         return Err(Error::invalid(format!("Cannot determine file type: {name} is not text (byte {i} is zero)")));
     }
-    for (magic, kind) in [
-        (&b"PAR1"[..], "Parquet"),
-        (b"ORC", "ORC"),
-        (b"Obj\x01", "Avro"),
-        (&[0xd0, 0xcf, 0x11, 0xe0], "XLS"),
-        (b"@relation", "ARFF"),
-        (b"@RELATION", "ARFF"),
-    ] {
+    for (magic, kind) in [(&b"ORC"[..], "ORC"), (b"Obj\x01", "Avro")] {
         if head.starts_with(magic) {
-            return Err(Error::Unsupported(format!("{name} is an {kind} file; this version of ochre reads CSV, also in gzip and zip")));
+            return Err(Error::Unsupported(format!(
+                "{name} is an {kind} file; this version of ochre reads CSV, ARFF, SVMLight and XLS, also in gzip and zip, and Parquet"
+            )));
         }
+    }
+    if wishes.format.is_none_or(|f| f == Format::Arff)
+        && let Some(arff) = crate::arff::header(head)
+    {
+        return crate::arff::setup(&arff, &head[arff.data..], wishes);
     }
     // The last line may be cut short by the end of the preview.
     if (!complete || bytes.len() > head.len())
@@ -152,6 +205,11 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     }
     if firsts.is_empty() {
         return Err(Error::invalid(format!("Cannot parse: {name} has no lines with data")));
+    }
+    // The last of these lines may be cut short.
+    let whole = if firsts.len() > 1 { &firsts[..firsts.len() - 1] } else { &firsts };
+    if wishes.format == Some(Format::SvmLight) || (wishes.format.is_none() && crate::sparse::looks_like(whole)) {
+        return Ok(crate::sparse::guess(head));
     }
     let separator = wishes.separator.filter(|s| *s != 0).unwrap_or_else(|| separator(&firsts, quote));
     let d = Dialect { separator, quote };
@@ -197,7 +255,8 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     }
     let preview =
         rows.iter().take(PREVIEW_LINES).map(|r| r.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()).collect();
-    Ok(ParseSetup { separator, single_quotes: wishes.single_quotes, header, names, types, reasons, na_strings, skipped: vec![], preview })
+    let single_quotes = wishes.single_quotes;
+    Ok(ParseSetup { format: Format::Csv, separator, single_quotes, header, names, types, reasons, na_strings, skipped: vec![], preview })
 }
 
 /// Is a line no data: empty, or a remark?
@@ -291,8 +350,9 @@ pub fn uuid(t: &[u8]) -> Option<[u8; 16]> {
     Some(out)
 }
 
+/// What the fields of a column look like.
 #[derive(Default)]
-struct Counts {
+pub struct Counts {
     numbers: usize,
     zeros: usize,
     texts: usize,
@@ -303,7 +363,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, field: Option<&csv::Field<'_>>, na: &[String]) {
+    pub fn add(&mut self, field: Option<&csv::Field<'_>>, na: &[String]) {
         let Some(f) = field else {
             self.empty += 1;
             return;
@@ -325,8 +385,13 @@ impl Counts {
         }
     }
 
+    /// Was there nothing but empty fields?
+    pub fn is_blank(&self) -> bool {
+        self.numbers + self.zeros + self.texts + self.times + self.uuids == 0
+    }
+
     /// The type, the reason, and whether "0" means missing in this column.
-    fn decide(&self) -> (ColumnType, String, bool) {
+    pub fn decide(&self) -> (ColumnType, String, bool) {
         use ColumnType::*;
         let (n, z, s, t, u) = (self.numbers, self.zeros, self.texts, self.times, self.uuids);
         let distinct = self.distinct.len();

@@ -120,7 +120,13 @@ pub fn bytes(path: &Path, ledger: &Arc<Ledger>, limit: Option<usize>) -> Result<
         let reader = flate2::read::MultiGzDecoder::new(&map[..]);
         return unpack(path, reader, len, ledger, limit);
     }
+    if map.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        return crate::sheet::as_csv(path, &map, ledger);
+    }
     if map.starts_with(b"PK\x03\x04") {
+        if crate::sheet::is_workbook(&map) {
+            return crate::sheet::as_csv(path, &map, ledger);
+        }
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&map[..])).map_err(|e| fail(&e))?;
         let first = (0..archive.len())
             .find(|&i| archive.by_index(i).is_ok_and(|f| f.is_file() && !f.name().starts_with("__MACOSX")))

@@ -8,7 +8,7 @@ use crate::wire::{
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
 use ochre_io::setup::{self, Wishes};
-use ochre_io::{ColumnType, ParseSetup, RawFile, source};
+use ochre_io::{ColumnType, Format, ParseSetup, RawFile, source};
 use ochre_schema::{AnyKey, FrameKey, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -132,9 +132,7 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     refuse(a.escapechar != 0, "escapechar")?;
     refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
     refuse(a.custom_non_data_line_markers.as_ref().is_some_and(|m| !m.is_empty() && m != "#"), "custom_non_data_line_markers")?;
-    if let Some(t) = a.parse_type.as_deref().filter(|t| !matches!(t.to_ascii_uppercase().as_str(), "GUESS" | "CSV" | "")) {
-        refuse(true, &format!("parse_type {t}"))?;
-    }
+    let format = Format::from_name(a.parse_type.as_deref().unwrap_or_default())?;
     let files = raw_files(app, &a.source_frames)?;
     let na: Vec<Vec<String>> = a.na_strings.clone().unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
     let wishes = Wishes {
@@ -143,6 +141,7 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         single_quotes: a.single_quotes,
         names: a.column_names.clone().filter(|n| !n.is_empty()),
         na_strings: na,
+        format,
     };
     let s = setup::guess(&files, &wishes, &app.node.ledger)?;
     let width = s.names.len();
@@ -156,8 +155,9 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let destination = a.destination_frame.clone().filter(|d| !d.is_empty()).unwrap_or_else(|| proposed_name(app, &first));
     let na_given = s.na_strings.iter().any(|n| !n.is_empty());
     let reply = SetupSchema {
-        parse_type: Some("CSV".into()),
+        parse_type: Some(s.format.name().into()),
         separator: s.separator as i8,
+        single_quotes: s.single_quotes,
         check_header: s.header,
         column_names: Some(s.names),
         column_types: Some(types.into_iter().map(str::to_string).collect()),
@@ -199,6 +199,7 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let mut na: Vec<Vec<String>> = a.na_strings.clone().unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
     na.resize(names.len(), vec![]);
     let setup = ParseSetup {
+        format: Format::from_name(a.parse_type.as_deref().unwrap_or_default())?.unwrap_or_default(),
         separator: if a.separator == 0 { b',' } else { a.separator as u8 },
         single_quotes: a.single_quotes,
         header: if a.check_header == 0 { -1 } else { a.check_header },

@@ -1,0 +1,311 @@
+//! Parquet: column types from the schema, values a row group at a time.
+
+use crate::csv;
+use crate::parse::{Block, Buffer, Levels, MISSING};
+use crate::setup::{ColumnType, Counts, Format, ParseSetup, Wishes};
+use crate::timetext;
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, TimeUnit};
+use ochre_core::{Error, Result, number_text};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::File;
+use std::path::Path;
+
+/// Rows that are looked at to tell categories from other texts.
+const PREVIEW_ROWS: usize = 5_000;
+const SHOWN_ROWS: usize = 10;
+const BATCH_ROWS: usize = 1 << 16;
+const DAY_MS: f64 = 86_400_000.0;
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(|e| Error::io(path.display(), e))?;
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|e| Error::invalid(format!("{} begins like a Parquet file, but is damaged or cut short: {e}", path.display())))
+}
+
+/// One value of a column, as far as the parser tells them apart.
+enum Cell<'a> {
+    Missing,
+    Number(f64),
+    /// Milliseconds since 1970.
+    Time(f64),
+    Text(&'a str),
+    Flag(bool),
+}
+
+/// Hands the values of an array to `f`, one by one; says no when the array is of a kind that has no place in a column.
+fn each(array: &ArrayRef, f: &mut dyn FnMut(Cell<'_>)) -> bool {
+    macro_rules! numbers {
+        ($t:ty) => {
+            array.as_primitive::<$t>().iter().for_each(|v| f(v.map_or(Cell::Missing, |v| Cell::Number(v as f64))))
+        };
+    }
+    macro_rules! times {
+        ($t:ty, $scale:expr) => {
+            array.as_primitive::<$t>().iter().for_each(|v| f(v.map_or(Cell::Missing, |v| Cell::Time((v as f64 * $scale).floor()))))
+        };
+    }
+    macro_rules! texts {
+        ($a:expr) => {
+            $a.iter().for_each(|v| f(v.map_or(Cell::Missing, Cell::Text)))
+        };
+    }
+    match array.data_type() {
+        DataType::Null => (0..array.len()).for_each(|_| f(Cell::Missing)),
+        DataType::Boolean => array.as_boolean().iter().for_each(|v| f(v.map_or(Cell::Missing, Cell::Flag))),
+        DataType::Int8 => numbers!(Int8Type),
+        DataType::Int16 => numbers!(Int16Type),
+        DataType::Int32 => numbers!(Int32Type),
+        DataType::Int64 => numbers!(Int64Type),
+        DataType::UInt8 => numbers!(UInt8Type),
+        DataType::UInt16 => numbers!(UInt16Type),
+        DataType::UInt32 => numbers!(UInt32Type),
+        DataType::UInt64 => numbers!(UInt64Type),
+        DataType::Float16 => {
+            array.as_primitive::<Float16Type>().iter().for_each(|v| f(v.map_or(Cell::Missing, |v| Cell::Number(v.to_f64()))))
+        }
+        DataType::Float32 => numbers!(Float32Type),
+        DataType::Float64 => numbers!(Float64Type),
+        DataType::Decimal128(_, scale) => {
+            let by = 10f64.powi(i32::from(*scale));
+            array.as_primitive::<Decimal128Type>().iter().for_each(|v| f(v.map_or(Cell::Missing, |v| Cell::Number(v as f64 / by))));
+        }
+        DataType::Decimal32(_, scale) => {
+            let by = 10f64.powi(i32::from(*scale));
+            array.as_primitive::<Decimal32Type>().iter().for_each(|v| f(v.map_or(Cell::Missing, |v| Cell::Number(f64::from(v) / by))));
+        }
+        DataType::Decimal64(_, scale) => {
+            let by = 10f64.powi(i32::from(*scale));
+            array.as_primitive::<Decimal64Type>().iter().for_each(|v| f(v.map_or(Cell::Missing, |v| Cell::Number(v as f64 / by))));
+        }
+        DataType::Date32 => times!(Date32Type, DAY_MS),
+        DataType::Date64 => times!(Date64Type, 1.0),
+        DataType::Time32(TimeUnit::Second) => numbers!(Time32SecondType),
+        DataType::Time32(_) => numbers!(Time32MillisecondType),
+        DataType::Time64(TimeUnit::Microsecond) => numbers!(Time64MicrosecondType),
+        DataType::Time64(_) => numbers!(Time64NanosecondType),
+        DataType::Timestamp(TimeUnit::Second, _) => times!(TimestampSecondType, 1000.0),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => times!(TimestampMillisecondType, 1.0),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => times!(TimestampMicrosecondType, 1e-3),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => times!(TimestampNanosecondType, 1e-6),
+        DataType::Utf8 => texts!(array.as_string::<i32>()),
+        DataType::LargeUtf8 => texts!(array.as_string::<i64>()),
+        DataType::Utf8View => texts!(array.as_string_view()),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            let bytes = |v: Option<&[u8]>, f: &mut dyn FnMut(Cell<'_>)| match v {
+                None => f(Cell::Missing),
+                Some(v) => f(Cell::Text(&String::from_utf8_lossy(v))),
+            };
+            match array.data_type() {
+                DataType::Binary => array.as_binary::<i32>().iter().for_each(|v| bytes(v, f)),
+                DataType::LargeBinary => array.as_binary::<i64>().iter().for_each(|v| bytes(v, f)),
+                _ => array.as_binary_view().iter().for_each(|v| bytes(v, f)),
+            }
+        }
+        DataType::Dictionary(_, _) => {
+            let any = array.as_any_dictionary();
+            let mut values: Vec<Option<String>> = vec![];
+            let fine = each(any.values(), &mut |c| {
+                values.push(match c {
+                    Cell::Text(t) => Some(t.to_string()),
+                    Cell::Number(v) | Cell::Time(v) => Some(number_text(v)),
+                    Cell::Flag(b) => Some(flag_text(b).into()),
+                    Cell::Missing => None,
+                });
+            });
+            let keys = any.normalized_keys();
+            for (i, k) in keys.into_iter().enumerate() {
+                let value = if array.is_null(i) { None } else { values.get(k).and_then(|v| v.as_deref()) };
+                f(value.map_or(Cell::Missing, Cell::Text));
+            }
+            return fine;
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn flag_text(b: bool) -> &'static str {
+    if b { "True" } else { "False" }
+}
+
+/// The type that the file's schema gives a column; `None` for texts, which are looked at.
+fn declared(kind: &DataType) -> Option<ColumnType> {
+    match kind {
+        DataType::Boolean => Some(ColumnType::Enum),
+        DataType::Dictionary(_, _) => Some(ColumnType::Enum),
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => Some(ColumnType::Time),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Binary | DataType::LargeBinary | DataType::BinaryView => None,
+        _ => Some(ColumnType::Numeric),
+    }
+}
+
+/// Is a column of this kind nested, and therefore no column of a frame?
+fn nested(kind: &DataType) -> bool {
+    kind.is_nested() || matches!(kind, DataType::Interval(_) | DataType::Duration(_))
+}
+
+pub fn guess(path: &Path, wishes: &Wishes) -> Result<ParseSetup> {
+    let builder = open(path)?;
+    let schema = builder.schema().clone();
+    let fail = |e: &dyn std::fmt::Display| Error::invalid(format!("{} cannot be read: {e}", path.display()));
+    let reader = builder.with_batch_size(PREVIEW_ROWS).with_limit(PREVIEW_ROWS).build().map_err(|e| fail(&e))?;
+    let mut setup = ParseSetup { format: Format::Parquet, separator: b'|', header: 1, ..ParseSetup::default() };
+    let mut counts: Vec<Counts> = schema.fields().iter().map(|_| Counts::default()).collect();
+    for batch in reader {
+        let batch = batch.map_err(|e| fail(&e))?;
+        for (c, array) in batch.columns().iter().enumerate() {
+            each(array, &mut |cell| match cell {
+                Cell::Text(t) => counts[c].add(Some(&csv::Field { text: t.as_bytes().into(), quoted: false }), &[]),
+                _ => counts[c].add(None, &[]),
+            });
+        }
+        let shown = batch.num_rows().min(SHOWN_ROWS.saturating_sub(setup.preview.len()));
+        let mut rows = vec![vec![]; shown];
+        for array in batch.columns() {
+            let part = array.slice(0, shown);
+            let mut r = 0;
+            each(&part, &mut |cell| {
+                rows[r].push(match cell {
+                    Cell::Missing => String::new(),
+                    Cell::Number(v) | Cell::Time(v) => number_text(v),
+                    Cell::Text(t) => t.to_string(),
+                    Cell::Flag(b) => flag_text(b).to_string(),
+                });
+                r += 1;
+            });
+        }
+        setup.preview.extend(rows);
+    }
+    for (i, (field, counts)) in schema.fields().iter().zip(&counts).enumerate() {
+        let given = wishes.names.as_ref().and_then(|n| n.get(i)).cloned();
+        setup.names.push(given.unwrap_or_else(|| field.name().clone()));
+        let kind = field.data_type();
+        let (t, why) = match declared(kind) {
+            Some(t) => (t, format!("the file's schema says {kind}")),
+            None => {
+                let (t, why, _) = counts.decide();
+                // Nothing but missing values in sight: later rows may hold any text.
+                if counts.is_blank() { (ColumnType::Enum, "texts, missing as far as was looked at".into()) } else { (t, why) }
+            }
+        };
+        setup.types.push(t);
+        setup.reasons.push(why);
+    }
+    let width = setup.names.len();
+    setup.na_strings = wishes.na_strings.clone();
+    setup.na_strings.resize(width, vec![]);
+    Ok(setup)
+}
+
+/// Bytes, unpacked, of each row group of a file; these can be read side by side.
+pub fn row_groups(path: &Path) -> Result<Vec<u64>> {
+    Ok(open(path)?.metadata().row_groups().iter().map(|g| g.total_byte_size().max(0) as u64).collect())
+}
+
+/// The values of one row group.
+pub fn read(path: &Path, group: usize, setup: &ParseSetup) -> Result<Block<'static>> {
+    let builder = open(path)?;
+    let fields = builder.schema().fields().clone();
+    if fields.len() != setup.names.len() {
+        return Err(Error::invalid(format!(
+            "{} has {} columns where the parse setup has {}; import files of one format at a time",
+            path.display(),
+            fields.len(),
+            setup.names.len()
+        )));
+    }
+    let kept: Vec<usize> = (0..fields.len()).filter(|c| !setup.skipped.contains(c)).collect();
+    if let Some(&c) = kept.iter().find(|&&c| nested(fields[c].data_type())) {
+        return Err(Error::Unsupported(format!(
+            "{}: column '{}' is of the type {}, which has no place in a frame; name it in skipped_columns",
+            path.display(),
+            fields[c].name(),
+            fields[c].data_type()
+        )));
+    }
+    let fail = |e: &dyn std::fmt::Display| Error::invalid(format!("{} cannot be read: {e}", path.display()));
+    let mask = ProjectionMask::roots(builder.parquet_schema(), kept.iter().copied());
+    let reader = builder.with_row_groups(vec![group]).with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|e| fail(&e))?;
+    let mut block = Block::empty(setup);
+    for batch in reader {
+        let batch: RecordBatch = batch.map_err(|e| fail(&e))?;
+        block.rows += batch.num_rows();
+        for (array, &c) in batch.columns().iter().zip(&kept) {
+            push(array, &mut block.buffers[c], setup.types[c] == ColumnType::Time, &setup.na_strings[c], &mut block.bad_numbers[c]);
+        }
+    }
+    Ok(block)
+}
+
+/// Adds an array to a buffer, which is of the type that the user or the guess decided on.
+fn push(array: &ArrayRef, buffer: &mut Buffer<'static>, time: bool, na: &[String], bad: &mut usize) {
+    let absent = |t: &str| na.iter().any(|n| n == t);
+    match buffer {
+        Buffer::Skipped => {}
+        Buffer::Numbers(values) => {
+            // The common case at full speed.
+            if let Some(plain) = array.as_primitive_opt::<Float64Type>().filter(|a| a.null_count() == 0) {
+                values.extend_from_slice(plain.values());
+                return;
+            }
+            each(array, &mut |cell| {
+                values.push(match cell {
+                    Cell::Missing => f64::NAN,
+                    Cell::Number(v) | Cell::Time(v) => v,
+                    Cell::Flag(b) => f64::from(b),
+                    Cell::Text(t) if absent(t) => f64::NAN,
+                    Cell::Text(t) => {
+                        let t = t.trim().as_bytes();
+                        let v = if time { timetext::parse(t) } else { None };
+                        v.or_else(|| csv::number(t)).unwrap_or_else(|| {
+                            *bad += usize::from(!t.is_empty());
+                            f64::NAN
+                        })
+                    }
+                });
+            });
+        }
+        Buffer::Codes { codes, levels } => {
+            let code = |t: &str, levels: &mut Levels<'static>| levels.code(t.as_bytes().to_vec().into());
+            each(array, &mut |cell| {
+                codes.push(match cell {
+                    Cell::Missing => MISSING,
+                    Cell::Text(t) if absent(t) => MISSING,
+                    Cell::Text(t) => code(t, levels),
+                    Cell::Flag(b) => code(flag_text(b), levels),
+                    Cell::Number(v) | Cell::Time(v) => code(&number_text(v), levels),
+                });
+            });
+        }
+        Buffer::Texts { ends, bytes, valid } => {
+            each(array, &mut |cell| {
+                let made;
+                let text = match cell {
+                    Cell::Missing => None,
+                    Cell::Text(t) if absent(t) => None,
+                    Cell::Text(t) => Some(t),
+                    Cell::Flag(b) => Some(flag_text(b)),
+                    Cell::Number(v) | Cell::Time(v) => {
+                        made = number_text(v);
+                        Some(made.as_str())
+                    }
+                };
+                bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+                ends.push(bytes.len() as u32);
+                valid.push(text.is_some());
+            });
+        }
+        Buffer::Uuids(values) => {
+            each(array, &mut |cell| {
+                values.push(match cell {
+                    Cell::Text(t) => crate::setup::uuid(t.trim().as_bytes()),
+                    _ => None,
+                });
+            });
+        }
+    }
+}
