@@ -1,10 +1,12 @@
-//! Writing a frame as CSV.
+//! Writing a frame as CSV or Parquet.
 
+use arrow_array::{ArrayRef, RecordBatch};
 use ochre_core::{CHUNK_ROWS, Error, Frame, Kind, Result, f64s, uuid_text};
 use rayon::prelude::*;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where and how a frame is written.
 pub struct Export {
@@ -13,6 +15,8 @@ pub struct Export {
     pub header: bool,
     pub quote_header: bool,
     pub gzip: bool,
+    /// Write Parquet, not CSV.
+    pub parquet: bool,
     /// Number of files in a directory; 1 for one file, 0 for as many as there are nodes' worth of data.
     pub parts: usize,
 }
@@ -23,12 +27,18 @@ const PART_CHUNKS: usize = 64;
 /// Writes a frame to one file, or to several in a directory, each with a header.
 pub fn to_files(frame: &Frame, how: &Export) -> Result<()> {
     let chunks = frame.rows().div_ceil(CHUNK_ROWS);
-    if how.parts == 1 {
+    // Parquet goes into a directory unless the path is that of a file, as the reference has it.
+    let directory = how.parquet && how.path.extension().is_none_or(|e| e != "parquet");
+    if how.parts == 1 && !directory {
         return to_file(frame, how, &how.path, 0..chunks);
     }
     let parts = if how.parts == 0 { chunks.div_ceil(PART_CHUNKS) } else { how.parts.min(chunks) }.max(1);
     std::fs::create_dir_all(&how.path).map_err(|e| Error::io(how.path.display(), e))?;
-    let ending = if how.gzip { ".gz" } else { "" };
+    let ending = match (how.parquet, how.gzip) {
+        (true, _) => ".parquet",
+        (_, true) => ".gz",
+        _ => "",
+    };
     (0..parts).into_par_iter().try_for_each(|p| {
         let path = how.path.join(format!("part-m-{p:05}{ending}"));
         to_file(frame, how, &path, p * chunks / parts..(p + 1) * chunks / parts)
@@ -38,6 +48,9 @@ pub fn to_files(frame: &Frame, how: &Export) -> Result<()> {
 fn to_file(frame: &Frame, how: &Export, path: &Path, chunks: Range<usize>) -> Result<()> {
     let fail = |e: std::io::Error| Error::io(path.display(), e);
     let file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path).map_err(fail)?);
+    if how.parquet {
+        return parquet(frame, how.gzip, chunks, file).map_err(|e| Error::io(path.display(), e));
+    }
     if how.gzip {
         let mut out = flate2::write::GzEncoder::new(file, flate2::Compression::default());
         rows(frame, how.separator, how.header, how.quote_header, chunks, &mut out)?;
@@ -46,6 +59,60 @@ fn to_file(frame: &Frame, how: &Export, path: &Path, chunks: Range<usize>) -> Re
     let mut out = file;
     rows(frame, how.separator, how.header, how.quote_header, chunks, &mut out)?;
     out.flush().map_err(fail)
+}
+
+/// Rows of a row group.
+const GROUP_ROWS: usize = 16 * CHUNK_ROWS;
+
+/// Whole numbers as integers, times as timestamps, categories as dictionaries of texts.
+fn parquet(frame: &Frame, gzip: bool, chunks: Range<usize>, file: impl Write + Send) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    use arrow_schema::{DataType, Field, Schema, TimeUnit};
+    use parquet::basic::{Compression, GzipLevel};
+    let mut fields = vec![];
+    for (name, column) in frame.names().iter().zip(frame.columns()) {
+        let rollup = column.rollup()?;
+        let kind = match &column.kind {
+            Kind::Real if rollup.whole && rollup.min.abs().max(rollup.max.abs()) < 9e15 => DataType::Int64,
+            Kind::Real | Kind::Missing => DataType::Float64,
+            Kind::Time => DataType::Timestamp(TimeUnit::Millisecond, None),
+            Kind::Enum(_) => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            Kind::Text | Kind::Uuid => DataType::Utf8,
+        };
+        fields.push(Field::new(name, kind, true));
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let compression = if gzip { Compression::GZIP(GzipLevel::default()) } else { Compression::SNAPPY };
+    let properties =
+        parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(GROUP_ROWS)).set_compression(compression);
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema.clone(), Some(properties.build()))?;
+    for k in chunks {
+        let arrays = frame
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(c, field)| Ok(exported(&c.kind, &c.chunks()[k].data()?, field.data_type())))
+            .collect::<Result<Vec<_>>>()?;
+        writer.write(&RecordBatch::try_new(schema.clone(), arrays)?)?;
+    }
+    writer.close()?;
+    Ok(())
+}
+
+fn exported(kind: &Kind, data: &ochre_core::Data, to: &arrow_schema::DataType) -> ArrayRef {
+    use arrow_array::cast::AsArray;
+    use arrow_array::{DictionaryArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampMillisecondArray};
+    let present = |v: &f64| (!v.is_nan()).then_some(*v);
+    match kind {
+        Kind::Text => data.clone(),
+        Kind::Uuid => Arc::new(data.as_fixed_size_binary().iter().map(|v| v.map(uuid_text)).collect::<StringArray>()),
+        Kind::Enum(domain) => {
+            let keys: Int32Array = f64s(data).iter().map(|v| present(v).map(|v| v as i32)).collect();
+            Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(domain.iter()))))
+        }
+        Kind::Time => Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<TimestampMillisecondArray>()),
+        _ if *to == arrow_schema::DataType::Int64 => Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<Int64Array>()),
+        _ => Arc::new(f64s(data).iter().map(present).collect::<Float64Array>()),
+    }
 }
 
 /// Writes a frame as CSV, chunk by chunk: texts and labels quoted, times as milliseconds, missing as nothing.

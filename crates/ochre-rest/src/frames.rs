@@ -26,7 +26,7 @@ pub const ROUTES: &[crate::Route] = &[
         "One column with histogram and percentiles.",
     ),
     get("/3/FrameChunks/{frame_id}", "frameChunks", ("FrameChunksV3", "FrameChunksV3"), chunks, "How a frame's rows are cut into chunks."),
-    post("/3/Frames/{frame_id}/export", "exportFrame", ("FramesV3", "FramesV3"), export_frame, "Writes a frame to a CSV file."),
+    post("/3/Frames/{frame_id}/export", "exportFrame", ("FramesV3", "FramesV3"), export_frame, "Writes a frame to CSV or Parquet files."),
     delete("/3/Frames/{frame_id}", "deleteFrame", ("FramesV3", "FramesV3"), remove, "Removes a frame."),
     delete("/3/Frames", "deleteAllFrames", ("FramesV3", "FramesV3"), remove_all_frames, "Removes all frames."),
     get("/3/DownloadDataset", "downloadDataset", ("DownloadDataV3", "DownloadDataV3"), download, "A frame as CSV."),
@@ -359,11 +359,14 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("frame_id").to_string();
     let f = frame_at(app, &key)?;
     let path = a.path.clone().filter(|p| !p.is_empty()).ok_or_else(|| Error::invalid("path is required: the file to write"))?;
-    if let Some(format) = a.format.as_deref().filter(|t| !t.is_empty() && !t.eq_ignore_ascii_case("csv")) {
-        return Err(Error::Unsupported(format!("this version of ochre exports CSV, not {format}")).into());
-    }
+    let parquet = match a.format.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("" | "csv") => false,
+        Some("parquet") => true,
+        Some(format) => return Err(Error::Unsupported(format!("this version of ochre exports csv and parquet, not {format}")).into()),
+    };
     let gzip = match a.compression.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("" | "none") => false,
+        Some("snappy") if parquet => false,
         Some("gzip") => true,
         Some(other) => {
             return Err(Error::Unsupported(format!("compression {other} is not supported by this version of ochre; use gzip")).into());
@@ -375,6 +378,7 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         header: a.header,
         quote_header: a.quote_header,
         gzip,
+        parquet,
         parts: match a.num_parts {
             -1 => 0,
             n => n.max(1) as usize,

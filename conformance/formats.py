@@ -1,0 +1,53 @@
+"""Files of several formats, written and read back: formats.py URL"""
+import os
+import sys
+import tempfile
+
+import h2o
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def same(a, b, what):
+    assert a.names == b.names and a.types == b.types, f"{what}: {a.types} became {b.types}"
+    x, y = (f.as_data_frame(use_pandas=False) for f in (a, b))
+    assert x == y, f"{what}: values differ, first in row {next(i for i, p in enumerate(zip(x, y)) if p[0] != p[1])}"
+
+
+def main():
+    h2o.connect(url=sys.argv[1], verbose=False)
+    h2o.no_progress()
+    done = 0
+    with tempfile.TemporaryDirectory() as work:
+        f = h2o.import_file(os.path.join(HERE, "data", "prostate.csv"))
+        f["RACE"] = f["RACE"].asfactor()
+        f["hole"] = (f["ID"] % 5 == 0).ifelse(float("nan"), f["PSA"])
+        f["word"] = f["AGE"].ascharacter()
+        for name, options in {
+            "one.parquet": dict(format="parquet"), "packed.parquet": dict(format="parquet", compression="gzip"),
+            "several": dict(format="parquet", parts=2), "dir": dict(format="parquet"),
+        }.items():
+            path = os.path.join(work, name)
+            h2o.export_file(f, path, **options)
+            back = h2o.import_file(path, col_types={"RACE": "enum", "word": "string"})
+            same(f, back, name)
+            done += 1
+        some = h2o.import_file(os.path.join(work, "one.parquet"), skipped_columns=[0, 2])
+        assert some.names == [n for i, n in enumerate(f.names) if i not in (0, 2)], some.names
+        arff = os.path.join(work, "a.arff")
+        with open(arff, "w") as out:
+            out.write("@relation t\n@attribute x numeric\n@attribute 'a b' {u, 'v w'}\n@data\n1,u\n?,'v w'\n3,?\n")
+        a = h2o.import_file(arff)
+        assert a.types == {"x": "int", "a b": "enum"} and a["a b"].levels() == [["u", "v w"]], (a.types, a["a b"].levels())
+        assert a.as_data_frame(use_pandas=False, header=False) == [["1", "u"], ["", "v w"], ["3", ""]]
+        svm = os.path.join(work, "s.svm")
+        with open(svm, "w") as out:
+            out.write("1 1:0.5 3:2\n-1 2:4\n")
+        s = h2o.import_file(svm)
+        assert s.as_data_frame(use_pandas=False, header=False) == [["1", "0.5", "0", "2"], ["-1", "0.0", "4", "0"]], \
+            s.as_data_frame(use_pandas=False, header=False)
+        done += 3
+    print(f"formats: {done} files written and read back")
+
+
+main()
