@@ -7,12 +7,13 @@ use crate::timetext;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use ochre_core::{Error, Result, number_text};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Rows that are looked at to tell categories from other texts.
 const PREVIEW_ROWS: usize = 5_000;
@@ -24,6 +25,31 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(|e| Error::io(path.display(), e))?;
     ParquetRecordBatchReaderBuilder::try_new(file)
         .map_err(|e| Error::invalid(format!("{} begins like a Parquet file, but is damaged or cut short: {e}", path.display())))
+}
+
+/// The same, with texts of categorical columns as the dictionaries that they mostly are in the file.
+fn open_as(path: &Path, setup: &ParseSetup) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let plain = open(path)?;
+    let texts = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let coded = |i: usize| setup.types.get(i) == Some(&ColumnType::Enum);
+    let fields: Vec<_> = plain
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(i, f)| {
+            if texts(f.data_type()) && coded(i) {
+                let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                Arc::new(Field::new(f.name(), kind, f.is_nullable()))
+            } else {
+                f.clone()
+            }
+        })
+        .collect();
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields)));
+    let file = File::open(path).map_err(|e| Error::io(path.display(), e))?;
+    // A file whose texts cannot be had so is read as it is.
+    Ok(ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap_or(plain))
 }
 
 /// One value of a column, as far as the parser tells them apart.
@@ -208,7 +234,7 @@ pub fn row_groups(path: &Path) -> Result<Vec<u64>> {
 
 /// The values of one row group.
 pub fn read(path: &Path, group: usize, setup: &ParseSetup) -> Result<Block<'static>> {
-    let builder = open(path)?;
+    let builder = open_as(path, setup)?;
     let fields = builder.schema().fields().clone();
     if fields.len() != setup.names.len() {
         return Err(Error::invalid(format!(
@@ -270,7 +296,23 @@ fn push(array: &ArrayRef, buffer: &mut Buffer<'static>, time: bool, na: &[String
             });
         }
         Buffer::Codes { codes, levels } => {
-            let code = |t: &str, levels: &mut Levels<'static>| levels.code(t.as_bytes().to_vec().into());
+            let code = |t: &str, levels: &mut Levels<'static>| levels.code_of(t.as_bytes());
+            if let DataType::Dictionary(_, _) = array.data_type() {
+                // Each text is looked up once, and each row takes the code of its key.
+                let any = array.as_any_dictionary();
+                let mut known = vec![];
+                each(any.values(), &mut |cell| {
+                    known.push(match cell {
+                        Cell::Text(t) if !absent(t) => code(t, levels),
+                        Cell::Number(v) | Cell::Time(v) => code(&number_text(v), levels),
+                        Cell::Flag(b) => code(flag_text(b), levels),
+                        _ => MISSING,
+                    });
+                });
+                let keys = any.normalized_keys();
+                codes.extend(keys.into_iter().enumerate().map(|(i, k)| if array.is_null(i) { MISSING } else { known[k] }));
+                return;
+            }
             each(array, &mut |cell| {
                 codes.push(match cell {
                     Cell::Missing => MISSING,

@@ -65,7 +65,12 @@ fn to_file(frame: &Frame, how: &Export, path: &Path, chunks: Range<usize>) -> Re
 const GROUP_ROWS: usize = 16 * CHUNK_ROWS;
 
 /// Whole numbers as integers, times as timestamps, categories as dictionaries of texts.
-fn parquet(frame: &Frame, gzip: bool, chunks: Range<usize>, file: impl Write + Send) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn parquet(
+    frame: &Frame,
+    gzip: bool,
+    chunks: Range<usize>,
+    file: impl Write + Send,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     use arrow_schema::{DataType, Field, Schema, TimeUnit};
     use parquet::basic::{Compression, GzipLevel};
     let mut fields = vec![];
@@ -110,7 +115,9 @@ fn exported(kind: &Kind, data: &ochre_core::Data, to: &arrow_schema::DataType) -
             Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(domain.iter()))))
         }
         Kind::Time => Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<TimestampMillisecondArray>()),
-        _ if *to == arrow_schema::DataType::Int64 => Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<Int64Array>()),
+        _ if *to == arrow_schema::DataType::Int64 => {
+            Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<Int64Array>())
+        }
         _ => Arc::new(f64s(data).iter().map(present).collect::<Float64Array>()),
     }
 }

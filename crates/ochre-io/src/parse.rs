@@ -108,6 +108,26 @@ impl<'a> Levels<'a> {
         code
     }
 
+    /// The code of a text that is copied only when it is new.
+    pub fn code_of(&mut self, text: &[u8]) -> u32 {
+        let n = text.len();
+        let fresh = self.texts.len() as u32;
+        let code = if n <= 7 {
+            let mut word = [0u8; 8];
+            word[..n].copy_from_slice(text);
+            self.short.code(u64::from_le_bytes(word) | (n as u64 + 1) << 56, fresh)
+        } else if let Some(&code) = self.long.get(text) {
+            code
+        } else {
+            self.long.insert(text.to_vec(), fresh);
+            fresh
+        };
+        if code == fresh {
+            self.texts.push(text.to_vec().into());
+        }
+        code
+    }
+
     #[inline(always)]
     pub fn code(&mut self, text: std::borrow::Cow<'a, [u8]>) -> u32 {
         let n = text.len();
