@@ -12,7 +12,7 @@ mod frame;
 mod job;
 mod ledger;
 mod pass;
-mod rng;
+pub mod rng;
 mod rollup;
 mod store;
 mod team;

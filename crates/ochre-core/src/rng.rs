@@ -1,5 +1,7 @@
 //! The reference's generator, so that the same seed means the same draws: PCG XSH-RR 64/32 (O'Neill 2014).
 
+use rayon::prelude::*;
+
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
@@ -71,6 +73,20 @@ impl Rng {
         // Clients read it through a double: 53 bits survive that.
         (h.finish() >> 11) as i64
     }
+}
+
+/// Rows drawn for a tree: each with its own draw, so that the choice does not depend on the layout. `rate` is the share of
+/// rows like this one that are drawn.
+pub fn draw_rows(rows: std::ops::Range<usize>, rate: impl Fn(usize) -> f64 + Sync, seed: i64) -> Vec<bool> {
+    rows.into_par_iter()
+        .map_init(
+            || Rng::new(0),
+            |rng, i| {
+                rng.set_seed(seed.wrapping_add(i as i64));
+                f64::from(rng.next_f32()) < rate(i)
+            },
+        )
+        .collect()
 }
 
 #[cfg(test)]

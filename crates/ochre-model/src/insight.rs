@@ -26,9 +26,37 @@ pub enum Insight {
     Staged,
     Frequencies,
     Contributions(Contributions),
+    /// Which trees each row of the training data was drawn for.
+    Drawn,
 }
 
 impl Model {
+    /// For each row its number, and for each round of trees whether the row was drawn: the draws are made again.
+    fn drawn(&self, node: &Node, trees: &TreeEnsemble, rows: usize) -> Result<Frame> {
+        let parameter = |name: &str| self.parameters.iter().find(|p| p["name"] == name).map(|p| &p["actual_value"]);
+        let rate = parameter("sample_rate").and_then(|v| v.as_f64()).unwrap_or(1.0);
+        let by_class = parameter("sample_rate_per_class").is_some_and(|v| v.as_array().is_some_and(|a| !a.is_empty()));
+        if by_class {
+            return Err(Error::Unsupported(
+                "row_to_tree_assignment with sample_rate_per_class is not supported by this version of ochre".into(),
+            ));
+        }
+        let seed = parameter("seed").and_then(|v| v.as_i64());
+        let seed =
+            seed.ok_or_else(|| Error::invalid(format!("model {} does not tell its seed, so draws cannot be made again", self.key)))?;
+        let mut rng = ochre_core::Rng::new(seed);
+        let domain = Arc::new(vec!["0".to_string(), "1".to_string()]);
+        let mut names = vec!["row_id".to_string()];
+        let mut columns = vec![Column::from_f64(&node.ledger, &(0..rows).map(|r| r as f64).collect::<Vec<_>>())?];
+        for t in 0..trees.trees.len() {
+            let taken = ochre_core::rng::draw_rows(0..rows, |_| if rate < 1.0 { rate } else { 2.0 }, rng.next_i64());
+            names.push(format!("tree_{}", t + 1));
+            let flags: Vec<f64> = taken.into_iter().map(f64::from).collect();
+            columns.push(Column::numeric(&node.ledger, Kind::Enum(domain.clone()), &flags)?);
+        }
+        Frame::new(names, columns)
+    }
+
     pub fn insight(&self, node: &Node, frame: &Frame, wanted: &Insight) -> Result<Frame> {
         let Scorer::Trees(trees) = &self.scorer else {
             return Err(Error::invalid(format!("model {} is not made of trees, so it cannot tell this", self.key)));
@@ -46,6 +74,7 @@ impl Model {
                 })?;
                 frame_of(node, names, &values)
             }
+            Insight::Drawn => self.drawn(node, trees, frame.rows()),
             Insight::Staged => self.staged(node, trees, &data),
             Insight::Frequencies => {
                 let names: Vec<String> = self.predictors.iter().map(|p| p.name.clone()).collect();

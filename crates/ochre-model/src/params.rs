@@ -283,6 +283,27 @@ pub struct CommonParams {
     pub auc_type: AucType,
 }
 
+impl TreeParams {
+    /// Notes what is wrong with the rates of the classes.
+    pub fn check_class_rates(&self, classes: Option<usize>, notes: &mut ochre_schema::Notes) {
+        let rates = self.sample_rate_per_class.as_deref().unwrap_or_default();
+        if rates.is_empty() {
+            return;
+        }
+        let field = "_sample_rate_per_class";
+        match classes {
+            None => notes.error(field, "sample_rate_per_class needs a categorical response"),
+            Some(n) if n != rates.len() => {
+                notes.error(field, format!("sample_rate_per_class must have one rate for each of {n} classes, but has {}", rates.len()));
+            }
+            _ => {}
+        }
+        if let Some(r) = rates.iter().find(|r| !(**r > 0.0 && **r <= 1.0)) {
+            notes.error(field, format!("sample_rate_per_class must be in (0, 1], but one rate is {r}"));
+        }
+    }
+}
+
 impl CommonParams {
     /// How much metrics tell.
     pub fn detail(&self) -> crate::metrics::Detail {
@@ -334,7 +355,7 @@ pub struct TreeParams {
     #[api(expert)]
     pub build_tree_one_node: bool,
     /// Row sampling rate by class.
-    #[api(expert, gridable, unsupported)]
+    #[api(expert, gridable)]
     pub sample_rate_per_class: Option<Vec<f64>>,
     /// Share of columns drawn for each tree.
     #[api(default = 1.0, secondary, gridable, range = "(0, 1]")]

@@ -261,11 +261,10 @@ fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, 
         .store
         .frame(&f)
         .map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("frame", &f, "predict") } else { e.into() })?;
-    let asked: [(&str, bool); 6] = [
+    let asked: [(&str, bool); 5] = [
         ("reconstruction_error", a.reconstruction_error),
         ("deep_features_hidden_layer", a.deep_features_hidden_layer > 0 || a.deep_features_hidden_layer_name.is_some()),
         ("project_archetypes", a.project_archetypes),
-        ("row_to_tree_assignment", a.row_to_tree_assignment),
         ("exemplar_index", a.exemplar_index >= 0 && ask.param("exemplar_index").is_some()),
         ("custom_metric_func", a.custom_metric_func.as_deref().is_some_and(|c| !c.is_empty())),
     ];
@@ -281,7 +280,9 @@ fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, 
 
 /// What a scoring request wants instead of predictions.
 fn insight(a: &ModelMetricsListSchema) -> Result<Option<Insight>, Failure> {
-    Ok(if a.leaf_node_assignment {
+    Ok(if a.row_to_tree_assignment {
+        Some(Insight::Drawn)
+    } else if a.leaf_node_assignment {
         let numbers = a.leaf_node_assignment_type.as_deref().is_some_and(|t| t.eq_ignore_ascii_case("Node_ID"));
         Some(if numbers { Insight::LeafNumbers } else { Insight::LeafPaths })
     } else if a.predict_staged_proba {

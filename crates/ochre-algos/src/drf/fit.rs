@@ -2,10 +2,11 @@
 
 use super::{DrfOutput, DrfParams};
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves, sample,
+    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves,
     stopping_metric, summary, walk,
 };
 use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
+use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
@@ -104,9 +105,13 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         columns_per_split: tries.clamp(1, width),
         change_per_level: t.col_sample_rate_change_per_level,
         monotone: vec![],
+        together: vec![],
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
+    let per_class = t.sample_rate_per_class.as_deref().unwrap_or_default();
+    let rate = |r: usize| if per_class.is_empty() { params.sample_rate } else { per_class[train.y[r] as usize] };
+    let samples = if per_class.is_empty() { params.sample_rate < 1.0 } else { per_class.iter().any(|r| *r < 1.0) };
     let mut gains = vec![0.0f64; width];
     let mut history = ScoringHistory::default();
     let metric = stopping_metric(&params.common, category);
@@ -157,8 +162,8 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         for group in &trees.trees {
             let tree_seed = earlier.next_i64();
             rng.next_i64();
-            if params.sample_rate < 1.0 {
-                add_unseen(group, &sample(own.clone(), params.sample_rate, tree_seed), &mut out_of_bag, &mut unseen);
+            if samples {
+                add_unseen(group, &draw_rows(own.clone(), rate, tree_seed), &mut out_of_bag, &mut unseen);
             }
             if let Some(v) = &run.valid {
                 add_validation(group, v, valid_own.start, sums, &mut f_valid)?;
@@ -179,7 +184,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             break;
         }
         let tree_seed = rng.next_i64();
-        let take = (params.sample_rate < 1.0).then(|| sample(own.clone(), params.sample_rate, tree_seed));
+        let take = samples.then(|| draw_rows(own.clone(), rate, tree_seed));
         let mut group = vec![];
         for k in 0..sums {
             let present = |i: usize| train.y[i] == k as f64 && train.weight(i) > 0.0;

@@ -69,6 +69,8 @@ impl Algorithm for Drf {
                 format!("histogram_type {name} is not supported by this version of ochre; use AUTO or UniformAdaptive"),
             );
         }
+        let classes = shape.category.filter(|c| *c != Category::Regression).map(|_| shape.training.classes());
+        tree.check_class_rates(classes, notes);
         if shape.weighted_rows < 2.0 * tree.min_rows {
             notes.error(
                 "_min_rows",

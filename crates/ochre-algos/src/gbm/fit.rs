@@ -3,10 +3,11 @@
 use super::loss::{Loss, weighted_quantile};
 use super::{GbmOutput, GbmParams};
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves, sample,
+    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves,
     stopping_metric, summary, walk,
 };
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
+use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
@@ -95,9 +96,13 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         columns_per_split: per_split,
         change_per_level: t.col_sample_rate_change_per_level,
         monotone: super::monotone(params, &train.names),
+        together: super::together(params, &train.names),
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
+    let per_class = t.sample_rate_per_class.as_deref().unwrap_or_default();
+    let share = |r: usize| if per_class.is_empty() { params.sample_rate } else { per_class[train.y[r] as usize] };
+    let samples = if per_class.is_empty() { params.sample_rate < 1.0 } else { per_class.iter().any(|r| *r < 1.0) };
     let mut gains = vec![0.0f64; width];
     let mut history = ScoringHistory::default();
     let metric = stopping_metric(&params.common, category);
@@ -182,7 +187,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         }
         residuals(loss, own_y, &f, sums, &mut z);
         let tree_seed = rng.next_i64();
-        let take = (params.sample_rate < 1.0).then(|| sample(own.clone(), params.sample_rate, tree_seed));
+        let take = samples.then(|| draw_rows(own.clone(), share, tree_seed));
         let mut group = vec![];
         for k in 0..sums {
             if loss == Loss::Multinomial && !train.y.iter().enumerate().any(|(i, y)| *y == k as f64 && train.weight(i) > 0.0) {

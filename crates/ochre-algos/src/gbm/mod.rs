@@ -35,6 +35,12 @@ fn monotone(params: &GbmParams, names: &[String]) -> Vec<i8> {
     names.iter().map(|n| wanted.iter().find(|(k, _)| k == n).map_or(0, |(_, v)| *v as i8)).collect()
 }
 
+/// Per set of columns that may interact, which columns it holds.
+fn together(params: &GbmParams, names: &[String]) -> Vec<Vec<bool>> {
+    let sets = params.interaction_constraints.iter().flatten().flatten();
+    sets.map(|set| names.iter().map(|n| set.contains(n)).collect()).collect()
+}
+
 impl Algorithm for Gbm {
     const INFO: AlgorithmInfo = AlgorithmInfo {
         name: "gbm",
@@ -80,6 +86,8 @@ impl Algorithm for Gbm {
                 ),
             );
         }
+        let classes = shape.category.filter(|c| *c != Category::Regression).map(|_| shape.training.classes());
+        tree.check_class_rates(classes, notes);
         if shape.weighted_rows < 2.0 * tree.min_rows {
             notes.error(
                 "_min_rows",
@@ -90,6 +98,11 @@ impl Algorithm for Gbm {
                     shape.weighted_rows
                 ),
             );
+        }
+        let known = |n: &&String| shape.training.names.contains(n);
+        for name in params.interaction_constraints.iter().flatten().flatten().flatten().filter(|n| !known(n)) {
+            let text = format!("Invalid interaction constraint - there is no column '{name}' in the training frame.");
+            notes.error("_interaction_constraints", text);
         }
         let Some(category) = shape.category else { return };
         let d = params.common.distribution;

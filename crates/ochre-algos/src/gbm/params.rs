@@ -35,7 +35,7 @@ pub struct GbmParams {
     #[api(expert, gridable, unsupported)]
     pub pred_noise_bandwidth: f64,
     /// Groups of columns that may stand in one branch.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub interaction_constraints: Option<Vec<Option<Vec<String>>>>,
     /// Rebalance the training frame before training; ochre's chunks never need it.
     #[api(default = true, expert)]

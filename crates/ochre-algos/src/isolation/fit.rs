@@ -1,7 +1,8 @@
 //! Growing the forest.
 
 use super::{IsolationForestOutput, IsolationForestParams};
-use crate::tree::ensemble::{HISTORY_BUDGET, sample, summary};
+use crate::tree::ensemble::{HISTORY_BUDGET, summary};
+use ochre_core::rng::draw_rows;
 use ochre_core::{CHUNK_ROWS, Column, Error, Result, Rng, Team, f64s, time};
 use ochre_model::driver::measure;
 use ochre_model::metrics::{Detail, anomaly, has_stopped};
@@ -162,7 +163,7 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
             break;
         }
         let tree_seed = rng.next_i64();
-        let take = sample(0..train.rows, rate, tree_seed);
+        let take = draw_rows(0..train.rows, |_| rate, tree_seed);
         let rows: Vec<usize> = (0..train.rows).filter(|&r| take[r]).collect();
         let columns = train.columns.iter().map(|c| pick(c, &rows)).collect::<Result<Vec<_>>>()?;
         let mut draw = Rng::new(tree_seed);

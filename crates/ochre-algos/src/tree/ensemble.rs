@@ -1,7 +1,7 @@
 //! What the ensembles of trees share beside growing: drawing rows, the leaf of each row, scores of validation data, tables.
 
 use super::TreeData;
-use ochre_core::{Result, Rng};
+use ochre_core::Result;
 use ochre_model::params::{CommonParams, StoppingMetric};
 use ochre_model::{Category, adapt};
 use ochre_schema::{Cell, Table};
@@ -34,19 +34,6 @@ pub fn history_columns(category: Category) -> &'static [(&'static str, &'static 
             ("pr_auc", "pr_auc"),
         ],
     }
-}
-
-/// Rows drawn for a tree: each with its own draw, so that the choice does not depend on the layout.
-pub fn sample(rows: std::ops::Range<usize>, rate: f64, seed: i64) -> Vec<bool> {
-    rows.into_par_iter()
-        .map_init(
-            || Rng::new(0),
-            |rng, i| {
-                rng.set_seed(seed.wrapping_add(i as i64));
-                f64::from(rng.next_f32()) < rate
-            },
-        )
-        .collect()
 }
 
 /// The leaf of each row, written by threads that never touch the same row.

@@ -22,9 +22,16 @@ pub struct TreeRules {
     pub change_per_level: f64,
     /// Per column 1 where responses must rise, -1 where they must fall, 0 otherwise; empty for no constraints.
     pub monotone: Vec<i8>,
+    /// Per set of columns that may meet on a way down a tree, which columns it holds; empty when all may.
+    pub together: Vec<Vec<bool>>,
 }
 
 impl TreeRules {
+    /// May a column split below nodes that were split by another one (or at the root)?
+    fn may_meet(&self, column: usize, above: Option<usize>) -> bool {
+        self.together.is_empty() || self.together.iter().any(|set| set[column] && above.is_none_or(|a| set[a]))
+    }
+
     /// Would this cut go against what the column is held to?
     fn breaks(&self, column: usize, w: [f64; 2], y: [f64; 2]) -> bool {
         match self.monotone.get(column) {
@@ -412,8 +419,8 @@ impl TreeGrower<'_> {
 
     fn root(&self, index: &[u32], all_rows: usize) -> Open {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
-        let bins = self.data.columns.iter().map(|c| {
-            if c.constant {
+        let bins = self.data.columns.iter().enumerate().map(|(j, c)| {
+            if c.constant || !self.rules.may_meet(j, None) {
                 return None;
             }
             let (min, max_ex) =
@@ -941,7 +948,8 @@ impl TreeGrower<'_> {
             .iter()
             .enumerate()
             .map(|(j, bins)| {
-                let bins = (*bins)?;
+                // What its ancestors ruled out stays out: their bins are gone.
+                let bins = (*bins).filter(|_| self.rules.may_meet(j, Some(choice.column)))?;
                 let column = &self.data.columns[j];
                 let next = (bins.bins >> 1).max(self.rules.nbins);
                 // Columns that were not drawn for this node keep their range, and a split by categories keeps all ranges.
