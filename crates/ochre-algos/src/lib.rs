@@ -1,9 +1,10 @@
 //! The learning algorithms, one room each, and the workshops they share.
 //!
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
-//! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`).
+//! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`, `calibration`).
 
 pub mod bayes;
+mod calibration;
 pub mod drf;
 pub mod gbm;
 pub mod generic;

@@ -779,7 +779,8 @@ fn column_values(frame: &Frame, name: Option<&str>) -> Result<Option<Vec<f64>>> 
 }
 
 /// Response (as codes of the training domain) and weights of a frame.
-fn answers(frame: &Frame, response: Option<&Predictor>, weights: Option<&str>) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
+/// The response of a frame in the model's terms, and its weights.
+pub fn answers(frame: &Frame, response: Option<&Predictor>, weights: Option<&str>) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
     let Some(response) = response else { return Ok((vec![], None)) };
     if frame.by_name(&response.name).is_none() {
         return Err(Error::invalid(format!("Test/Validation dataset is missing response column '{}'", response.name)));
@@ -1074,6 +1075,16 @@ impl Model {
                 let p: Vec<f64> = preds.par_chunks(width).map(|p| p[c]).collect();
                 names.push(name);
                 columns.push(Column::from_f64(&node.ledger, &p)?);
+            }
+            if let Scorer::Trees(trees) = &self.scorer
+                && let Some(calibration) = &trees.calibration
+            {
+                let p: Vec<f64> = preds.par_chunks(width).map(|p| calibration.second(p)).collect();
+                let labels = self.probability_names();
+                for (label, values) in [(&labels[0], p.iter().map(|p| 1.0 - p).collect()), (&labels[1], p)] {
+                    names.push(format!("cal_{label}"));
+                    columns.push(Column::from_f64(&node.ledger, &values)?);
+                }
             }
             if let Some(errors) = errors {
                 names.push("StdErr".into());

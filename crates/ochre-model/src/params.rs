@@ -373,10 +373,10 @@ pub struct TreeParams {
     #[api(secondary, gridable)]
     pub histogram_type: HistogramType,
     /// Calibrate class probabilities on a frame of their own.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub calibrate_model: bool,
     /// Frame to calibrate on.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub calibration_frame: Option<FrameKey>,
     /// How class probabilities are calibrated.
     #[api(inout, expert)]

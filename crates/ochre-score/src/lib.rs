@@ -20,7 +20,7 @@ pub use file::{Column, ModelFile};
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
 pub use isotonic::IsotonicScorer;
 pub use kmeans::KMeansScorer;
-pub use trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
+pub use trees::{Calibration, Node, Split, Tree, TreeEnsemble, TreeLink};
 
 /// A trained model of any kind.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]

@@ -470,7 +470,14 @@ mod tests {
             response: Some(Column { name: "y".into(), domain: levels(2) }),
             offset: Some("o".into()),
             threshold: 0.1,
-            scorer: Scorer::Trees(TreeEnsemble { link: TreeLink::Logit, init: -0.3, classes: 2, trees, lengths: [0.0; 2] }),
+            scorer: Scorer::Trees(TreeEnsemble {
+                link: TreeLink::Logit,
+                init: -0.3,
+                classes: 2,
+                trees,
+                lengths: [0.0; 2],
+                calibration: None,
+            }),
         }
     }
 

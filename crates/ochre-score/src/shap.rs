@@ -165,7 +165,14 @@ mod tests {
             leaf(8.0, 3.0),
         ];
         let tree = Tree { nodes };
-        let ensemble = TreeEnsemble { link: TreeLink::Identity, init: 0.5, classes: 1, trees: vec![vec![tree.clone()]], lengths: [0.0; 2] };
+        let ensemble = TreeEnsemble {
+            link: TreeLink::Identity,
+            init: 0.5,
+            classes: 1,
+            trees: vec![vec![tree.clone()]],
+            lengths: [0.0; 2],
+            calibration: None,
+        };
         for row in [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]] {
             let columns: Vec<[f64; 1]> = row.iter().map(|v| [*v]).collect();
             let views: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();

@@ -1,5 +1,7 @@
 //! Tree ensembles: flat arrays of nodes, scored a block of rows at a time.
 
+use crate::isotonic::IsotonicScorer;
+
 /// Where a row goes at an inner node.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Split {
@@ -108,6 +110,28 @@ pub struct TreeEnsemble {
     /// Longest and shortest sum of path lengths among the training rows of an isolation forest.
     #[serde(default)]
     pub lengths: [f64; 2],
+    /// How class probabilities are made to be what they claim, beside those of the trees.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+}
+
+/// A map from class probabilities to calibrated ones.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Calibration {
+    /// The logistic function of the probability of the first class.
+    Platt { slope: f64, intercept: f64 },
+    /// A non-decreasing function of that of the second.
+    Isotonic(IsotonicScorer),
+}
+
+impl Calibration {
+    /// The calibrated probability of the second class.
+    pub fn second(&self, p: &[f64]) -> f64 {
+        match self {
+            Calibration::Platt { slope, intercept } => 1.0 / (1.0 + (-(p[0] * slope + intercept)).exp()),
+            Calibration::Isotonic(m) => m.value(p[1]),
+        }
+    }
 }
 
 /// Rows scored together, so that a tree and its block stay in the cache.

@@ -84,7 +84,14 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let valid_team = ochre_core::Team::for_rows(run.valid.as_ref().map_or(0, |v| v.data.rows));
     let valid_own = run.valid.as_ref().map_or(0..0, |v| valid_team.rows(v.data.rows));
     let _scratch = run.node.ledger.reserve("sums of trees and responses", (rows * (sums * 12 + 40)) as u64)?;
-    let mut ensemble = TreeEnsemble { link, init: 0.0, classes: if classes > 1 { classes } else { 1 }, trees: vec![], lengths: [0.0; 2] };
+    let mut ensemble = TreeEnsemble {
+        link,
+        init: 0.0,
+        classes: if classes > 1 { classes } else { 1 },
+        trees: vec![],
+        lengths: [0.0; 2],
+        calibration: None,
+    };
 
     let width = data.columns.len();
     let t = &params.tree;
@@ -274,5 +281,6 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         Some(m) => continued(table, &m.output["scoring_history"]),
         None => table,
     });
+    ensemble.calibration = crate::calibration::fit(run.node, &params.common, &params.tree, train, &ensemble)?;
     Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: Deviance::Gaussian, training, validation, order: None })
 }

@@ -74,8 +74,14 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     if let Some((_, trees)) = before {
         init = trees.init;
     }
-    let mut ensemble =
-        TreeEnsemble { link: loss.link(), init, classes: if classes > 1 { classes } else { 1 }, trees: vec![], lengths: [0.0; 2] };
+    let mut ensemble = TreeEnsemble {
+        link: loss.link(),
+        init,
+        classes: if classes > 1 { classes } else { 1 },
+        trees: vec![],
+        lengths: [0.0; 2],
+        calibration: None,
+    };
     let start =
         |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
     let mut f = start(train.offset.as_ref().map(|o| &o[own.clone()]), rows);
@@ -293,6 +299,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         Some(m) => continued(table, &m.output["scoring_history"]),
         None => table,
     });
+    ensemble.calibration = crate::calibration::fit(run.node, &params.common, &params.tree, train, &ensemble)?;
     Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None })
 }
 

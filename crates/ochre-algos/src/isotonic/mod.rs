@@ -3,6 +3,7 @@
 //!
 //! Distribution: the predictor is fetched whole, as the response is; pooling is one pass over sorted values.
 
+use crate::calibration::pool;
 use ochre_core::{Result, time};
 use ochre_model::driver::measure;
 use ochre_model::params::CommonParams;
@@ -153,52 +154,5 @@ impl Algorithm for IsotonicRegression {
         let validation = run.valid.as_ref().map(|v| measured(&v.data, &v.y, v.w.as_deref())).transpose()?;
         output.common.end_time = time::now_ms();
         Ok(Fitted { output, scorer: inner, deviance: Deviance::Gaussian, training, validation, order: None })
-    }
-}
-
-/// Thresholds of the non-decreasing fit of (x, y, weight): the ends of each pool of neighbours. As in the reference, points
-/// with the same x are taken in the order of their y, so that x may be a threshold twice.
-pub fn pool(mut points: Vec<(f64, f64, f64)>) -> (Vec<f64>, Vec<f64>) {
-    points.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    /// Neighbours with one value: first and last x, weighted sum and weight.
-    struct Block {
-        from: f64,
-        to: f64,
-        sum: f64,
-        weight: f64,
-    }
-    impl Block {
-        fn mean(&self) -> f64 {
-            self.sum / self.weight
-        }
-    }
-    let mut blocks: Vec<Block> = vec![];
-    for (x, y, weight) in points {
-        blocks.push(Block { from: x, to: x, sum: y * weight, weight });
-        while let [.., a, b] = &blocks[..] {
-            if a.mean() < b.mean() {
-                break;
-            }
-            let merged = Block { from: a.from, to: b.to, sum: a.sum + b.sum, weight: a.weight + b.weight };
-            blocks.truncate(blocks.len() - 2);
-            blocks.push(merged);
-        }
-    }
-    let (mut xs, mut ys) = (vec![], vec![]);
-    for b in blocks {
-        let ends = if b.from == b.to { &[b.from][..] } else { &[b.from, b.to][..] };
-        xs.extend(ends);
-        ys.extend(ends.iter().map(|_| b.mean()));
-    }
-    (xs, ys)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn violators_are_pooled() {
-        let (x, y) = super::pool(vec![(1.0, 1.0, 1.0), (2.0, 3.0, 1.0), (3.0, 2.0, 1.0), (4.0, 4.0, 2.0), (4.0, 7.0, 1.0)]);
-        assert_eq!(x, [1.0, 2.0, 3.0, 4.0, 4.0]);
-        assert_eq!(y, [1.0, 2.5, 2.5, 4.0, 7.0]);
     }
 }

@@ -1,8 +1,8 @@
 //! Tree ensembles in a MOJO: nodes in pre-order as bytes, and the weights of their rows beside them.
 
-use super::{About, Parts, number};
+use super::{About, Parts, number, numbers, read_isotonic, write_isotonic};
 use crate::file::{Column, ModelFile};
-use crate::trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
+use crate::trees::{Calibration, Node, Split, Tree, TreeEnsemble, TreeLink};
 
 const WHOLE_TREE_IS_A_LEAF: u16 = u16::MAX;
 const MISSING_RIGHT_REST_LEFT: u8 = 1;
@@ -40,6 +40,17 @@ pub fn write(m: &TreeEnsemble, file: &ModelFile, about: &About, parts: &mut Part
             };
             parts.put("link_function", name);
             parts.put("init_f", number(m.init));
+        }
+    }
+    match &m.calibration {
+        None => {}
+        Some(Calibration::Platt { slope, intercept }) => {
+            parts.put("calib_method", "platt");
+            parts.put("calib_glm_beta", numbers(&[*slope, *intercept]));
+        }
+        Some(Calibration::Isotonic(curve)) => {
+            parts.put("calib_method", "isotonic");
+            write_isotonic(curve, parts);
         }
     }
     for (t, group) in m.trees.iter().enumerate() {
@@ -320,5 +331,15 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
     }
     let isolated = link == TreeLink::PathLength;
     let lengths = if isolated { [parts.real("max_path_length")?, parts.real("min_path_length")?] } else { [0.0; 2] };
-    Ok(TreeEnsemble { link, init, classes, trees: all, lengths })
+    let calibration = match parts.text("calib_method") {
+        Some("isotonic") => Some(Calibration::Isotonic(read_isotonic(parts)?)),
+        // Files of before the second method do not name the first.
+        method if method == Some("platt") || parts.text("calib_glm_beta").is_some() => match parts.list("calib_glm_beta")?[..] {
+            [slope, intercept] => Some(Calibration::Platt { slope, intercept }),
+            ref other => return Err(format!("its calibration has {} coefficients instead of 2", other.len())),
+        },
+        None => None,
+        Some(other) => return Err(format!("its probabilities are calibrated by '{other}', which is not known")),
+    };
+    Ok(TreeEnsemble { link, init, classes, trees: all, lengths, calibration })
 }
