@@ -1432,8 +1432,8 @@ mod tests {
     #[test]
     fn weight_two_is_a_row_twice() {
         let domain = ["n".to_string(), "y".to_string()];
-        let a = binomial(&[0.1, 0.6, 0.7], &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, -1).unwrap();
-        let b = binomial(&[0.1, 0.6, 0.6], &[0.0, 1.0, 1.0], None, &domain, -1).unwrap();
+        let a = binomial(&[0.1, 0.6, 0.7], &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, Detail::default()).unwrap();
+        let b = binomial(&[0.1, 0.6, 0.6], &[0.0, 1.0, 1.0], None, &domain, Detail::default()).unwrap();
         for name in ["auc", "logloss", "mse", "r2"] {
             assert_eq!(a.get(name), b.get(name), "{name}");
         }
@@ -1445,7 +1445,7 @@ mod tests {
         let mut rng = ochre_core::Rng::new(7);
         let p: Vec<f64> = (0..n).map(|_| rng.next_f64()).collect();
         let y: Vec<f64> = p.iter().map(|p| f64::from(rng.next_f64() < *p)).collect();
-        let m = binomial(&p, &y, None, &["n".into(), "y".into()], 0).unwrap();
+        let m = binomial(&p, &y, None, &["n".into(), "y".into()], Detail { bins: 0, ..Detail::default() }).unwrap();
         // Mann-Whitney on the ranks.
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));

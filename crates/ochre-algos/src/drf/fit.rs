@@ -10,6 +10,7 @@ use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
+use ochre_model::params::HistogramType;
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory};
 use ochre_score::{Scorer, TreeEnsemble, TreeLink};
 use rayon::prelude::*;
@@ -113,6 +114,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         change_per_level: t.col_sample_rate_change_per_level,
         monotone: vec![],
         together: vec![],
+        random: t.histogram_type == HistogramType::Random,
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);

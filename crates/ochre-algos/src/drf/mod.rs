@@ -62,11 +62,11 @@ impl Algorithm for Drf {
     fn check(params: &DrfParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Distribution::*;
         let tree = &params.tree;
-        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive) {
+        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive | HistogramType::Random) {
             let name = tree.histogram_type.name();
             notes.error(
                 "_histogram_type",
-                format!("histogram_type {name} is not supported by this version of ochre; use AUTO or UniformAdaptive"),
+                format!("histogram_type {name} is not supported by this version of ochre; use AUTO, UniformAdaptive or Random"),
             );
         }
         let classes = shape.category.filter(|c| *c != Category::Regression).map(|_| shape.training.classes());

@@ -12,6 +12,7 @@ use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
 use ochre_model::params::Distribution;
+use ochre_model::params::HistogramType;
 use ochre_model::{Category, Fitted, Metrics, Run, ScoringHistory, Training};
 use ochre_score::{Scorer, TreeEnsemble};
 use rayon::prelude::*;
@@ -103,6 +104,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         change_per_level: t.col_sample_rate_change_per_level,
         monotone: super::monotone(params, &train.names),
         together: super::together(params, &train.names),
+        random: t.histogram_type == HistogramType::Random,
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);

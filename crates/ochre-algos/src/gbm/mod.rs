@@ -77,11 +77,11 @@ impl Algorithm for Gbm {
     fn check(params: &GbmParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Distribution::*;
         let tree = &params.tree;
-        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive) {
+        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive | HistogramType::Random) {
             notes.error(
                 "_histogram_type",
                 format!(
-                    "histogram_type {} is not supported by this version of ochre; use AUTO or UniformAdaptive",
+                    "histogram_type {} is not supported by this version of ochre; use AUTO, UniformAdaptive or Random",
                     tree.histogram_type.name()
                 ),
             );

@@ -24,6 +24,8 @@ pub struct TreeRules {
     pub monotone: Vec<i8>,
     /// Per set of columns that may meet on a way down a tree, which columns it holds; empty when all may.
     pub together: Vec<Vec<bool>>,
+    /// Are the edges of bins drawn at random, as extremely randomized trees have it?
+    pub random: bool,
 }
 
 impl TreeRules {
@@ -42,23 +44,31 @@ impl TreeRules {
     }
 }
 
-/// The equal-width bins of a column at a node: `bins` of them over [min, max_exclusive).
+/// The bins of a column at a node: `bins` of them over [min, max_exclusive), of equal width, or, with a seed, with each
+/// edge drawn from its share of the range.
 #[derive(Clone, Copy, Debug)]
 struct Bins {
     bins: usize,
     min: f64,
     max_ex: f64,
     step: f64,
+    seed: Option<u64>,
 }
 
 impl Bins {
-    fn new(nbins: usize, rules: &TreeRules, column: &TreeColumn, min: f64, max_ex: f64) -> Option<Bins> {
+    fn new(nbins: usize, rules: &TreeRules, column: &TreeColumn, min: f64, max_ex: f64, seed: u64) -> Option<Bins> {
         let wanted = if column.level == 2 { rules.nbins_cats } else { nbins };
         if column.level > 0 && max_ex - min <= wanted as f64 {
-            return Some(Bins { bins: (max_ex - min) as usize, min, max_ex, step: 1.0 });
+            return Some(Bins { bins: (max_ex - min) as usize, min, max_ex, step: 1.0, seed: None });
         }
         let step = wanted as f64 / (max_ex - min);
-        (step > 0.0 && step.is_finite()).then_some(Bins { bins: wanted, min, max_ex, step })
+        (step > 0.0 && step.is_finite()).then_some(Bins {
+            bins: wanted,
+            min,
+            max_ex,
+            step,
+            seed: (rules.random && wanted > 1).then_some(seed),
+        })
     }
 
     #[inline]
@@ -66,11 +76,29 @@ impl Bins {
         if v.is_infinite() {
             return if v < 0.0 { 0 } else { self.bins - 1 };
         }
-        (((v - self.min) * self.step) as usize).min(self.bins - 1)
+        match self.seed {
+            None => (((v - self.min) * self.step) as usize).min(self.bins - 1),
+            Some(_) => {
+                let share = ((v - self.min) / (self.max_ex - self.min) * (self.bins - 1) as f64) as usize;
+                let share = share.min(self.bins - 2);
+                share + usize::from(v >= self.edge(share + 1))
+            }
+        }
     }
 
     fn edge(&self, b: usize) -> f64 {
-        self.min + b as f64 / self.step
+        match self.seed {
+            Some(seed) if (1..self.bins).contains(&b) => {
+                // SplitMix64 (Steele et al. 2014): one number for each edge.
+                let mut z = (seed ^ b as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                let u = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
+                self.min + (b as f64 - 1.0 + u) * (self.max_ex - self.min) / (self.bins - 1) as f64
+            }
+            Some(_) if b >= self.bins => self.max_ex,
+            _ => self.min + b as f64 / self.step,
+        }
     }
 }
 
@@ -298,7 +326,7 @@ impl TreeGrower<'_> {
         let mut tree = Tree::default();
         let mut gains = vec![0.0; self.data.columns.len()];
         let mut leaves = vec![];
-        let mut open = vec![self.root(index, taking_part)];
+        let mut open = vec![self.root(index, taking_part, seed)];
         let root_weight = w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum());
         tree.nodes.push(blank(team.gather(root_weight)?.into_iter().sum()));
         // Counts and sums of squares of split nodes, for their larger children.
@@ -361,7 +389,7 @@ impl TreeGrower<'_> {
                 let mut start = node.start;
                 for way in 0..2 {
                     ids[way] = tree.nodes.len();
-                    let bins = self.child_bins(&node, &choice, way);
+                    let bins = self.child_bins(&node, &choice, way, |column| edge_seed(seed, ids[way], column));
                     let rows = drawn_sides.as_ref().unwrap_or(&sides)[way];
                     let all_rows = all_drawn.as_ref().unwrap_or(&all_sides)[way];
                     tree.nodes.push(blank(if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] }));
@@ -417,7 +445,7 @@ impl TreeGrower<'_> {
         Ok(Grown { tree, leaves, gains })
     }
 
-    fn root(&self, index: &[u32], all_rows: usize) -> Open {
+    fn root(&self, index: &[u32], all_rows: usize, seed: i64) -> Open {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
         let bins = self.data.columns.iter().enumerate().map(|(j, c)| {
             if c.constant || !self.rules.may_meet(j, None) {
@@ -425,7 +453,7 @@ impl TreeGrower<'_> {
             }
             let (min, max_ex) =
                 if c.level == 2 { (0.0, c.levels as f64) } else { (c.min.max(-f64::MAX), exclusive(c.max.min(f64::MAX), c.level == 1)) };
-            Bins::new(top, &self.rules, c, min, max_ex)
+            Bins::new(top, &self.rules, c, min, max_ex, edge_seed(seed, 0, j))
         });
         let bins = bins.collect();
         Open { id: 0, start: 0, end: index.len(), all_rows, bins, counts: vec![], ranges: None, square: 0, score_columns: None }
@@ -934,7 +962,7 @@ impl TreeGrower<'_> {
     }
 
     /// Bins of a child's columns, or `None` when it cannot be split further.
-    fn child_bins(&self, node: &Open, choice: &Choice, way: usize) -> Option<Vec<Option<Bins>>> {
+    fn child_bins(&self, node: &Open, choice: &Choice, way: usize, seed: impl Fn(usize) -> u64) -> Option<Vec<Option<Bins>>> {
         // Pure by the reference's arithmetic; otherwise purity shows when the child is counted.
         if choice.w[way] < self.rules.min_rows || choice.error[way] <= 1e-30 {
             return None;
@@ -980,13 +1008,18 @@ impl TreeGrower<'_> {
                 {
                     return None;
                 }
-                let made = Bins::new(next, &self.rules, column, min, max_ex)?;
+                let made = Bins::new(next, &self.rules, column, min, max_ex, seed(j))?;
                 any = true;
                 Some(made)
             })
             .collect();
         any.then_some(bins)
     }
+}
+
+/// What the edges of a column's bins at a node are drawn from.
+fn edge_seed(tree: i64, node: usize, column: usize) -> u64 {
+    (tree as u64).rotate_left(17) ^ ((node as u64) << 20).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ ((column as u64) << 40)
 }
 
 /// Moves the rows that go right into `right`, the others to the front; returns how many those are. Without branches:
