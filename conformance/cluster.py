@@ -20,7 +20,8 @@ import urllib.request
 
 os.environ["DO_NOT_TRACK"] = "1"
 import h2o
-from h2o.estimators import H2OGeneralizedLinearEstimator, H2OGradientBoostingEstimator, H2OKMeansEstimator
+from h2o.estimators import (H2OGeneralizedLinearEstimator, H2OGradientBoostingEstimator, H2OIsolationForestEstimator,
+                            H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator)
 
 OCHRE = sys.argv[1]
 WORK = tempfile.mkdtemp(prefix="ochre-cluster-")
@@ -183,6 +184,32 @@ def scenario(node):
     m = H2OKMeansEstimator(k=4, seed=5)
     m.train(["x", "k"], training_frame=a)
     out["kmeans"] = [m.centers(), m.tot_withinss()]
+    m = H2ORandomForestEstimator(ntrees=4, max_depth=8, seed=1, histogram_type="Random")
+    m.train(x, "late", train, validation_frame=test)
+    out["drf"] = [digest(m.predict(test)), m.auc(), m.auc(valid=True), m.varimp()]
+    m = H2OIsolationForestEstimator(ntrees=10, seed=1, contamination=0.1)
+    m.train(x, training_frame=a)
+    out["isolation"] = [digest(m.predict(a)), m._model_json["output"]["training_metrics"]._metric_json["mean_score"]]
+    m = H2ONaiveBayesEstimator(laplace=1, nfolds=3, seed=1)
+    m.train(x, "late", train)
+    out["bayes"] = [digest(m.predict(test)), m.auc(), m.logloss(xval=True)]
+    m = H2OIsotonicRegressionEstimator(out_of_bounds="clip")
+    m.train(["k"], "x", a)
+    out["isotonic"] = digest(m.predict(a))
+    m = H2OGeneralizedLinearEstimator(lambda_=0, interactions=["k", "late"], compute_p_values=True, generate_variable_inflation_factors=True)
+    m.train(["k", "late"], "x", a)
+    out["interactions"] = [m.coef(), digest(m.predict(a))]
+    some = a[(a["c"] == "c1") | (a["c"] == "c2") | (a["c"] == "c3"), :]
+    some["c"] = some["c"].ascharacter().asfactor()
+    m = H2OGeneralizedLinearEstimator(family="ordinal", lambda_=0)
+    m.train(["x", "k"], "c", some)
+    out["ordinal"] = [m.logloss(), digest(m.predict(some))]
+    s = H2OGradientBoostingEstimator(ntrees=2, max_depth=3, seed=1).train_segments(
+        x=["k", "c"], y="x", training_frame=a, segments=["late"], segment_models_id="segments")
+    out["segments"] = digest(s.as_frame())
+    packed = os.path.join(WORK, "packed.parquet")
+    h2o.export_file(a, packed, format="parquet", force=True)
+    out["parquet"] = digest(h2o.import_file(packed, col_types={"t": "string"}))
     h2o.remove_all()
     left = node.get("/3/Frames")["frames"] + node.get("/3/Models")["models"]
     assert not left, f"everything was removed, but {left}"
