@@ -316,10 +316,10 @@ impl CommonParams {
 #[api(name = "SharedTreeParametersV3")]
 pub struct TreeParams {
     /// Balance classes by sampling.
-    #[api(inout, secondary, gridable, unsupported)]
+    #[api(inout, secondary, gridable)]
     pub balance_classes: bool,
     /// Sampling rate of each class, in lexicographic order.
-    #[api(inout, expert, gridable, unsupported)]
+    #[api(inout, expert, gridable)]
     pub class_sampling_factors: Option<Vec<f32>>,
     /// Largest relative size of the frame after balancing.
     #[api(default = 5.0_f32, inout, expert, gridable)]

@@ -149,6 +149,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     };
     let classes = match &file.scorer {
         Scorer::KMeans(_) => 1,
+        Scorer::Trees(m) => m.classes,
         s => s.width(),
     };
     parts.put("h2o_version", "3.46.0.11");
@@ -168,11 +169,24 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     if let Some(name) = file.offset.as_ref().filter(|_| !ignored) {
         parts.put("offset_column", name);
     }
-    parts.put("balance_classes", false);
+    let correction = match &file.scorer {
+        Scorer::Trees(m) => &m.correction[..],
+        _ => &[],
+    };
+    parts.put("balance_classes", !correction.is_empty());
     parts.put("default_threshold", number(file.threshold));
     let shares = if about.priors.is_empty() { "null".to_string() } else { numbers(&about.priors) };
     parts.put("prior_class_distrib", &shares);
-    parts.put("model_class_distrib", &shares);
+    if correction.is_empty() {
+        parts.put("model_class_distrib", &shares);
+    } else {
+        // The shares that training saw: those before, over the correction.
+        let seen: Vec<f64> = about.priors.iter().zip(correction).map(|(p, c)| p / c).collect();
+        let sum: f64 = seen.iter().sum();
+        parts.put("model_class_distrib", numbers(&seen.iter().map(|v| v / sum).collect::<Vec<_>>()));
+        // Our own word, for the same bits: the two lists above give it only up to rounding.
+        parts.put("class_correction", numbers(correction));
+    }
     parts.put("timestamp", &about.timestamp);
     parts.put("escape_domain_values", true);
     match &file.scorer {
@@ -250,11 +264,6 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     if features > named || parts.count("n_columns")? != named {
         return Err(format!("model.ini names {named} columns but counts {} with {features} features", parts.need("n_columns")?));
     }
-    if parts.flag("balance_classes") && parts.text("prior_class_distrib") != parts.text("model_class_distrib") {
-        return Err(
-            "the model was trained with balance_classes, whose correction of probabilities this version of ochre does not read".into()
-        );
-    }
     if let Some(encoding) = parts.text("_genmodel_encoding").filter(|e| !matches!(*e, "AUTO" | "Enum")) {
         return Err(format!("the model re-encodes its categories ({encoding}), which this version of ochre does not read"));
     }
@@ -282,6 +291,10 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
         }
         other => return Err(format!("it holds a model of the kind '{other}', which this version of ochre does not score")),
     };
+    let corrected = parts.flag("balance_classes") && parts.text("prior_class_distrib") != parts.text("model_class_distrib");
+    if corrected && !matches!(scorer, Scorer::Trees(_)) {
+        return Err("it was trained with balance_classes, whose correction ochre reads for trees only".into());
+    }
     let offset = parts.text("offset_column").map(str::to_string);
     let mut threshold = parts.real("default_threshold").unwrap_or(0.5);
     if matches!(&scorer, Scorer::Trees(m) if m.link == crate::TreeLink::PathLength) && !parts.flag("output_anomaly_flag") {
@@ -477,6 +490,7 @@ mod tests {
                 trees,
                 lengths: [0.0; 2],
                 calibration: None,
+                correction: vec![],
             }),
         }
     }

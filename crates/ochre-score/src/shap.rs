@@ -172,6 +172,7 @@ mod tests {
             trees: vec![vec![tree.clone()]],
             lengths: [0.0; 2],
             calibration: None,
+            correction: vec![],
         };
         for row in [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]] {
             let columns: Vec<[f64; 1]> = row.iter().map(|v| [*v]).collect();

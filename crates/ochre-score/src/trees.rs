@@ -113,6 +113,9 @@ pub struct TreeEnsemble {
     /// How class probabilities are made to be what they claim, beside those of the trees.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+    /// By what each class's probability is multiplied, before all are divided by their sum; empty for nothing.
+    #[serde(default)]
+    pub correction: Vec<f64>,
 }
 
 /// A map from class probabilities to calibrated ones.
@@ -180,8 +183,12 @@ impl TreeEnsemble {
             TreeLink::Logit => {
                 out[1] = 1.0 / (1.0 + (-f[0]).exp());
                 out[0] = 1.0 - out[1];
+                self.correct(out);
             }
-            TreeLink::Softmax => softmax(f, out),
+            TreeLink::Softmax => {
+                softmax(f, out);
+                self.correct(out);
+            }
             TreeLink::PathLength => {
                 out[0] = self.isolation_score(f[0]);
                 out[1] = f[0] / self.trees.len() as f64;
@@ -192,6 +199,18 @@ impl TreeEnsemble {
 }
 
 impl TreeEnsemble {
+    /// Turns probabilities of balanced classes into those of classes as they were.
+    fn correct(&self, p: &mut [f64]) {
+        if self.correction.is_empty() {
+            return;
+        }
+        p.iter_mut().zip(&self.correction).for_each(|(p, c)| *p *= c);
+        let sum: f64 = p.iter().sum();
+        if sum > 0.0 {
+            p.iter_mut().for_each(|p| *p /= sum);
+        }
+    }
+
     /// The prediction of a forest for a row whose `n` trees add up to `f`.
     #[inline]
     pub fn average(&self, f: &[f64], n: f64, out: &mut [f64]) {
@@ -204,8 +223,12 @@ impl TreeEnsemble {
                 let sum: f64 = f.iter().sum();
                 out.iter_mut().zip(f).for_each(|(o, v)| *o = if sum > 0.0 { v / sum } else { 0.0 });
             }
-            _ => out[0] = f[0] / n,
+            _ => {
+                out[0] = f[0] / n;
+                return;
+            }
         }
+        self.correct(out);
     }
 }
 

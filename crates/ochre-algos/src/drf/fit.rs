@@ -1,6 +1,7 @@
 //! Growing the forest.
 
 use super::{DrfOutput, DrfParams};
+use crate::tree::balance;
 use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves,
     stopping_metric, summary, walk,
@@ -66,6 +67,7 @@ fn shallow_leaves(grown: &mut Grown, data: &TreeData, z: &[f32], weights: Option
 }
 
 pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
+    let correction = balance::weigh(&run.params.tree, &mut run.train);
     let (params, train) = (&run.params, &run.train);
     let category = train.category;
     let classes = train.classes();
@@ -92,6 +94,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         trees: vec![],
         lengths: [0.0; 2],
         calibration: None,
+        correction,
     };
 
     let width = data.columns.len();

@@ -2,6 +2,7 @@
 
 use super::loss::{Loss, weighted_quantile};
 use super::{GbmOutput, GbmParams};
+use crate::tree::balance;
 use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves,
     stopping_metric, summary, walk,
@@ -55,6 +56,7 @@ impl State<'_> {
 }
 
 pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
+    let correction = balance::weigh(&run.params.tree, &mut run.train);
     let (params, train) = (&run.params, &run.train);
     let category = train.category;
     let classes = train.classes();
@@ -82,6 +84,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         trees: vec![],
         lengths: [0.0; 2],
         calibration: None,
+        correction,
     };
     let start =
         |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };

@@ -89,6 +89,7 @@ impl Algorithm for Gbm {
         let classes = shape.category.filter(|c| *c != Category::Regression).map(|_| shape.training.classes());
         tree.check_class_rates(classes, notes);
         crate::calibration::check(tree, shape, notes);
+        crate::tree::balance::check(tree, shape, notes);
         if shape.weighted_rows < 2.0 * tree.min_rows {
             notes.error(
                 "_min_rows",

@@ -146,8 +146,15 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
     let own = team.rows(train.rows);
     let first = own.start / CHUNK_ROWS;
     let _room = run.node.ledger.reserve("path lengths of rows", (own.len() * 32) as u64)?;
-    let mut ensemble =
-        TreeEnsemble { link: TreeLink::PathLength, init: 0.0, classes: 1, trees: vec![], lengths: [0.0; 2], calibration: None };
+    let mut ensemble = TreeEnsemble {
+        link: TreeLink::PathLength,
+        init: 0.0,
+        classes: 1,
+        trees: vec![],
+        lengths: [0.0; 2],
+        calibration: None,
+        correction: vec![],
+    };
     let mut rng = Rng::new(t.seed);
     let mut splits = vec![Splits::default(); width];
     // Sums over all trees, and over those that did not see the row, with their number.

@@ -8,6 +8,7 @@
 //! with few distinct values is counted by value, not by bin: the bins of any node follow from those counts, and the
 //! larger child's counts are the parent's minus the smaller child's.
 
+pub mod balance;
 mod data;
 pub mod ensemble;
 mod grow;

@@ -341,5 +341,16 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
         None => None,
         Some(other) => return Err(format!("its probabilities are calibrated by '{other}', which is not known")),
     };
-    Ok(TreeEnsemble { link, init, classes, trees: all, lengths, calibration })
+    let mut correction = vec![];
+    if parts.flag("balance_classes") && classes > 1 {
+        correction = parts.list_or_empty("class_correction")?;
+        let (prior, seen) = (parts.list_or_empty("prior_class_distrib")?, parts.list_or_empty("model_class_distrib")?);
+        if correction.is_empty() && prior != seen {
+            correction = prior.iter().zip(&seen).map(|(p, s)| if *p > 0.0 && *s > 0.0 { p / s } else { 1.0 }).collect();
+        }
+        if !correction.is_empty() && correction.len() != classes {
+            return Err(format!("its shares of classes are {}, but it has {classes} classes", correction.len()));
+        }
+    }
+    Ok(TreeEnsemble { link, init, classes, trees: all, lengths, calibration, correction })
 }
