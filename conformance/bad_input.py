@@ -64,7 +64,7 @@ with tempfile.TemporaryDirectory() as d:
     says("negative counts", ["Poisson response must be non-negative", "-79"], lambda: train(GLM, y="N", frame=one, family="poisson"))
     says("negative counts in trees", ["non-negative"], lambda: train(GBM, y="N", frame=one, distribution="poisson"))
     says("a parameter out of range", ["learn_rate", "(0, 1]", "2"], lambda: train(GBM, y="AGE", frame=p, learn_rate=2.0))
-    says("an unsupported parameter", ["calibrate_model", "not supported"], lambda: train(GBM, y="CAPSULE", frame=p, calibrate_model=True, calibration_frame=p))
+    says("an unsupported parameter", ["pred_noise_bandwidth", "not supported"], lambda: train(GBM, y="CAPSULE", frame=p, pred_noise_bandwidth=0.5))
     says("unknown algorithm", ["nosuch", "gbm"], lambda: h2o.api("POST /3/ModelBuilders/nosuch"))
     says("a key of another type", ["expected a value of type Model", "Frame"], lambda: h2o.api("GET /3/Models/" + p.frame_id))
     says("a missing frame", ["nokey", "not found"], lambda: h2o.api("GET /3/Frames/nokey"))
