@@ -5,6 +5,7 @@
 
 pub mod bayes;
 mod calibration;
+pub mod coxph;
 pub mod drf;
 pub mod gbm;
 pub mod generic;
@@ -26,6 +27,7 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<isolation::IsolationForest>::new(),
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),
+    &Row::<coxph::CoxPh>::new(),
     &generic::Import::new(),
 ];
 

@@ -22,11 +22,18 @@ pub enum Category {
     Multinomial,
     Clustering,
     AnomalyDetection,
+    CoxPh,
 }
 
 impl Category {
-    pub const ALL: [Category; 5] =
-        [Category::Regression, Category::Binomial, Category::Multinomial, Category::Clustering, Category::AnomalyDetection];
+    pub const ALL: [Category; 6] = [
+        Category::Regression,
+        Category::Binomial,
+        Category::Multinomial,
+        Category::Clustering,
+        Category::AnomalyDetection,
+        Category::CoxPh,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -35,6 +42,7 @@ impl Category {
             Category::Multinomial => "Multinomial",
             Category::Clustering => "Clustering",
             Category::AnomalyDetection => "AnomalyDetection",
+            Category::CoxPh => "CoxPH",
         }
     }
 }
@@ -1014,7 +1022,7 @@ pub fn measure(
     detail: Detail,
 ) -> Result<Metrics> {
     match category {
-        Category::Regression | Category::Clustering => metrics::regression(preds, y, w, deviance),
+        Category::Regression | Category::Clustering | Category::CoxPh => metrics::regression(preds, y, w, deviance),
         Category::Binomial => {
             let p1: Vec<f64> = preds.par_chunks(2).map(|p| p[1]).collect();
             metrics::binomial(&p1, y, w, domain, detail)
@@ -1062,7 +1070,8 @@ impl Model {
                 return self.anomaly_frame(node, &preds);
             }
             if classes.is_empty() {
-                let names = std::iter::once("predict".to_string()).chain(errors.is_some().then(|| "StdErr".into()));
+                let label = if self.category == Category::CoxPh { "lp" } else { "predict" };
+                let names = std::iter::once(label.to_string()).chain(errors.is_some().then(|| "StdErr".into()));
                 let columns = std::iter::once(Column::from_f64(&node.ledger, &preds)?).chain(errors);
                 return Frame::new(names.collect(), columns.collect());
             }
@@ -1092,6 +1101,23 @@ impl Model {
             }
             Frame::new(names, columns)
         })
+    }
+
+    /// How well a proportional hazards model orders the lifetimes of a frame.
+    fn concordance(&self, frame: &Frame, data: &adapt::Adapted, cox: &ochre_score::CoxScorer, lp: &[f64], y: &[f64]) -> Result<Metrics> {
+        let column = |parameter: &str| -> Result<Option<Vec<f64>>> {
+            let given = self.parameters.iter().find(|p| p["name"] == parameter).map(|p| &p["actual_value"]);
+            let Some(name) = given.and_then(|v| v["column_name"].as_str().or(v.as_str())) else { return Ok(None) };
+            let found = frame.by_name(name).ok_or_else(|| Error::invalid(format!("the frame lacks the column '{name}' ({parameter})")))?;
+            found.to_f64().map(Some)
+        };
+        let (start, stop) = (column("start_column")?, column("stop_column")?.unwrap_or_default());
+        let first = data.sources.len() - cox.strata_columns;
+        let codes = data.sources[first..].iter().map(|s| s.all(data.rows)).collect::<Result<Vec<_>>>()?;
+        let stratum = |r: usize| cox.strata.iter().position(|s| s.0.iter().zip(&codes).all(|(a, c)| *a == c[r])).map_or(-1.0, |k| k as f64);
+        let stratum: Vec<f64> = (0..data.rows).map(stratum).collect();
+        let event: Vec<bool> = y.iter().map(|y| *y > 0.0).collect();
+        Ok(metrics::survival(lp, &metrics::Lifetimes { start: start.as_deref(), stop: &stop, event: &event, stratum: &stratum }))
     }
 
     /// Scores and mean path lengths, with a flag before them when the model has a threshold.
@@ -1135,6 +1161,9 @@ impl Model {
                 return cluster_metrics(km, data);
             }
             let preds = adapt::score(&self.scorer, data, offset.as_deref())?;
+            if let Scorer::Cox(cox) = &self.scorer {
+                return self.concordance(frame, data, cox, &preds, &y);
+            }
             let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, detail)?;
             if let Scorer::Glm(_) = self.scorer {
                 let fitted = self.metrics.read().first().and_then(|m| m.glm);
@@ -1164,7 +1193,7 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
             let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
             (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
         }
-        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } => (f64::NAN, f64::NAN),
+        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } | metrics::Kind::Survival(_) => (f64::NAN, f64::NAN),
     };
     let used = fitted.null_dof - fitted.residual_dof;
     let rank = used as f64 + 1.0;

@@ -153,6 +153,73 @@ pub enum Kind {
         mean_score: f64,
         threshold: f64,
     },
+    Survival(Survival),
+}
+
+/// How well pairs of lifetimes are ordered.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Survival {
+    pub concordance: f64,
+    pub concordant: i64,
+    pub discordant: i64,
+    /// Pairs with equal predictions.
+    pub tied: i64,
+}
+
+/// Lifetimes to be ordered: columns of the same rows.
+pub struct Lifetimes<'a> {
+    pub start: Option<&'a [f64]>,
+    pub stop: &'a [f64],
+    pub event: &'a [bool],
+    /// Pairs are compared within a stratum; rows of stratum -1 take no part.
+    pub stratum: &'a [f64],
+}
+
+/// Harrell's concordance (1982) of risks with lifetimes: of the pairs whose shorter lifetime ended in an event, the share
+/// in which that row has the higher risk, equal risks counting half. As in the reference, of two events after the same
+/// time the row that comes first counts as the shorter.
+pub fn survival(risk: &[f64], lives: &Lifetimes<'_>) -> Metrics {
+    let length = |r: usize| lives.stop[r] - lives.start.map_or(0.0, |s| s[r]);
+    let mut rows: Vec<usize> = (0..risk.len()).filter(|&r| !risk[r].is_nan() && !length(r).is_nan() && lives.stratum[r] >= 0.0).collect();
+    rows.sort_by(|&a, &b| {
+        let by = lives.stratum[a].total_cmp(&lives.stratum[b]).then(length(a).total_cmp(&length(b)));
+        by.then(lives.event[b].cmp(&lives.event[a])).then(a.cmp(&b))
+    });
+    let mut levels: Vec<f64> = rows.iter().map(|&r| risk[r]).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let place = |r: usize| levels.partition_point(|v| *v < risk[r]);
+    let (mut concordant, mut discordant, mut tied) = (0i64, 0i64, 0i64);
+    for same in rows.chunk_by(|&a, &b| lives.stratum[a] == lives.stratum[b]) {
+        // A binary indexed tree (Fenwick 1994) counts the later rows by risk.
+        let mut tree = vec![0i64; levels.len() + 1];
+        let below = |tree: &[i64], mut i: usize| {
+            let mut sum = 0;
+            while i > 0 {
+                sum += tree[i];
+                i &= i - 1;
+            }
+            sum
+        };
+        for (later, &r) in same.iter().rev().enumerate() {
+            let at = place(r);
+            if lives.event[r] {
+                let (lower, to) = (below(&tree, at), below(&tree, at + 1));
+                (concordant, tied) = (concordant + lower, tied + to - lower);
+                discordant += later as i64 - to;
+            }
+            let mut i = at + 1;
+            while i < tree.len() {
+                tree[i] += 1;
+                i += i & i.wrapping_neg();
+            }
+        }
+    }
+    let all = (concordant + discordant + tied) as f64;
+    let concordance = (concordant as f64 + 0.5 * tied as f64) / all;
+    let mut m = blank(Kind::Survival(Survival { concordance, concordant, discordant, tied }), &Sums::default());
+    (m.mse, m.r2) = (f64::NAN, f64::NAN);
+    m
 }
 
 /// What generalized linear models add.
@@ -1110,6 +1177,7 @@ impl Metrics {
             ("pr_auc" | "aucpr", Kind::Multinomial(m)) => m.areas.as_ref().map_or(f64::NAN, |a| a.value().1),
             ("anomaly_score" | "mean_score", Kind::Anomaly { mean_length, .. }) => *mean_length,
             ("mean_normalized_score", Kind::Anomaly { mean_score, .. }) => *mean_score,
+            ("concordance", Kind::Survival(s)) => s.concordance,
             ("tot_withinss", Kind::Clustering(c)) => c.tot_withinss,
             _ => return None,
         })
@@ -1125,7 +1193,7 @@ impl Metrics {
                 ("null_deviance", g.null_deviance),
                 ("residual_deviance", g.residual_deviance),
             ]);
-        } else if !matches!(self.kind, Kind::Clustering(_) | Kind::Anomaly { .. }) {
+        } else if !matches!(self.kind, Kind::Clustering(_) | Kind::Anomaly { .. } | Kind::Survival(_)) {
             out.extend([("aic", f64::NAN), ("loglikelihood", f64::NAN)]);
         }
         match &self.kind {
@@ -1161,6 +1229,7 @@ impl Metrics {
                 out.push(("mean_per_class_error", m.mean_per_class_error));
                 out.push(("mean_per_class_accuracy", 1.0 - m.mean_per_class_error));
             }
+            Kind::Survival(s) => out.push(("concordance", s.concordance)),
             Kind::Anomaly { mean_length, mean_score, .. } => {
                 out.extend([("mean_score", *mean_length), ("mean_normalized_score", *mean_score)]);
             }
@@ -1188,6 +1257,7 @@ impl Metrics {
             Kind::Multinomial(_) => "Multinomial",
             Kind::Clustering(_) => "Clustering",
             Kind::Anomaly { .. } => "AnomalyDetection",
+            Kind::Survival(_) => "CoxPH",
         }
     }
 
@@ -1301,6 +1371,22 @@ impl Metrics {
                     .to_json(),
                 }
             }
+            Kind::Survival(s) => CoxMetrics {
+                concordance: s.concordance,
+                concordant: s.concordant,
+                discordant: s.discordant,
+                tied_y: s.tied,
+                base: RegressionMetrics {
+                    r2: f64::NAN,
+                    mae: f64::NAN,
+                    rmsle: f64::NAN,
+                    mean_residual_deviance: f64::NAN,
+                    loglikelihood: f64::NAN,
+                    aic: f64::NAN,
+                    base,
+                },
+            }
+            .to_json(),
             Kind::Anomaly { mean_length, mean_score, .. } => {
                 AnomalyMetrics { mean_score: *mean_length, mean_normalized_score: *mean_score, base }.to_json()
             }

@@ -451,6 +451,27 @@ pub struct RegressionMetrics {
     pub base: MetricsBase,
 }
 
+/// Model Metrics Regression CoxPHV3.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelMetricsRegressionCoxPHV3", superclass = "ModelMetricsRegressionV3", iced = "ModelMetricsRegressionCoxPH")]
+pub struct CoxMetrics {
+    /// Share of comparable pairs that are ordered rightly.
+    #[api(output)]
+    pub concordance: f64,
+    /// Pairs that are ordered rightly.
+    #[api(output)]
+    pub concordant: i64,
+    /// Pairs that are ordered wrongly.
+    #[api(output)]
+    pub discordant: i64,
+    /// Pairs with equal predictions.
+    #[api(output)]
+    pub tied_y: i64,
+    /// What it builds on.
+    #[api(flatten)]
+    pub base: RegressionMetrics,
+}
+
 /// Model Metrics Anomaly V3.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ModelMetricsAnomalyV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsAnomaly")]

@@ -6,6 +6,7 @@
 //! This crate must know no cluster, no frames and no REST.
 
 mod bayes;
+mod cox;
 mod file;
 mod glm;
 mod isotonic;
@@ -16,6 +17,7 @@ mod shap;
 mod trees;
 
 pub use bayes::{BayesScorer, Conditional};
+pub use cox::CoxScorer;
 pub use file::{Column, ModelFile};
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
 pub use isotonic::IsotonicScorer;
@@ -31,6 +33,7 @@ pub enum Scorer {
     KMeans(KMeansScorer),
     Bayes(BayesScorer),
     Isotonic(IsotonicScorer),
+    Cox(CoxScorer),
 }
 
 impl Scorer {
@@ -40,13 +43,13 @@ impl Scorer {
             Scorer::Trees(m) => m.width(),
             Scorer::Glm(m) => m.width(),
             Scorer::Bayes(m) => m.priors.len(),
-            Scorer::KMeans(_) | Scorer::Isotonic(_) => 1,
+            Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) => 1,
         }
     }
 
     /// Has the MOJO format a place for such a model?
     pub fn has_mojo(&self) -> bool {
-        !matches!(self, Scorer::Bayes(_))
+        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_))
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.
@@ -66,6 +69,7 @@ impl Scorer {
             Scorer::KMeans(m) => m.score(columns, out),
             Scorer::Bayes(m) => m.score(columns, out),
             Scorer::Isotonic(m) => m.score(columns, out),
+            Scorer::Cox(m) => m.score(columns, offset, out),
         }
     }
 }

@@ -194,6 +194,9 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
         Scorer::Glm(m) => linear::write(m, about, &mut parts)?,
         Scorer::KMeans(m) => write_kmeans(m, &mut parts),
         Scorer::Isotonic(m) => write_isotonic(m, &mut parts),
+        Scorer::Cox(_) => {
+            return Err("MOJOs of proportional hazards are not supported by this version of ochre; save the model instead".into());
+        }
         Scorer::Bayes(_) => return Err("the MOJO format has no place for a naive Bayes model; save the model instead".into()),
     }
     let mut ini = String::from("[info]\n");

@@ -1,0 +1,86 @@
+"""Proportional hazards against those of the reference: survival.py URL [--make]
+
+With --make the server is the reference, and what it answers is written to survival.json.
+"""
+import json
+import math
+import os
+import sys
+
+import h2o
+from h2o.estimators import H2OCoxProportionalHazardsEstimator as Cox
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CASES = {
+    "efron": (["age", "year", "surgery"], dict(start_column="start")),
+    "breslow": (["age", "year", "surgery"], dict(start_column="start", ties="breslow")),
+    "no start": (["age", "year"], dict()),
+    "category": (["age", "transplant"], dict(start_column="start")),
+    "strata": (["age", "year", "surgery"], dict(start_column="start", stratify_by=["surgery"])),
+    "two strata": (["age", "year", "surgery", "transplant"], dict(stratify_by=["surgery", "transplant"])),
+    "weights": (["age", "year"], dict(start_column="start", weights_column="id")),
+    "offset": (["age"], dict(start_column="start", offset_column="year")),
+    "missing": (["hole", "year"], dict(start_column="start")),
+    "few steps": (["age", "year"], dict(start_column="start", max_iterations=2)),
+}
+FIELDS = ["null_loglik", "loglik", "loglik_test", "wald_test", "score_test", "rsq", "maxrsq", "n", "n_missing", "total_event",
+          "var_coef", "formula", "concordance"]
+# Counts and hazards over time are compared where nothing is in the way: the reference leaves categories, offsets and late
+# starts out of some of them.
+OVER_TIME = ["time", "n_event", "n_censor", "cumhaz_0", "var_cumhaz_1"]
+
+
+def number(v):
+    return None if isinstance(v, float) and math.isnan(v) else v
+
+
+def run():
+    f = h2o.import_file(os.path.join(HERE, "data", "heart.csv"))
+    for c in ("surgery", "transplant"):
+        f[c] = f[c].asfactor()
+    f["hole"] = (f["id"] % 9 == 0).ifelse(float("nan"), f["age"])
+    for name, (x, p) in CASES.items():
+        m = Cox(stop_column="stop", **p)
+        m.train(x=x, y="event", training_frame=f)
+        out = m._model_json["output"]
+        got = {k: out[k] for k in FIELDS + (OVER_TIME if name == "no start" else [])}
+        got["coefficients"] = [list(r) for r in out["coefficients_table"]._cell_values]
+        got["predictions"] = [float(v[0]) if v and v[0] else None for v in m.predict(f).as_data_frame(use_pandas=False, header=False)]
+        got["again"] = m.model_performance(f)._metric_json["concordance"]
+        yield name, got
+
+
+def differences(a, b, path=""):
+    if isinstance(a, dict):
+        return [d for k in a for d in differences(a[k], b.get(k), f"{path} {k}")]
+    if isinstance(a, list):
+        if len(a) != len(b or []):
+            return [f"{path}: {len(a)} items, got {len(b or [])}"]
+        return [d for i, (u, v) in enumerate(zip(a, b)) for d in differences(u, v, f"{path}[{i}]")]
+    if isinstance(a, (int, float)):
+        return [] if isinstance(b, (int, float)) and abs(a - b) <= 1e-7 * max(1.0, abs(a)) else [f"{path}: {a!r}, got {b!r}"]
+    return [] if a == b or a is None else [f"{path}: {a!r}, got {b!r}"]
+
+
+def main():
+    h2o.connect(url=sys.argv[1], verbose=False)
+    h2o.no_progress()
+    path = os.path.join(HERE, "survival.json")
+    if "--make" in sys.argv:
+        with open(path, "w") as f:
+            json.dump(dict(run()), f, separators=(",", ":"))
+            f.write("\n")
+        return
+    with open(path) as f:
+        wanted = json.load(f)
+    bad = 0
+    for name, got in run():
+        found = differences(wanted[name], got)
+        bad += bool(found)
+        for line in found[:4]:
+            print(f"{name}:{line}")
+    print(f"survival: {len(wanted)} models compared with the reference, {bad} differ")
+    sys.exit(bool(bad))
+
+
+main()
