@@ -163,6 +163,8 @@ pub struct Run<'a, P> {
     pub started_ms: i64,
     /// The model that training goes on from.
     pub checkpoint: Option<Arc<Model>>,
+    /// Keys of frames that `fit` put into the store and that go when the model goes.
+    pub belongings: Vec<String>,
 }
 
 impl<P> Run<'_, P> {
@@ -898,7 +900,8 @@ fn build<A: Algorithm>(
         main.output["cross_validation_models"] = keys.to_json();
         made.models.extend(results.into_iter().map(|r| r.model));
     }
-    main.belongings = made.frames.iter().map(|f| f.0.clone()).chain(made.models.iter().map(|m| m.key.clone())).collect();
+    let frames = std::mem::take(&mut main.belongings).into_iter();
+    main.belongings = frames.chain(made.frames.iter().map(|f| f.0.clone())).chain(made.models.iter().map(|m| m.key.clone())).collect();
     made.models.push(main);
     Ok(made)
 }
@@ -927,7 +930,7 @@ fn train_model<A: Algorithm>(
         Some(k) => Some(node.store.get::<Model>(k.text())?),
         None => None,
     };
-    let mut run = Run { params, train, valid, job, node, started_ms, checkpoint };
+    let mut run = Run { params, train, valid, job, node, started_ms, checkpoint, belongings: vec![] };
     let fitted = A::fit(&mut run)?;
     let order = fitted.order.unwrap_or_else(|| (0..run.train.columns.len()).collect());
     let all = run.train.predictors();
@@ -970,7 +973,7 @@ fn train_model<A: Algorithm>(
         output: ochre_schema::object(&output),
         timestamp_ms: now_ms(),
         metrics: RwLock::new(vec![]),
-        belongings: vec![],
+        belongings: run.belongings.clone(),
         key,
     };
     let sum = model.checksum();

@@ -392,7 +392,7 @@ fn coefficients(labels: &[String], beta: &[f64], covariance: &[f64]) -> Table {
 
 /// What happens over time where predictors are at their means: counts, hazards and survival, by stratum. Departure from the
 /// reference: its baseline hazard and survival count rows as at risk before they are observed.
-fn baseline(run: &Run<'_, CoxParams>, problem: &Problem, lp: &[f64], output: &mut CoxOutput) -> Result<()> {
+fn baseline(run: &mut Run<'_, CoxParams>, problem: &Problem, lp: &[f64], output: &mut CoxOutput) -> Result<()> {
     let mut times: Vec<f64> = problem.strata.iter().flat_map(|s| &s.rows).map(|&r| problem.stop[r]).collect();
     times.sort_by(f64::total_cmp);
     times.dedup();
@@ -448,7 +448,7 @@ fn baseline(run: &Run<'_, CoxParams>, problem: &Problem, lp: &[f64], output: &mu
     let model = run.params.common.model_id.clone().unwrap_or_default().0;
     let label = |s: &Stratum| format!("({})", s.codes.iter().map(|c| c.to_string()).collect::<Vec<_>>().join(", "));
     let stratified = run.params.stratify_by.as_ref().is_some_and(|s| !s.is_empty());
-    let make = |what: &str, title: &str, of: &dyn Fn(&[f64]) -> Vec<f64>| -> Result<FrameKey> {
+    let mut make = |what: &str, title: &str, of: &dyn Fn(&[f64]) -> Vec<f64>| -> Result<FrameKey> {
         let mut names = vec!["t".to_string()];
         let mut columns = vec![Column::from_f64(ledger, &times)?];
         for (s, h) in problem.strata.iter().zip(&hazards) {
@@ -457,6 +457,7 @@ fn baseline(run: &Run<'_, CoxParams>, problem: &Problem, lp: &[f64], output: &mu
         }
         let key = format!("{model}_{what}");
         run.node.store.put(&key, Frame::new(names, columns)?)?;
+        run.belongings.push(key.clone());
         Ok(FrameKey(key))
     };
     output.baseline_hazard = Some(make("baseline_hazard", "baseline hazard", &|h| h.to_vec())?);
