@@ -177,6 +177,8 @@ fn weights_count_rows() {
         node.store.put("train", Frame::new(names, columns).unwrap()).unwrap();
         let extra: &[(&str, &str)] = match b.info().name {
             "glm" => &[("lambda", "[0]"), ("weights_column", "w")],
+            // Efron's ties are between rows, not between weights.
+            "coxph" => &[("ties", "breslow"), ("weights_column", "w")],
             // Rows that are drawn are drawn by their number.
             "drf" => &[("sample_rate", "1"), ("max_depth", "3"), ("min_rows", "10"), ("weights_column", "w")],
             _ => &[("weights_column", "w")],
