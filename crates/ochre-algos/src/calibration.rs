@@ -7,14 +7,28 @@ use ochre_core::{Error, Node, Result};
 use ochre_model::driver::answers;
 use ochre_model::params::{CalibrationMethod, CommonParams, TreeParams};
 use ochre_model::{Category, Shape, Training, adapt};
-use ochre_schema::Notes;
+use ochre_schema::{FrameKey, Notes};
 use ochre_score::{Calibration, IsotonicScorer, Scorer, TreeEnsemble};
 
-pub fn check(tree: &TreeParams, shape: &Shape<'_>, notes: &mut Notes) {
-    if !tree.calibrate_model {
+/// What the user asks for.
+pub struct Wish<'a> {
+    pub on: bool,
+    pub frame: Option<&'a FrameKey>,
+    pub method: CalibrationMethod,
+}
+
+impl<'a> From<&'a TreeParams> for Wish<'a> {
+    fn from(p: &'a TreeParams) -> Wish<'a> {
+        Wish { on: p.calibrate_model, frame: p.calibration_frame.as_ref(), method: p.calibration_method }
+    }
+}
+
+pub fn check<'a>(wish: impl Into<Wish<'a>>, shape: &Shape<'_>, notes: &mut Notes) {
+    let wish = wish.into();
+    if !wish.on {
         return;
     }
-    if tree.calibration_frame.as_ref().is_none_or(|k| k.0.is_empty()) {
+    if wish.frame.is_none_or(|k| k.0.is_empty()) {
         notes.error("_calibrate_model", "Calibration frame was not specified.");
     }
     if shape.category.is_some_and(|c| c != Category::Binomial) {
@@ -23,14 +37,15 @@ pub fn check(tree: &TreeParams, shape: &Shape<'_>, notes: &mut Notes) {
 }
 
 /// The calibration that the user asks for, from the frame that was named for it.
-pub fn fit(
+pub fn fit<'a>(
     node: &Node,
     common: &CommonParams,
-    tree: &TreeParams,
+    wish: impl Into<Wish<'a>>,
     train: &Training,
     ensemble: &TreeEnsemble,
 ) -> Result<Option<Calibration>> {
-    let Some(key) = tree.calibration_frame.as_ref().filter(|k| tree.calibrate_model && !k.0.is_empty()) else { return Ok(None) };
+    let wish = wish.into();
+    let Some(key) = wish.frame.filter(|k| wish.on && !k.0.is_empty()) else { return Ok(None) };
     let frame = node.store.frame(&key.0)?;
     let data = adapt::adapt(&frame, &train.predictors())?;
     let (y, w) = answers(&frame, train.response.as_ref(), common.weights_column.as_deref())?;
@@ -40,7 +55,7 @@ pub fn fit(
     if !rows.iter().any(|r| r.2 == 0.0) || !rows.iter().any(|r| r.2 == 1.0) {
         return Err(Error::invalid(format!("the calibration frame {key} has rows of one class only; calibration needs both")));
     }
-    Ok(Some(if tree.calibration_method == CalibrationMethod::IsotonicRegression {
+    Ok(Some(if wish.method == CalibrationMethod::IsotonicRegression {
         let (xs, ys) = pool(rows.into_iter().map(|r| (r.1, r.2, r.3)).collect());
         Calibration::Isotonic(IsotonicScorer { xs, ys, clip: true })
     } else {

@@ -15,6 +15,7 @@ pub mod isotonic;
 pub mod kmeans;
 mod linalg;
 mod tree;
+pub mod xgboost;
 
 use ochre_model::{Builder, Row};
 
@@ -24,6 +25,7 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<kmeans::KMeans>::new(),
     &Row::<drf::Drf>::new(),
     &Row::<gbm::Gbm>::new(),
+    &Row::<xgboost::XgBoost>::new(),
     &Row::<isolation::IsolationForest>::new(),
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),

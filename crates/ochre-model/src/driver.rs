@@ -96,6 +96,8 @@ pub trait Algorithm: Send + Sync + 'static {
     fn wants_training_metrics(_params: &Self::Params) -> bool {
         true
     }
+    /// Fills in what the data decide or another name of the same parameter says; the model shows the result.
+    fn settle(_params: &mut Self::Params, _training: &Training) {}
     /// Rules between fields, each noted on its field.
     fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
     /// What the models of cross-validation say about the model of all data: when to stop, for one.
@@ -558,6 +560,7 @@ impl<A: Algorithm> Row<A> {
         }
         let train = prepare::<A>(node, &params, &frame, &mut notes)?;
         if let Some(train) = &train {
+            A::settle(&mut params, train);
             let shape = Shape {
                 rows: train.rows,
                 category: Some(train.category),

@@ -324,7 +324,7 @@ impl Model {
             let name = &predictor.name;
             let missing = |here: bool| if here { format!(" or {name} is NaN") } else { String::new() };
             let (left, right) = match &node.split {
-                Split::Less(t) => {
+                Split::Less(t) | Split::Below(t) | Split::SparseBelow(t) => {
                     v.thresholds[i] = *t;
                     (format!("{name} < {t}{}", missing(node.missing_left)), format!("{name} >= {t}{}", missing(!node.missing_left)))
                 }

@@ -31,7 +31,7 @@ fn candidates(file: &ModelFile) -> Vec<Vec<f64>> {
     let mut out: Vec<Vec<f64>> = vec![vec![]; file.predictors.len()];
     if let Scorer::Trees(m) = &file.scorer {
         for node in m.trees.iter().flatten().flat_map(|t| &t.nodes) {
-            if let Split::Less(t) = node.split {
+            if let Split::Less(t) | Split::Below(t) | Split::SparseBelow(t) = node.split {
                 out[node.column as usize].push(f64::from(t));
             }
         }

@@ -8,6 +8,10 @@ pub enum Split {
     Leaf,
     /// Left when the value is less.
     Less(f32),
+    /// Left when the value, rounded to single precision, is less, as the xgboost package has it.
+    Below(f32),
+    /// The same where 0 is missing too, as in sparse data.
+    SparseBelow(f32),
     /// Right when the bit of the code is set; codes outside the set count as missing.
     Set {
         offset: u32,
@@ -59,6 +63,20 @@ impl Tree {
                     !node.missing_left
                 } else {
                     v >= f64::from(*threshold)
+                }
+            }
+            Split::Below(threshold) => {
+                if v.is_nan() {
+                    !node.missing_left
+                } else {
+                    v as f32 >= *threshold
+                }
+            }
+            Split::SparseBelow(threshold) => {
+                if v.is_nan() || v == 0.0 {
+                    !node.missing_left
+                } else {
+                    v as f32 >= *threshold
                 }
             }
             Split::Set { offset, bits } => {

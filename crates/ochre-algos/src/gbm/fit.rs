@@ -5,7 +5,7 @@ use super::{GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves,
-    stopping_metric, summary, walk,
+    monotone, stopping_metric, summary, together, walk,
 };
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -105,8 +105,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         columns_per_tree: per_tree,
         columns_per_split: per_split,
         change_per_level: t.col_sample_rate_change_per_level,
-        monotone: super::monotone(params, &train.names),
-        together: super::together(params, &train.names),
+        monotone: monotone(&params.monotone_constraints, &train.names),
+        together: together(&params.interaction_constraints, &train.names),
         random: t.histogram_type == HistogramType::Random,
     };
     let grower = TreeGrower { data: &data, rules };

@@ -10,6 +10,7 @@ mod loss;
 mod output;
 mod params;
 
+use crate::tree::ensemble::{check_constraints, constraints};
 use ochre_core::Result;
 use ochre_model::params::{CommonParams, Distribution, HistogramType};
 use ochre_model::wire::ModelOutput;
@@ -19,27 +20,6 @@ pub use output::GbmOutput;
 pub use params::GbmParams;
 
 pub struct Gbm;
-
-/// The constraints by name of column.
-fn constraints(params: &GbmParams) -> Vec<(String, f64)> {
-    let list = params.monotone_constraints.as_array().map_or(&[][..], |v| v);
-    list.iter().filter_map(|c| Some((c["key"].as_str()?.to_string(), c["value"].as_f64().unwrap_or(f64::NAN)))).collect()
-}
-
-/// Per column 1, -1 or 0; empty when there are no constraints.
-fn monotone(params: &GbmParams, names: &[String]) -> Vec<i8> {
-    let wanted = constraints(params);
-    if wanted.iter().all(|(_, v)| *v == 0.0) {
-        return vec![];
-    }
-    names.iter().map(|n| wanted.iter().find(|(k, _)| k == n).map_or(0, |(_, v)| *v as i8)).collect()
-}
-
-/// Per set of columns that may interact, which columns it holds.
-fn together(params: &GbmParams, names: &[String]) -> Vec<Vec<bool>> {
-    let sets = params.interaction_constraints.iter().flatten().flatten();
-    sets.map(|set| names.iter().map(|n| set.contains(n)).collect()).collect()
-}
 
 impl Algorithm for Gbm {
     const INFO: AlgorithmInfo = AlgorithmInfo {
@@ -101,11 +81,7 @@ impl Algorithm for Gbm {
                 ),
             );
         }
-        let known = |n: &&String| shape.training.names.contains(n);
-        for name in params.interaction_constraints.iter().flatten().flatten().flatten().filter(|n| !known(n)) {
-            let text = format!("Invalid interaction constraint - there is no column '{name}' in the training frame.");
-            notes.error("_interaction_constraints", text);
-        }
+        check_constraints(&params.monotone_constraints, &params.interaction_constraints, shape, notes);
         let Some(category) = shape.category else { return };
         let d = params.common.distribution;
         match d {
@@ -140,23 +116,7 @@ impl Algorithm for Gbm {
         if params.common.offset_column.is_some() && (d == Multinomial || (d == Auto && category == Category::Multinomial)) {
             notes.error("_offset_column", "Offset is not supported for multinomial distribution.");
         }
-        for (name, sign) in constraints(params) {
-            let field = "_monotone_constraints";
-            match shape.training.names.iter().position(|n| *n == name) {
-                None => notes.error(field, format!("Invalid constraint - there is no column '{name}' in the training frame.")),
-                Some(c) if shape.training.columns[c].is_enum() => {
-                    notes.error(
-                        field,
-                        format!("Invalid constraint - column '{name}' has type Enum. Only numeric columns can have monotonic constraints."),
-                    );
-                }
-                _ if !matches!(sign, -1.0 | 0.0 | 1.0) => {
-                    notes.error(field, format!("the constraint of column '{name}' must be 1 (rising), -1 (falling) or 0, but is {sign}"));
-                }
-                _ => {}
-            }
-        }
-        if !constraints(params).is_empty() && (d == Multinomial || category == Category::Multinomial) {
+        if !constraints(&params.monotone_constraints).is_empty() && (d == Multinomial || category == Category::Multinomial) {
             notes.error("_monotone_constraints", "Monotone constraints are not supported for the multinomial distribution");
         }
         if params.common.categorical_encoding != Default::default() {

@@ -8,6 +8,56 @@ use ochre_schema::{Cell, Table};
 use ochre_score::{Split, TreeEnsemble};
 use rayon::prelude::*;
 
+/// Monotone constraints as the API has them: the sign by name of column.
+pub fn constraints(list: &ochre_schema::Value) -> Vec<(String, f64)> {
+    let list = list.as_array().map_or(&[][..], |v| v);
+    list.iter().filter_map(|c| Some((c["key"].as_str()?.to_string(), c["value"].as_f64().unwrap_or(f64::NAN)))).collect()
+}
+
+/// Per column 1, -1 or 0; empty when there are no constraints.
+pub fn monotone(list: &ochre_schema::Value, names: &[String]) -> Vec<i8> {
+    let wanted = constraints(list);
+    if wanted.iter().all(|(_, v)| *v == 0.0) {
+        return vec![];
+    }
+    names.iter().map(|n| wanted.iter().find(|(k, _)| k == n).map_or(0, |(_, v)| *v as i8)).collect()
+}
+
+/// Per set of columns that may interact, which columns it holds.
+pub fn together(sets: &Option<Vec<Option<Vec<String>>>>, names: &[String]) -> Vec<Vec<bool>> {
+    sets.iter().flatten().flatten().map(|set| names.iter().map(|n| set.contains(n)).collect()).collect()
+}
+
+/// Notes constraints on columns that are not there, not numeric, or of no sign.
+pub fn check_constraints(
+    list: &ochre_schema::Value,
+    sets: &Option<Vec<Option<Vec<String>>>>,
+    shape: &ochre_model::Shape<'_>,
+    notes: &mut ochre_schema::Notes,
+) {
+    let known = |n: &&String| shape.training.names.contains(n);
+    for name in sets.iter().flatten().flatten().flatten().filter(|n| !known(n)) {
+        let text = format!("Invalid interaction constraint - there is no column '{name}' in the training frame.");
+        notes.error("_interaction_constraints", text);
+    }
+    for (name, sign) in constraints(list) {
+        let field = "_monotone_constraints";
+        match shape.training.names.iter().position(|n| *n == name) {
+            None => notes.error(field, format!("Invalid constraint - there is no column '{name}' in the training frame.")),
+            Some(c) if shape.training.columns[c].is_enum() => {
+                notes.error(
+                    field,
+                    format!("Invalid constraint - column '{name}' has type Enum. Only numeric columns can have monotonic constraints."),
+                );
+            }
+            _ if !matches!(sign, -1.0 | 0.0 | 1.0) => {
+                notes.error(field, format!("the constraint of column '{name}' must be 1 (rising), -1 (falling) or 0, but is {sign}"));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Row scorings that histories may cost beyond the last one when no interval is asked for.
 pub const HISTORY_BUDGET: usize = 3_000_000;
 /// Rows handled together.

@@ -142,7 +142,7 @@ const ROUNDER: f64 = 6_755_399_441_055_744.0;
 
 /// The nearest whole number, for numbers below 2^51.
 #[inline(always)]
-fn nearest(v: f64) -> i64 {
+pub(super) fn nearest(v: f64) -> i64 {
     ((v + ROUNDER).to_bits() as i64).wrapping_sub(ROUNDER.to_bits() as i64)
 }
 
@@ -287,7 +287,7 @@ pub struct TreeGrower<'a> {
 
 /// Power of two by which numbers up to `largest`, `n` of them, may be multiplied so that each stays below 2^50 and their
 /// sum below 2^62.
-fn scale_for(largest: f64, n: usize) -> f64 {
+pub(super) fn scale_for(largest: f64, n: usize) -> f64 {
     if largest <= 0.0 || !largest.is_finite() {
         return 1.0;
     }

@@ -1,4 +1,5 @@
-//! The tree workshop: growing one tree on residuals with histograms, level by level.
+//! The tree workshop: growing one tree on residuals with histograms, level by level; and, in `newton`, on gradients and
+//! hessians.
 //!
 //! Split rule and histogram layout are the reference's UniformAdaptive: at each node and column, bins of equal width
 //! over the values its parent saw; squared error decides; categorical levels are ordered by their mean response.
@@ -9,9 +10,13 @@
 //! larger child's counts are the parent's minus the smaller child's.
 
 pub mod balance;
+mod binned;
 mod data;
 pub mod ensemble;
 mod grow;
+mod newton;
 
+pub use binned::{BinnedData, Binning};
 pub use data::TreeData;
 pub use grow::{Grown, RowOrder, TreeGrower, TreeRules};
+pub use newton::{NewtonGrower, NewtonRules};

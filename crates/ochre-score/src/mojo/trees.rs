@@ -74,7 +74,7 @@ fn is_small(node: &Node, columns: &[Column]) -> bool {
 fn split_bytes(node: &Node, columns: &[Column]) -> usize {
     match &node.split {
         Split::Leaf | Split::Missing => 0,
-        Split::Less(_) => 4,
+        Split::Less(_) | Split::Below(_) | Split::SparseBelow(_) => 4,
         Split::Set { .. } if is_small(node, columns) => 4,
         Split::Set { bits, .. } => 6 + bits.len().div_ceil(8),
     }
