@@ -21,7 +21,7 @@ import urllib.request
 os.environ["DO_NOT_TRACK"] = "1"
 import h2o
 from h2o.estimators import (H2OGeneralizedLinearEstimator, H2OGradientBoostingEstimator, H2OIsolationForestEstimator,
-                            H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator)
+                            H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator, H2OXGBoostEstimator)
 
 OCHRE = sys.argv[1]
 WORK = tempfile.mkdtemp(prefix="ochre-cluster-")
@@ -187,6 +187,12 @@ def scenario(node):
     m = H2ORandomForestEstimator(ntrees=4, max_depth=8, seed=1, histogram_type="Random")
     m.train(x, "late", train, validation_frame=test)
     out["drf"] = [digest(m.predict(test)), m.auc(), m.auc(valid=True), m.varimp()]
+    m = H2OXGBoostEstimator(ntrees=4, max_depth=5, seed=1, sample_rate=0.8, col_sample_rate=0.7)
+    m.train(x, "late", train, validation_frame=test)
+    out["xgboost"] = [digest(m.predict(test)), m.auc(), m.auc(valid=True), m.varimp()]
+    m = H2OXGBoostEstimator(ntrees=3, booster="gblinear")
+    m.train(x, "late", train, validation_frame=test)
+    out["gblinear"] = [digest(m.predict(test)), m.auc()]
     m = H2OIsolationForestEstimator(ntrees=10, seed=1, contamination=0.1)
     m.train(x, training_frame=a)
     out["isolation"] = [digest(m.predict(a)), m._model_json["output"]["training_metrics"]._metric_json["mean_score"]]

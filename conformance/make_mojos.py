@@ -1,6 +1,6 @@
 """Makes data/mojos: MOJOs of the reference server, and its own predictions of the rows they are to score.
 
-    make_mojos.py http://127.0.0.1:54321
+    make_mojos.py http://127.0.0.1:54321 [name ...]
 
 Needs a server of h2o==3.46.0.11 (h2o.jar of the Python package h2o), started on that address.
 """
@@ -14,6 +14,7 @@ from h2o.estimators import (
     H2OGradientBoostingEstimator as Gbm,
     H2OKMeansEstimator as KMeans,
     H2ORandomForestEstimator as Drf,
+    H2OXGBoostEstimator as XgBoost,
 )
 
 HERE = pathlib.Path(__file__).parent
@@ -45,6 +46,13 @@ CASES = {
     "drf_regression": ("cars.csv", cars, "economy", Drf(ntrees=6, seed=11)),
     "drf_multinomial": ("iris_wheader.csv", iris, "class", Drf(ntrees=6, seed=11)),
     "drf_extremely_random": ("prostate.csv", prostate, "CAPSULE", Drf(ntrees=6, seed=11, histogram_type="Random")),
+    "xgb_binomial": ("prostate.csv", prostate, "CAPSULE", XgBoost(**small)),
+    "xgb_dart": ("cars.csv", cars, "weight", XgBoost(booster="dart", rate_drop=0.5, one_drop=True, **small)),
+    "xgb_multinomial": ("iris_wheader.csv", iris, "class", XgBoost(**small)),
+    "xgb_sparse": ("AirlinesTrain.csv.zip", air, "IsDepDelayed", XgBoost(dmatrix_type="sparse", **small)),
+    "xgb_poisson": ("cars.csv", cars, "cylinders", XgBoost(distribution="poisson", **small)),
+    "xgb_linear": ("prostate.csv", prostate, "CAPSULE", XgBoost(booster="gblinear", **small)),
+    "xgb_offset": ("prostate.csv", ["AGE", "RACE", "PSA", "GLEASON"], "CAPSULE", XgBoost(offset_column="DPROS", **small)),
     "glm_binomial": ("prostate.csv", prostate, "CAPSULE", Glm(family="binomial")),
     "glm_gaussian": ("cars.csv", cars, "economy", Glm(lambda_=0)),
     "glm_poisson": ("cars.csv", cars, "cylinders", Glm(family="poisson")),
@@ -85,8 +93,12 @@ def main():
     h2o.connect(url=sys.argv[1], verbose=False)
     h2o.no_progress()
     OUT.mkdir(exist_ok=True)
-    wanted, frames = {}, {}
+    wanted, frames, some = {}, {}, sys.argv[2:]
+    if some:
+        wanted = json.load(open(OUT / "predictions.json"))
     for name, (file, x, y, estimator) in CASES.items():
+        if some and name not in some:
+            continue
         if file not in frames:
             frames[file] = frame(file)
         f = frames[file]

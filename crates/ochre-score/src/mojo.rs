@@ -4,6 +4,7 @@
 //!
 //! Reading trusts nothing: sizes are bounded, every offset is checked, and no entry is ever written to a disk.
 
+mod boosted;
 mod linear;
 mod trees;
 
@@ -144,6 +145,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     let mut columns: Vec<&Column> = file.predictors.iter().collect();
     columns.extend(&file.response);
     let version = match &file.scorer {
+        _ if about.algorithm == "xgboost" => "1.10",
         Scorer::Trees(_) => "1.40",
         _ => "1.00",
     };
@@ -190,6 +192,8 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     parts.put("timestamp", &about.timestamp);
     parts.put("escape_domain_values", true);
     match &file.scorer {
+        Scorer::Trees(m) if about.algorithm == "xgboost" => boosted::write(m, file, about, &mut parts)?,
+        Scorer::Glm(m) if about.algorithm == "xgboost" => boosted::write_linear(m, file, about, &mut parts)?,
         Scorer::Trees(m) => trees::write(m, file, about, &mut parts)?,
         Scorer::Glm(m) => linear::write(m, about, &mut parts)?,
         Scorer::KMeans(m) => write_kmeans(m, &mut parts),
@@ -278,6 +282,7 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     all.truncate(features);
     let scorer = match about.full_name.as_str() {
         "Gradient Boosting Machine" | "Distributed Random Forest" | "Isolation Forest" => Scorer::Trees(trees::read(&parts, &about, &all)?),
+        "XGBoost" => boosted::read(&parts, &all)?,
         "Generalized Linear Modeling" | "Generalized Linear Model" => Scorer::Glm(linear::read(&parts, &about, &all)?),
         "K-means" => {
             // Clusters have categorical columns first here.
@@ -494,6 +499,7 @@ mod tests {
                 lengths: [0.0; 2],
                 calibration: None,
                 correction: vec![],
+                single: false,
             }),
         }
     }

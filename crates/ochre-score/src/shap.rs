@@ -173,6 +173,7 @@ mod tests {
             lengths: [0.0; 2],
             calibration: None,
             correction: vec![],
+            single: false,
         };
         for row in [[0.0, 0.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]] {
             let columns: Vec<[f64; 1]> = row.iter().map(|v| [*v]).collect();

@@ -134,6 +134,9 @@ pub struct TreeEnsemble {
     /// By what each class's probability is multiplied, before all are divided by their sum; empty for nothing.
     #[serde(default)]
     pub correction: Vec<f64>,
+    /// Are sums and links computed in single precision, the constant added last, as scorers of the xgboost package do?
+    #[serde(default)]
+    pub single: bool,
 }
 
 /// A map from class probabilities to calibrated ones.
@@ -176,6 +179,15 @@ impl TreeEnsemble {
         let mut f = vec![0.0; BLOCK * sums];
         for start in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - start);
+            if self.single {
+                self.single_sums(columns, start, &mut f[..n * sums], sums);
+                for (i, slot) in f[..n * sums].chunks_mut(sums).enumerate() {
+                    let base = (self.init + offset.map_or(0.0, |o| o[start + i])) as f32;
+                    slot.iter_mut().for_each(|s| *s = f64::from(*s as f32 + base));
+                    self.finish(slot, &mut out[(start + i) * width..(start + i + 1) * width]);
+                }
+                continue;
+            }
             for (i, slot) in f[..n * sums].chunks_mut(sums).enumerate() {
                 slot.fill(self.init + offset.map_or(0.0, |o| o[start + i]));
             }
@@ -192,9 +204,23 @@ impl TreeEnsemble {
         }
     }
 
+    fn single_sums(&self, columns: &[&[f64]], start: usize, f: &mut [f64], sums: usize) {
+        f.fill(0.0);
+        for group in &self.trees {
+            for (k, tree) in group.iter().enumerate() {
+                for (i, f) in f.chunks_mut(sums).enumerate() {
+                    f[k] = f64::from(f[k] as f32 + tree.leaf(columns, start + i).value);
+                }
+            }
+        }
+    }
+
     /// Applies the link to one row's sums.
     #[inline]
     pub fn finish(&self, f: &[f64], out: &mut [f64]) {
+        if self.single {
+            return single_link(self.link, f, out);
+        }
         match self.link {
             TreeLink::Identity => out[0] = f[0],
             TreeLink::Log => out[0] = f[0].exp(),
@@ -247,6 +273,28 @@ impl TreeEnsemble {
             }
         }
         self.correct(out);
+    }
+}
+
+/// Links in single precision; exponentials are rounded once.
+pub fn single_link(link: TreeLink, f: &[f64], out: &mut [f64]) {
+    let exp = |v: f32| f64::from(v).exp() as f32;
+    match link {
+        TreeLink::Log => out[0] = f64::from(exp(f[0] as f32)),
+        TreeLink::Logit => {
+            let p = 1.0 / (1.0 + exp(-(f[0] as f32)));
+            (out[0], out[1]) = (f64::from(1.0 - p), f64::from(p));
+        }
+        TreeLink::Softmax => {
+            let top = f.iter().copied().fold(f64::NEG_INFINITY, f64::max) as f32;
+            let mut sum = 0.0;
+            for (o, v) in out.iter_mut().zip(f) {
+                *o = f64::from(exp(*v as f32 - top));
+                sum += *o;
+            }
+            out.iter_mut().for_each(|o| *o = f64::from(*o as f32 / sum as f32));
+        }
+        _ => out[0] = f64::from(f[0] as f32),
     }
 }
 

@@ -95,6 +95,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         lengths: [0.0; 2],
         calibration: None,
         correction,
+        single: false,
     };
 
     let width = data.columns.len();

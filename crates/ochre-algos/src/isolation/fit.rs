@@ -154,6 +154,7 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
         lengths: [0.0; 2],
         calibration: None,
         correction: vec![],
+        single: false,
     };
     let mut rng = Rng::new(t.seed);
     let mut splits = vec![Splits::default(); width];

@@ -251,7 +251,13 @@ fn cuts(points: &[Point], bins: usize) -> (Vec<f32>, f32) {
 
 impl BinnedData {
     /// Columns with the rows' weights, of which none of this node's may be asked for but its own.
-    pub fn new(node: &Node, columns: &[Column], weight: &(dyn Fn(usize) -> f64 + Sync), binning: Binning, sparse: bool) -> Result<BinnedData> {
+    pub fn new(
+        node: &Node,
+        columns: &[Column],
+        weight: &(dyn Fn(usize) -> f64 + Sync),
+        binning: Binning,
+        sparse: bool,
+    ) -> Result<BinnedData> {
         let all_rows = columns.first().map_or(0, Column::rows);
         let team = Team::for_rows(all_rows);
         let own = team.rows(all_rows);
@@ -377,7 +383,7 @@ mod tests {
         let (c, _) = cuts(&points, 16);
         assert_eq!(c.len(), 16);
         for pair in c[..15].windows(2) {
-            assert!((pair[1] - pair[0] - 625.0).abs() < 20.0, "{pair:?}");
+            assert!((pair[1] - pair[0] - 625.0).abs() < 625.0 / FINER as f32 * 1.1, "{pair:?}");
         }
     }
 }

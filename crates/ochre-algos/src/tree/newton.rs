@@ -240,7 +240,8 @@ impl NewtonGrower<'_> {
         let mut gains = vec![(0usize, 0f32)];
         let mut leaves: Vec<Leaf> = vec![];
         let all_rows = known.iter().map(|k| k.2).sum();
-        let mut root = Open { id: 0, depth: 0, start: 0, end: index.len(), all_rows, features: None, path: vec![], cells: None, best: None };
+        let mut root =
+            Open { id: 0, depth: 0, start: 0, end: index.len(), all_rows, features: None, path: vec![], cells: None, best: None };
         root.features = self.features_of(0, &of_tree, &mut of_levels, &mut rng);
         let mut queue = vec![root];
         let mut held = vec![];
@@ -535,10 +536,8 @@ impl NewtonGrower<'_> {
             let present: Vec<(usize, Cell)> = match &node.cells {
                 Some(cells) => cells[starts[j]..starts[j + 1]].iter().copied().enumerate().filter(|(_, c)| c[1] > 0).collect(),
                 None => {
-                    let mut rows: Vec<(u32, Cell)> = index[node.start..node.end]
-                        .iter()
-                        .map(|r| (c.codes.get(*r as usize) as u32, growth.pairs[*r as usize]))
-                        .collect();
+                    let mut rows: Vec<(u32, Cell)> =
+                        index[node.start..node.end].iter().map(|r| (c.codes.get(*r as usize) as u32, growth.pairs[*r as usize])).collect();
                     rows.sort_unstable_by_key(|r| r.0);
                     rows.chunk_by(|a, b| a.0 == b.0)
                         .map(|same| (same[0].0 as usize, same.iter().fold([0; 2], |s, r| plus(s, r.1))))
@@ -623,11 +622,7 @@ impl NewtonGrower<'_> {
                     for pair in present.windows(2).rev() {
                         right = plus(right, pair[1].1);
                         let at = || {
-                            if self.data.exact {
-                                middle(pair[0].0, pair[1].0)
-                            } else {
-                                below(values[pair[1].0 - 1], pair[1].0)
-                            }
+                            if self.data.exact { middle(pair[0].0, pair[1].0) } else { below(values[pair[1].0 - 1], pair[1].0) }
                         };
                         offer(c.first, [minus(total, right), right], true, &at);
                     }

@@ -176,6 +176,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
         lengths: [0.0; 2],
         calibration: None,
         correction: vec![],
+        single: true,
     };
     let start = |offset: Option<&[f64]>, n: usize| -> Vec<f32> {
         (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums] as f32)).collect()
@@ -203,10 +204,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
         lambda: f64::from(p.reg_lambda),
         alpha: f64::from(p.reg_alpha),
         gamma: p.gamma,
-        max_delta_step: match objective {
-            Objective::Poisson { max_delta_step } => f64::from(max_delta_step),
-            _ => f64::from(p.max_delta_step),
-        },
+        max_delta_step: f64::from(p.max_delta_step),
         eta: p.eta as f32,
         by_tree: p.colsample_bytree,
         by_level: p.colsample_bylevel,
@@ -225,8 +223,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
     if let Some((model, trees)) = before {
         ensemble.trees.clone_from(&trees.trees);
         weights = trees.trees.iter().map(|g| vec![1.0; g.len()]).collect();
-        for (table, name) in
-            tables.iter_mut().zip(["variable_importances", "variable_importances_cover", "variable_importances_frequency"])
+        for (table, name) in tables.iter_mut().zip(["variable_importances", "variable_importances_cover", "variable_importances_frequency"])
         {
             let data = &model.output[name]["data"];
             for (n, v) in data[0].as_array().into_iter().flatten().zip(data[1].as_array().into_iter().flatten()) {
@@ -357,15 +354,13 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
         variable_importances_frequency: Some(importances("Variable Importances - Frequency", &names, &tables[2])),
         ..XgBoostOutput::default()
     };
-    output.common.model_summary = Some(
-        Table::new("Model Summary", "").row_labels(vec!["".into()]).named(
-            "number_of_trees",
-            "number_of_trees",
-            "long",
-            "%d",
-            vec![Cell::from(n)],
-        ),
-    );
+    output.common.model_summary = Some(Table::new("Model Summary", "").row_labels(vec!["".into()]).named(
+        "number_of_trees",
+        "number_of_trees",
+        "long",
+        "%d",
+        vec![Cell::from(n)],
+    ));
     let table = history.table(run.started_ms, "Number of Trees", history_columns(train.category));
     output.common.scoring_history = Some(match run.checkpoint.as_deref() {
         Some(m) => continued(table, &m.output["scoring_history"]),

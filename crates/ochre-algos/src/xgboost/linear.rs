@@ -50,6 +50,7 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
         lengths: [0.0; 2],
         calibration: None,
         correction: vec![],
+        single: true,
     };
     let scores = Scores { run, objective, team: &team, valid_team: &valid_team, link: &link };
     let scorer = |beta: &[Vec<f64>]| GlmScorer {
@@ -66,7 +67,8 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
         beta: beta
             .iter()
             .map(|b| {
-                let mut b = b.clone();
+                // As the package keeps them: in single precision.
+                let mut b: Vec<f64> = b.iter().map(|w| f64::from(*w as f32)).collect();
                 if let Some(last) = b.last_mut() {
                     *last += f64::from(init);
                 }
@@ -154,7 +156,14 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
                     .collect();
                 team.fold(parts)
             };
-            let bias = sum_up(1, &|r, g, out| { out[0] += g; out[1] += hk[r]; }, &gk)?;
+            let bias = sum_up(
+                1,
+                &|r, g, out| {
+                    out[0] += g;
+                    out[1] += hk[r];
+                },
+                &gk,
+            )?;
             let delta = if bias[1] > 0.0 { -bias[0] / bias[1] * p.eta } else { 0.0 };
             if let Some(last) = beta.last_mut() {
                 *last += delta;
@@ -178,8 +187,7 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
                     },
                     &gk,
                 )?;
-                let steps: Vec<f64> =
-                    (0..*size).map(|i| p.eta * step(sums[2 * i], sums[2 * i + 1], beta[at + i], alpha, lambda)).collect();
+                let steps: Vec<f64> = (0..*size).map(|i| p.eta * step(sums[2 * i], sums[2 * i + 1], beta[at + i], alpha, lambda)).collect();
                 gk.par_iter_mut().zip(&hk).zip(values).for_each(|((g, h), v)| {
                     let (i, v) = place(*v);
                     *g += h * v * steps[i];

@@ -157,10 +157,16 @@ impl Algorithm for XgBoost {
         }
         if let Some(r) = shape.response.and_then(|c| c.rollup().ok()) {
             if matches!(d, Poisson | Tweedie) && r.min < 0.0 {
-                notes.error("_response_column", format!("Response must be non-negative for {} distribution, but its smallest value is {}.", d.name(), r.min));
+                notes.error(
+                    "_response_column",
+                    format!("Response must be non-negative for {} distribution, but its smallest value is {}.", d.name(), r.min),
+                );
             }
             if d == Gamma && r.min <= 0.0 {
-                notes.error("_response_column", format!("Response must be positive for gamma distribution, but its smallest value is {}.", r.min));
+                notes.error(
+                    "_response_column",
+                    format!("Response must be positive for gamma distribution, but its smallest value is {}.", r.min),
+                );
             }
         }
         if p.common.offset_column.is_some() && d == Multinomial {

@@ -20,7 +20,7 @@ const LEAST: f32 = 1e-16;
 impl Objective {
     pub fn new(distribution: Distribution, classes: usize, power: f64, max_delta_step: f32) -> Objective {
         match distribution {
-            Distribution::Poisson => Objective::Poisson { max_delta_step: if max_delta_step > 0.0 { max_delta_step } else { 0.7 } },
+            Distribution::Poisson => Objective::Poisson { max_delta_step },
             Distribution::Gamma => Objective::Gamma,
             Distribution::Tweedie => Objective::Tweedie { power: power as f32 },
             _ if classes == 2 => Objective::Logistic,

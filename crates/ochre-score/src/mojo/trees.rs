@@ -42,6 +42,18 @@ pub fn write(m: &TreeEnsemble, file: &ModelFile, about: &About, parts: &mut Part
             parts.put("init_f", number(m.init));
         }
     }
+    write_calibration(m, parts);
+    for (t, group) in m.trees.iter().enumerate() {
+        for (c, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+            let (nodes, aux) = encode(tree, &file.predictors)?;
+            parts.blobs.insert(format!("trees/t{c:02}_{t:03}.bin"), nodes);
+            parts.blobs.insert(format!("trees/t{c:02}_{t:03}_aux.bin"), aux);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn write_calibration(m: &TreeEnsemble, parts: &mut Parts) {
     match &m.calibration {
         None => {}
         Some(Calibration::Platt { slope, intercept }) => {
@@ -53,14 +65,6 @@ pub fn write(m: &TreeEnsemble, file: &ModelFile, about: &About, parts: &mut Part
             write_isotonic(curve, parts);
         }
     }
-    for (t, group) in m.trees.iter().enumerate() {
-        for (c, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
-            let (nodes, aux) = encode(tree, &file.predictors)?;
-            parts.blobs.insert(format!("trees/t{c:02}_{t:03}.bin"), nodes);
-            parts.blobs.insert(format!("trees/t{c:02}_{t:03}_aux.bin"), aux);
-        }
-    }
-    Ok(())
 }
 
 /// Can the set be written as 32 bits from level 0 on? Levels past its end are missing values, so only when they go the
@@ -287,6 +291,19 @@ pub(super) fn decode(blob: &[u8], aux: &[u8], columns: &[Column]) -> Result<Tree
     Ok(Tree { nodes })
 }
 
+pub(super) fn read_calibration(parts: &Parts) -> Result<Option<Calibration>, String> {
+    Ok(match parts.text("calib_method") {
+        Some("isotonic") => Some(Calibration::Isotonic(read_isotonic(parts)?)),
+        // Files of before the second method do not name the first.
+        method if method == Some("platt") || parts.text("calib_glm_beta").is_some() => match parts.list("calib_glm_beta")?[..] {
+            [slope, intercept] => Some(Calibration::Platt { slope, intercept }),
+            ref other => return Err(format!("its calibration has {} coefficients instead of 2", other.len())),
+        },
+        None => None,
+        Some(other) => return Err(format!("its probabilities are calibrated by '{other}', which is not known")),
+    })
+}
+
 pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnsemble, String> {
     let version = parts.real("mojo_version")?;
     if !(1.2..=1.4).contains(&version) {
@@ -331,16 +348,7 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
     }
     let isolated = link == TreeLink::PathLength;
     let lengths = if isolated { [parts.real("max_path_length")?, parts.real("min_path_length")?] } else { [0.0; 2] };
-    let calibration = match parts.text("calib_method") {
-        Some("isotonic") => Some(Calibration::Isotonic(read_isotonic(parts)?)),
-        // Files of before the second method do not name the first.
-        method if method == Some("platt") || parts.text("calib_glm_beta").is_some() => match parts.list("calib_glm_beta")?[..] {
-            [slope, intercept] => Some(Calibration::Platt { slope, intercept }),
-            ref other => return Err(format!("its calibration has {} coefficients instead of 2", other.len())),
-        },
-        None => None,
-        Some(other) => return Err(format!("its probabilities are calibrated by '{other}', which is not known")),
-    };
+    let calibration = read_calibration(parts)?;
     let mut correction = vec![];
     if parts.flag("balance_classes") && classes > 1 {
         correction = parts.list_or_empty("class_correction")?;
@@ -352,5 +360,5 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
             return Err(format!("its shares of classes are {}, but it has {classes} classes", correction.len()));
         }
     }
-    Ok(TreeEnsemble { link, init, classes, trees: all, lengths, calibration, correction })
+    Ok(TreeEnsemble { link, init, classes, trees: all, lengths, calibration, correction, single: false })
 }
