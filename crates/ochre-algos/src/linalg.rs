@@ -26,6 +26,9 @@ pub fn solve_spd(a: &[f64], n: usize, b: &[f64]) -> Option<Vec<f64>> {
 
 /// Minimises `x'ax/2 - b'x + l1 |x|_1 + l2 |x|^2/2` with the last `free` coordinates unpenalised, by cyclic coordinate
 /// descent (Friedman, Hastie, Tibshirani 2010) from `start`. `bounds` hold each coordinate between two values.
+///
+/// Which coordinates are 0 shows long before the others settle; from then on those are the solution of linear equations,
+/// which is taken once it meets the conditions of an optimum. A sweep reads `a` once at most: `8 n^2` bytes.
 #[expect(clippy::too_many_arguments, reason = "a quadratic, its two penalties and its limits")]
 pub fn elastic_net(
     a: &[f64],
@@ -37,11 +40,14 @@ pub fn elastic_net(
     bounds: Option<&[(f64, f64)]>,
     free: usize,
 ) -> Vec<f64> {
-    let at = |i: usize, j: usize| a[i.max(j) * n + i.min(j)];
+    // Both halves, so that rows are read in order.
+    let full: Vec<f64> = (0..n * n).map(|k| (k / n, k % n)).map(|(i, j)| a[i.max(j) * n + i.min(j)]).collect();
+    let at = |i: usize, j: usize| full[i * n + j];
     let mut x = start.to_vec();
     // gradient of the smooth part without l2: a x - b
     let mut g: Vec<f64> = (0..n).map(|i| (0..n).map(|j| at(i, j) * x[j]).sum::<f64>() - b[i]).collect();
-    for _ in 0..100_000 {
+    let mut next_guess = 4;
+    for sweep in 0..100_000 {
         let mut largest = 0.0f64;
         for i in 0..n {
             let d = at(i, i);
@@ -60,17 +66,57 @@ pub fn elastic_net(
             let step = new - x[i];
             if step != 0.0 {
                 x[i] = new;
-                for (j, g) in g.iter_mut().enumerate() {
-                    *g += step * at(i, j);
-                }
+                g.iter_mut().zip(&full[i * n..(i + 1) * n]).for_each(|(g, a)| *g += step * a);
                 largest = largest.max(step.abs() * d.sqrt());
             }
         }
         if largest < 1e-11 {
             break;
         }
+        if bounds.is_none() && sweep == next_guess {
+            next_guess *= 3;
+            if let Some(found) = with_known_zeros(&full, n, b, l1, l2, &x, free) {
+                return found;
+            }
+        }
     }
     x
+}
+
+/// The optimum of [`elastic_net`] if its zeros and signs are those of `x`.
+fn with_known_zeros(full: &[f64], n: usize, b: &[f64], l1: f64, l2: f64, x: &[f64], free: usize) -> Option<Vec<f64>> {
+    let penalised = |i: usize| i < n - free;
+    let active: Vec<usize> = (0..n).filter(|&i| x[i] != 0.0 || !penalised(i)).collect();
+    let m = active.len();
+    let mut system = vec![0.0; m * m];
+    for (r, &i) in active.iter().enumerate() {
+        for (c, &j) in active.iter().enumerate() {
+            system[r * m + c] = full[i * n + j] + if r == c && penalised(i) { l2 } else { 0.0 };
+        }
+    }
+    let right: Vec<f64> = active.iter().map(|&i| b[i] - if penalised(i) { l1 * x[i].signum() } else { 0.0 }).collect();
+    let matrix = Mat::from_fn(m, m, |i, j| system[i * m + j]);
+    let factor = matrix.llt(Side::Lower).ok()?;
+    let solve = |v: &[f64]| -> Vec<f64> {
+        let solved = factor.solve(&Mat::from_fn(m, 1, |i, _| v[i]));
+        (0..m).map(|i| solved[(i, 0)]).collect()
+    };
+    let mut found = solve(&right);
+    // One step of refinement takes away what rounding left.
+    let left: Vec<f64> = (0..m).map(|r| right[r] - (0..m).map(|c| system[r * m + c] * found[c]).sum::<f64>()).collect();
+    found.iter_mut().zip(solve(&left)).for_each(|(f, d)| *f += d);
+    let mut out = vec![0.0; n];
+    for (&i, v) in active.iter().zip(&found) {
+        if !v.is_finite() || (penalised(i) && v.signum() != x[i].signum()) {
+            return None;
+        }
+        out[i] = *v;
+    }
+    let fits = |i: usize| {
+        let gradient = active.iter().map(|&j| full[i * n + j] * out[j]).sum::<f64>() - b[i];
+        gradient.abs() <= l1 * (1.0 + 1e-12) + 1e-13 * b[i].abs()
+    };
+    (0..n).filter(|&i| penalised(i) && x[i] == 0.0 && full[i * n + i] > 0.0).all(fits).then_some(out)
 }
 
 /// A side condition of [`constrained`]: `sum of value * x[i]` is `limit`, or at most that.
@@ -172,6 +218,31 @@ mod tests {
         let lasso = elastic_net(&a, 2, &[1.0, 2.0], 10.0, 0.0, &[0.0, 0.0], None, 1);
         assert_eq!(lasso[0], 0.0);
         assert!((lasso[1] - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    /// At the optimum the gradient is against the penalty's: for each kind of coordinate.
+    #[test]
+    fn penalised_solutions_are_optimal() {
+        let n = 30;
+        let row = |r: usize, j: usize| (((r * 31 + j * 17) % 23) as f64 - 11.0) / 7.0 + f64::from(r % (j + 2) == 0);
+        let gram = |i: usize, j: usize| (0..200).map(|r| row(r, i) * row(r, j)).sum::<f64>();
+        let a: Vec<f64> = (0..n * n).map(|k| gram(k / n, k % n)).collect();
+        let b: Vec<f64> =
+            (0..n).map(|i| (0..200).map(|r| row(r, i) * (row(r, 3) - row(r, 7) + ((r * 7) % 11) as f64 / 5.0)).sum()).collect();
+        let (l1, l2) = (20.0, 3.0);
+        let x = elastic_net(&a, n, &b, l1, l2, &vec![0.0; n], None, 1);
+        assert!(x.iter().filter(|v| **v == 0.0).count() > 3 && x.iter().filter(|v| **v != 0.0).count() > 3, "{x:?}");
+        for i in 0..n {
+            let g: f64 = (0..n).map(|j| a[i * n + j] * x[j]).sum::<f64>() - b[i] + if i < n - 1 { l2 * x[i] } else { 0.0 };
+            let off = if i == n - 1 {
+                g.abs()
+            } else if x[i] == 0.0 {
+                g.abs() - l1
+            } else {
+                (g + l1 * x[i].signum()).abs()
+            };
+            assert!(off < 1e-8, "coordinate {i}: {off}");
+        }
     }
 
     #[test]

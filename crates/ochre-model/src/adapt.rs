@@ -115,9 +115,10 @@ pub fn std_errors(scorer: &ochre_score::GlmScorer, data: &Adapted) -> Result<Vec
 
 /// Scores a whole frame: `width` numbers per row. The nodes of a cluster score their own rows and exchange the results.
 pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]>) -> Result<Vec<f64>> {
+    let flat = scorer.lay_out(data.rows);
     by_chunk(data, scorer.width(), |start, views, slot| {
         let n = slot.len() / scorer.width();
-        scorer.score(views, offset.map(|o| &o[start..start + n]), slot);
+        scorer.score_laid_out(flat.as_ref(), views, offset.map(|o| &o[start..start + n]), slot);
     })
 }
 

@@ -27,7 +27,7 @@ impl KMeansScorer {
     pub fn distance(&self, center: &[f64], point: &[f64]) -> f64 {
         let (cat, num) = (&point[..self.categorical], &point[self.categorical..]);
         let mismatches = cat.iter().zip(center).filter(|(a, b)| a != b).count() as f64;
-        let sum = mismatches + num.iter().zip(&center[self.categorical..]).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+        let sum = mismatches + squares(num, &center[self.categorical..]);
         if !sum.is_nan() && !cat.iter().any(|v| v.is_nan()) {
             return sum;
         }
@@ -56,4 +56,18 @@ impl KMeansScorer {
             *slot = self.nearest(&point).0 as f64;
         }
     }
+}
+
+/// The squared distance of two points: four sums side by side, which the processor adds at once.
+#[inline]
+fn squares(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 4];
+    let (a, b) = (a.chunks_exact(4), b.chunks_exact(4));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(x, y)| (x - y) * (x - y)).sum();
+    for (a, b) in a.zip(b) {
+        for ((s, x), y) in sums.iter_mut().zip(a).zip(b) {
+            *s += (x - y) * (x - y);
+        }
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }

@@ -8,6 +8,7 @@
 mod bayes;
 mod cox;
 mod file;
+mod flat;
 mod glm;
 mod isotonic;
 mod kmeans;
@@ -19,6 +20,7 @@ mod trees;
 pub use bayes::{BayesScorer, Conditional};
 pub use cox::CoxScorer;
 pub use file::{Column, ModelFile};
+pub use flat::Flat;
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
 pub use isotonic::IsotonicScorer;
 pub use kmeans::KMeansScorer;
@@ -63,8 +65,21 @@ impl Scorer {
     /// Scores rows. `columns` are the model's predictors in its order, categorical values as codes of the training
     /// domain, NaN for missing or unseen; `out` holds `width` numbers per row.
     pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        self.score_laid_out(self.lay_out(out.len() / self.width()).as_ref(), columns, offset, out);
+    }
+
+    /// What is made once for scoring `rows` rows, in one piece or in many.
+    pub fn lay_out(&self, rows: usize) -> Option<Flat> {
         match self {
-            Scorer::Trees(m) => m.score(columns, offset, out),
+            Scorer::Trees(m) => Flat::new(m.trees.iter().map(Vec::as_slice), rows),
+            _ => None,
+        }
+    }
+
+    /// Scores rows with what [`Scorer::lay_out`] made.
+    pub fn score_laid_out(&self, flat: Option<&Flat>, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+        match self {
+            Scorer::Trees(m) => m.score(flat, columns, offset, out),
             Scorer::Glm(m) => m.score(columns, offset, out),
             Scorer::KMeans(m) => m.score(columns, out),
             Scorer::Bayes(m) => m.score(columns, out),

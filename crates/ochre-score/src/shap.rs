@@ -204,7 +204,7 @@ mod tests {
                 assert!((got[c] - want[c]).abs() < 1e-12, "{row:?}: {got:?} {want:?}");
             }
             let mut p = [0.0];
-            ensemble.score(&views, None, &mut p);
+            ensemble.score(None, &views, None, &mut p);
             assert!((got.iter().sum::<f64>() - p[0]).abs() < 1e-12);
         }
     }

@@ -1,5 +1,6 @@
 //! Tree ensembles: flat arrays of nodes, scored a block of rows at a time.
 
+use crate::flat::Flat;
 use crate::isotonic::IsotonicScorer;
 
 /// Where a row goes at an inner node.
@@ -172,45 +173,39 @@ impl TreeEnsemble {
         if longest > shortest { (longest - sum) / (longest - shortest) } else { 1.0 }
     }
 
-    pub fn score(&self, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
+    pub fn score(&self, flat: Option<&Flat>, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
         let width = self.width();
         let rows = out.len() / width;
         let sums = if matches!(self.link, TreeLink::Softmax | TreeLink::Shares) { self.classes } else { 1 };
         let mut f = vec![0.0; BLOCK * sums];
         for start in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - start);
+            let base = |i: usize| self.init + offset.map_or(0.0, |o| o[start + i]);
+            let f = &mut f[..n * sums];
             if self.single {
-                self.single_sums(columns, start, &mut f[..n * sums], sums);
-                for (i, slot) in f[..n * sums].chunks_mut(sums).enumerate() {
-                    let base = (self.init + offset.map_or(0.0, |o| o[start + i])) as f32;
-                    slot.iter_mut().for_each(|s| *s = f64::from(*s as f32 + base));
-                    self.finish(slot, &mut out[(start + i) * width..(start + i + 1) * width]);
+                f.fill(0.0);
+                self.each_leaf(flat, columns, start, n, |i, k, v| f[i * sums + k] = f64::from(f[i * sums + k] as f32 + v));
+                for (i, slot) in f.chunks_mut(sums).enumerate() {
+                    slot.iter_mut().for_each(|s| *s = f64::from(*s as f32 + base(i) as f32));
                 }
-                continue;
+            } else {
+                f.chunks_mut(sums).enumerate().for_each(|(i, slot)| slot.fill(base(i)));
+                self.each_leaf(flat, columns, start, n, |i, k, v| f[i * sums + k] += f64::from(v));
             }
-            for (i, slot) in f[..n * sums].chunks_mut(sums).enumerate() {
-                slot.fill(self.init + offset.map_or(0.0, |o| o[start + i]));
-            }
-            for group in &self.trees {
-                for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
-                    for i in 0..n {
-                        f[i * sums + k] += f64::from(tree.leaf(columns, start + i).value);
-                    }
-                }
-            }
-            for i in 0..n {
-                self.finish(&f[i * sums..(i + 1) * sums], &mut out[(start + i) * width..(start + i + 1) * width]);
+            for (i, slot) in f.chunks(sums).enumerate() {
+                self.finish(slot, &mut out[(start + i) * width..(start + i + 1) * width]);
             }
         }
     }
 
-    fn single_sums(&self, columns: &[&[f64]], start: usize, f: &mut [f64], sums: usize) {
-        f.fill(0.0);
-        for group in &self.trees {
-            for (k, tree) in group.iter().enumerate() {
-                for (i, f) in f.chunks_mut(sums).enumerate() {
-                    f[k] = f64::from(f[k] as f32 + tree.leaf(columns, start + i).value);
-                }
+    /// Calls `add(row, class, value)` for the leaf of each row of a block in each tree, tree by tree.
+    fn each_leaf(&self, flat: Option<&Flat>, columns: &[&[f64]], start: usize, n: usize, mut add: impl FnMut(usize, usize, f32)) {
+        if let Some(flat) = flat {
+            return flat.leaves(n, |c, i| columns.get(c).map_or(f64::NAN, |values| values[start + i]), add);
+        }
+        for (k, tree) in self.trees.iter().flat_map(|g| g.iter().enumerate()).filter(|(_, t)| !t.nodes.is_empty()) {
+            for i in 0..n {
+                add(i, k, tree.leaf(columns, start + i).value);
             }
         }
     }

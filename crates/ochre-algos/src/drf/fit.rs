@@ -3,8 +3,8 @@
 use super::{DrfOutput, DrfParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves,
-    stopping_metric, summary, walk,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves,
+    stopping_metric, summary,
 };
 use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -155,12 +155,16 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let ntrees = t.ntrees as usize;
     let score_every = t.score_tree_interval.max(0) as usize;
     let add_unseen = |group: &[ochre_score::Tree], take: &[bool], out_of_bag: &mut [f64], unseen: &mut [f64]| {
+        let walks: Vec<(usize, Walk<'_>)> =
+            group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()).map(|(k, t)| (k, Walk::new(t, &data))).collect();
         out_of_bag.par_chunks_mut(ROWS * sums).zip(take.par_chunks(ROWS)).enumerate().for_each(|(c, (f, take))| {
-            for (i, (f, _)) in f.chunks_exact_mut(sums).zip(take).enumerate().filter(|(_, (_, t))| !**t) {
-                for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
-                    // Kept in single precision, as the reference keeps them.
-                    f[k] = f64::from((f[k] + f64::from(walk(tree, &data, c * ROWS + i))) as f32);
-                }
+            let rows: Vec<usize> = (0..take.len()).filter(|i| !take[*i]).map(|i| c * ROWS + i).collect();
+            for (k, walk) in &walks {
+                // Kept in single precision, as the reference keeps them.
+                walk.values(&rows, |i, v| {
+                    let slot = &mut f[(rows[i] - c * ROWS) * sums + k];
+                    *slot = f64::from((*slot + f64::from(v)) as f32);
+                });
             }
         });
         unseen.iter_mut().zip(take).filter(|(_, t)| !**t).for_each(|(n, _)| *n += 1.0);

@@ -4,8 +4,8 @@ use super::loss::{Loss, weighted_quantile};
 use super::{GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves, monotone,
-    stopping_metric, summary, together, walk,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves,
+    monotone, stopping_metric, summary, together,
 };
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -167,10 +167,10 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     for group in &ensemble.trees {
         // What the trees of an earlier attempt add to the scores, in the order and the precision of training.
         for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+            let walk = Walk::new(tree, &data);
             f.par_chunks_mut(ROWS * sums).enumerate().for_each(|(c, f)| {
-                for (i, f) in f.chunks_exact_mut(sums).enumerate() {
-                    f[k] = f64::from((f[k] + f64::from(walk(tree, &data, c * ROWS + i))) as f32);
-                }
+                let rows: Vec<usize> = (c * ROWS..c * ROWS + f.len() / sums).collect();
+                walk.values(&rows, |i, v| f[i * sums + k] = f64::from((f[i * sums + k] + f64::from(v)) as f32));
             });
         }
         if let (Some(v), Some(fv)) = (&run.valid, f_valid.as_mut()) {
@@ -259,12 +259,15 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 bound_leaves(&mut grown.tree, &grower.rules.monotone);
                 grown.leaves.iter().zip(&mut values).for_each(|(leaf, v)| *v = grown.tree.nodes[leaf.node].value);
             }
+            let walk = Walk::new(&grown.tree, &data);
             f.par_chunks_mut(ROWS * sums).zip(leaf_of.par_chunks(ROWS)).enumerate().for_each(|(c, (f, leaf_of))| {
-                for (i, (f, &l)) in f.chunks_exact_mut(sums).zip(leaf_of).enumerate() {
-                    let v = if l == OUTSIDE { walk(&grown.tree, &data, c * ROWS + i) } else { values[l as usize] };
-                    // Scores in training are kept in single precision, as the reference keeps them.
-                    f[k] = f64::from((f[k] + f64::from(v)) as f32);
+                // Scores in training are kept in single precision, as the reference keeps them.
+                let mut add = |i: usize, v: f32| f[i * sums + k] = f64::from((f[i * sums + k] + f64::from(v)) as f32);
+                let mut outside = vec![];
+                for (i, &l) in leaf_of.iter().enumerate() {
+                    if l == OUTSIDE { outside.push(c * ROWS + i) } else { add(i, values[l as usize]) }
                 }
+                walk.values(&outside, |i, v| add(outside[i] - c * ROWS, v));
             });
             group.push(grown.tree);
         }

@@ -8,6 +8,7 @@ use ochre_model::metrics::{Kind, argmax};
 use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
 use ochre_schema::{Cell, Table};
 use ochre_score::{KMeansScorer, Scorer};
+use rayon::prelude::*;
 
 /// Converged when fewer than this share of the rows changes its cluster.
 const REASSIGNED: f64 = 1e-4;
@@ -219,8 +220,8 @@ fn seed_centers(
     for round in 0..SEEDING_ROUNDS {
         run.job.check()?;
         // Summed chunk by chunk, so that the total does not depend on who holds which.
-        let mut sums = vec![];
-        for (k, chunk) in distance.chunks_mut(CHUNK_ROWS).enumerate() {
+        let parts = distance.par_chunks_mut(CHUNK_ROWS).enumerate().map(|(k, chunk)| {
+            let mut point = vec![0.0; views.len()];
             let mut sum = 0.0;
             for (i, d) in chunk.iter_mut().enumerate() {
                 scorer.point(&views, k * CHUNK_ROWS + i, &mut point);
@@ -229,8 +230,9 @@ fn seed_centers(
                 }
                 sum += *d;
             }
-            sums.push(vec![sum]);
-        }
+            vec![sum]
+        });
+        let sums: Vec<Vec<f64>> = parts.collect();
         let total = team.fold(sums)?.first().copied().unwrap_or(0.0);
         if total == 0.0 {
             break;

@@ -5,7 +5,7 @@ use ochre_core::Result;
 use ochre_model::params::{CommonParams, StoppingMetric};
 use ochre_model::{Category, adapt};
 use ochre_schema::{Cell, Table};
-use ochre_score::{Split, TreeEnsemble};
+use ochre_score::{Flat, Split, TreeEnsemble};
 use rayon::prelude::*;
 
 /// Monotone constraints as the API has them: the sign by name of column.
@@ -109,9 +109,26 @@ pub fn mark_leaves(pieces: &[(u32, &[u32])], leaf_of: &mut [u32]) {
     });
 }
 
-/// The value of the leaf that a row comes to.
-pub fn walk(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> f32 {
-    tree.nodes[leaf_at(tree, data, row)].value
+/// A tree, asked about rows that did not grow it.
+pub struct Walk<'a> {
+    tree: &'a ochre_score::Tree,
+    data: &'a TreeData,
+    flat: Option<Flat>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(tree: &'a ochre_score::Tree, data: &'a TreeData) -> Self {
+        let flat = Flat::new(std::iter::once(std::slice::from_ref(tree)), data.rows);
+        Walk { tree, data, flat }
+    }
+
+    /// Calls `add(i, value)` with the value of the leaf of the `i`-th of some rows.
+    pub fn values(&self, rows: &[usize], mut add: impl FnMut(usize, f32)) {
+        match &self.flat {
+            Some(flat) => flat.leaves(rows.len(), |c, i| self.data.columns[c].value(rows[i]), |i, _, v| add(i, v)),
+            None => rows.iter().enumerate().for_each(|(i, r)| add(i, self.tree.nodes[leaf_at(self.tree, self.data, *r)].value)),
+        }
+    }
 }
 
 /// The leaf that a row comes to.

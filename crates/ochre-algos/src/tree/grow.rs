@@ -166,6 +166,13 @@ impl Fixed<'_> {
     }
 }
 
+/// What a split node leaves to its larger child.
+struct Parent {
+    counts: Vec<Option<Counts>>,
+    valued: Vec<bool>,
+    square: i64,
+}
+
 /// A node that may still be split.
 struct Open {
     /// Index in the tree.
@@ -178,6 +185,8 @@ struct Open {
     bins: Vec<Option<Bins>>,
     /// Of columns that this node adds up; all of them, when there are no others.
     counts: Vec<Option<Counts>>,
+    /// Which columns were counted by distinct value, here or on other nodes.
+    valued: Vec<bool>,
     /// Smallest and largest value in each column, where other nodes counted it.
     ranges: Option<Vec<Option<(f64, f64)>>>,
     /// Sum of weighted squares, in fixed point; known once the node is counted.
@@ -330,7 +339,7 @@ impl TreeGrower<'_> {
         let root_weight = w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum());
         tree.nodes.push(blank(team.gather(root_weight)?.into_iter().sum()));
         // Counts and sums of squares of split nodes, for their larger children.
-        let mut parents: Vec<(Vec<Option<Counts>>, i64)> = vec![];
+        let mut parents: Vec<Parent> = vec![];
         // For each open node: (which parent's counts, is it the one to be derived by subtraction).
         let mut family: Vec<Option<(usize, usize)>> = vec![None];
         for depth in 0..self.rules.max_depth {
@@ -343,7 +352,7 @@ impl TreeGrower<'_> {
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
-            self.count(&fixed, index, &mut open, &mut parents, &family)?;
+            self.count(&fixed, index, &mut open, &parents, &family)?;
             let choices = self.choices(&mut open, index, &fixed)?;
             // Split the rows of every node that found a split.
             let mut segments: Vec<(&mut [u32], &mut [u32])> = vec![];
@@ -402,6 +411,7 @@ impl TreeGrower<'_> {
                                 all_rows,
                                 bins,
                                 counts: vec![],
+                                valued: vec![],
                                 ranges: None,
                                 square: 0,
                                 score_columns: None,
@@ -425,7 +435,7 @@ impl TreeGrower<'_> {
                 let derive = both && drawn.is_none() && node.bins.iter().any(Option::is_some);
                 let smaller = usize::from(all_sides[1] < all_sides[0]);
                 if derive {
-                    next_parents.push((node.counts, node.square));
+                    next_parents.push(Parent { counts: node.counts, valued: node.valued, square: node.square });
                 }
                 let mine = next.len();
                 for (way, child) in children.into_iter().enumerate() {
@@ -456,7 +466,18 @@ impl TreeGrower<'_> {
             Bins::new(top, &self.rules, c, min, max_ex, edge_seed(seed, 0, j))
         });
         let bins = bins.collect();
-        Open { id: 0, start: 0, end: index.len(), all_rows, bins, counts: vec![], ranges: None, square: 0, score_columns: None }
+        Open {
+            id: 0,
+            start: 0,
+            end: index.len(),
+            all_rows,
+            bins,
+            counts: vec![],
+            valued: vec![],
+            ranges: None,
+            square: 0,
+            score_columns: None,
+        }
     }
 
     fn tree_columns(&self, seed: i64) -> Vec<usize> {
@@ -479,48 +500,80 @@ impl TreeGrower<'_> {
     }
 
     /// Fills the counts of every open node.
+    ///
+    /// Cost: each row to be counted is read once a level: 4 bytes of index, 4 of residual, and 2 (coded) or 8 bytes of each
+    /// column, and one cell of 16 bytes is added to for each. Of two siblings only the smaller is counted in columns counted
+    /// by value.
     fn count(
         &self,
         fixed: &Fixed<'_>,
         index: &[u32],
         open: &mut [Open],
-        parents: &mut [(Vec<Option<Counts>>, i64)],
+        parents: &[Parent],
         family: &[Option<(usize, usize)>],
     ) -> Result<()> {
         let width = self.data.columns.len();
-        let fine: usize =
-            self.data.columns.iter().map(|c| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 0 }).sum();
-        // Counting by distinct value pays while a node has about as many rows as there are values.
-        let mut by_value: Vec<bool> = open.iter().map(|n| n.all_rows * 2 >= fine).collect();
-        // The smaller of two siblings is counted by value when the larger is, so that one can be subtracted; and then
-        // in every column that either of them may split.
-        let mut also: Vec<Option<usize>> = vec![None; open.len()];
+        // Where few columns are drawn, only those are counted: the others would be for children that draw again.
+        let wanted: Vec<Vec<bool>> = open
+            .iter()
+            .map(|n| {
+                let usable = n.bins.iter().flatten().count();
+                let drawn = n.score_columns.as_ref().filter(|s| s.len() * 2 <= usable);
+                (0..width).map(|c| n.bins[c].is_some() && drawn.is_none_or(|d| d.contains(&c))).collect()
+            })
+            .collect();
+        // Counting by distinct value pays while a node has more rows than twice the values, or has a bin for each.
+        let by_value = |n: &Open, c: usize| match &self.data.columns[c].values {
+            Values::Coded { distinct, .. } => {
+                n.all_rows > 2 * distinct.len() || n.bins[c].is_some_and(|b| b.step == 1.0 && b.bins >= distinct.len())
+            }
+            Values::Plain(_) => false,
+        };
+        // What is counted where: (column, its bins, by value).
+        let mut direct: Vec<Vec<(usize, Bins, bool)>> = vec![vec![]; open.len()];
+        let mut derived: Vec<Vec<usize>> = vec![vec![]; open.len()];
+        for (n, node) in open.iter().enumerate() {
+            for c in (0..width).filter(|c| wanted[n][*c]) {
+                let Some(bins) = node.bins[c] else { continue };
+                match family[n] {
+                    Some((p, _)) if parents[p].valued[c] && by_value(node, c) => derived[n].push(c),
+                    _ => direct[n].push((c, bins, by_value(node, c))),
+                }
+            }
+        }
+        // The smaller of two siblings is counted by value where the larger is the rest of their parent.
         for n in 0..open.len() {
-            if let Some((_, smaller)) = family[n].filter(|_| by_value[n]) {
-                by_value[smaller] = true;
-                also[smaller] = Some(n);
+            let Some((_, smaller)) = family[n] else { continue };
+            for &c in &derived[n] {
+                match direct[smaller].iter_mut().find(|d| d.0 == c) {
+                    Some(d) => d.2 = true,
+                    None => direct[smaller].extend(open[n].bins[c].map(|bins| (c, bins, true))),
+                }
             }
         }
         // Large nodes are shared out by groups of columns; a group reads its rows once, block by block.
-        let group = width.div_ceil(rayon::current_num_threads()).max(1);
-        let mut tasks: Vec<(usize, std::ops::Range<usize>)> = vec![];
-        for n in (0..open.len()).filter(|&n| !(family[n].is_some() && by_value[n])) {
-            let size = if open[n].end - open[n].start >= LARGE { group } else { width };
-            tasks.extend((0..width).step_by(size).map(|c| (n, c..width.min(c + size))));
+        let threads = rayon::current_num_threads();
+        let mut tasks: Vec<(usize, &[(usize, Bins, bool)], bool)> = vec![];
+        for n in 0..open.len() {
+            let pieces = if open[n].end - open[n].start >= LARGE { threads } else { 1 };
+            let mut square = family[n].is_none();
+            for columns in direct[n].chunks(direct[n].len().div_ceil(pieces).max(1)) {
+                tasks.push((n, columns, std::mem::take(&mut square)));
+            }
+            if square {
+                tasks.push((n, &[], true));
+            }
         }
         let built: Vec<(usize, Vec<(usize, Counts)>, i64)> = tasks
             .into_par_iter()
-            .map(|(n, columns)| {
-                let node = &open[n];
-                let first = columns.start == 0;
-                let wanted: Vec<(usize, Bins)> =
-                    columns.filter_map(|c| Some((c, node.bins[c].or_else(|| also[n].and_then(|larger| open[larger].bins[c]))?))).collect();
-                let (counts, square) = self.count_columns(&wanted, &index[node.start..node.end], fixed, by_value[n], first);
+            .map(|(n, columns, square)| {
+                let (counts, square) = self.count_columns(columns, &index[open[n].start..open[n].end], fixed, square);
                 (n, counts, square)
             })
             .collect();
         for n in open.iter_mut() {
             n.counts = (0..width).map(|_| None).collect();
+            n.valued = vec![false; width];
         }
         for (n, counts, square) in built {
             open[n].square += square;
@@ -528,45 +581,29 @@ impl TreeGrower<'_> {
                 open[n].counts[c] = Some(counts);
             }
         }
-        // Larger children are the rest of their parents in columns counted by value; in others they are counted too.
-        let coded = |c: usize| matches!(self.data.columns[c].values, Values::Coded { .. });
-        let rest: Vec<(usize, usize, Bins)> = (0..open.len())
-            .filter(|&n| family[n].is_some() && by_value[n])
-            .flat_map(|n| (0..width).map(move |c| (n, c)))
-            .filter_map(|(n, c)| Some((n, c, open[n].bins[c]?)))
-            .filter(|&(_, c, _)| !coded(c))
-            .collect();
-        let extra: Vec<(usize, usize, Option<Counts>)> = rest
-            .into_par_iter()
-            .map(|(n, c, bins)| {
-                let rows = &index[open[n].start..open[n].end];
-                (n, c, self.count_columns(&[(c, bins)], rows, fixed, true, false).0.pop().map(|(_, counts)| counts))
-            })
-            .collect();
-        for (n, c, counts) in extra {
-            open[n].counts[c] = counts;
+        for (n, direct) in direct.iter().enumerate() {
+            direct.iter().for_each(|d| open[n].valued[d.0] = d.2);
         }
         self.add_up(open)?;
-        for n in 0..open.len() {
+        for (n, derived) in derived.iter().enumerate() {
             let Some((p, sibling)) = family[n] else { continue };
-            if !by_value[n] {
-                continue;
-            }
-            let mine: Vec<Option<Counts>> = (0..width)
-                .into_par_iter()
-                .map(|c| {
-                    open[n].bins[c].filter(|_| open[n].counts[c].is_none())?;
-                    let (parent, other) = (parents[p].0[c].as_ref()?, open[sibling].counts[c].as_ref()?);
-                    let cells = parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect();
-                    Some(Counts { cells, missing_square: parent.missing_square - other.missing_square, seen: (f64::NAN, f64::NAN) })
+            let rest: Vec<(usize, Option<Counts>)> = derived
+                .par_iter()
+                .map(|&c| {
+                    let both = parents[p].counts[c].as_ref().zip(open[sibling].counts[c].as_ref());
+                    let rest = both.map(|(parent, other)| Counts {
+                        cells: parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect(),
+                        missing_square: parent.missing_square - other.missing_square,
+                        seen: (f64::NAN, f64::NAN),
+                    });
+                    (c, rest)
                 })
                 .collect();
-            for (slot, derived) in open[n].counts.iter_mut().zip(mine) {
-                if derived.is_some() {
-                    *slot = derived;
-                }
+            for (c, counts) in rest {
+                open[n].counts[c] = counts;
+                open[n].valued[c] = true;
             }
-            open[n].square = parents[p].1 - open[sibling].square;
+            open[n].square = parents[p].square - open[sibling].square;
         }
         Ok(())
     }
@@ -860,8 +897,12 @@ impl TreeGrower<'_> {
     /// Categories in the order of their mean response, when each has a bin of its own.
     fn order(&self, c: usize, bins: &Bins, mean: impl Fn(usize) -> f64) -> Option<Vec<usize>> {
         (self.data.columns[c].level == 2 && bins.step == 1.0).then(|| {
-            let mut o: Vec<usize> = (0..bins.bins).collect();
-            o.sort_by(|a, b| mean(*a).total_cmp(&mean(*b)));
+            // Bins without rows are first; only the others need sorting.
+            let means: Vec<f64> = (0..bins.bins).map(mean).collect();
+            let mut o: Vec<usize> = (0..bins.bins).filter(|b| means[*b] == -f64::MAX).collect();
+            let empty = o.len();
+            o.extend((0..bins.bins).filter(|b| means[*b] != -f64::MAX));
+            o[empty..].sort_by(|a, b| means[*a].total_cmp(&means[*b]));
             o
         })
     }
@@ -932,18 +973,33 @@ impl TreeGrower<'_> {
                 }
             }
         };
-        // By distinct value the decision is a table.
-        let table: Option<Vec<bool>> = match &column.values {
-            Values::Coded { distinct, .. } => Some(distinct.iter().copied().chain([f64::NAN]).map(decide).collect()),
-            Values::Plain(_) => None,
+        // Codes are in the order of their values: a threshold is a code too, and a set a table of codes.
+        enum Way {
+            From(u16),
+            Table(Vec<bool>),
+            ByValue,
+        }
+        let way = match (&column.values, &choice.at) {
+            (Values::Coded { distinct, .. }, Where::Less(t)) => Way::From(distinct.partition_point(|v| *v < f64::from(*t)) as u16),
+            (Values::Coded { distinct, .. }, Where::Set { .. }) if rows.len() * 2 > distinct.len() => {
+                Way::Table(distinct.iter().copied().chain([f64::NAN]).map(decide).collect())
+            }
+            _ => Way::ByValue,
         };
         const PIECE: usize = 1 << 16;
         // Each piece keeps its left rows in place and puts its right ones aside.
         let parts: Vec<usize> = rows
             .par_chunks_mut(PIECE)
             .zip(room.par_chunks_mut(PIECE))
-            .map(|(piece, right)| match (&column.values, &table) {
-                (Values::Coded { codes, .. }, Some(table)) => separate(piece, right, |row| table[usize::from(codes[row as usize])]),
+            .map(|(piece, right)| match (&column.values, &way) {
+                (Values::Coded { codes, .. }, Way::From(first)) if !column.has_missing => {
+                    separate(piece, right, |row| codes[row as usize] >= *first)
+                }
+                (Values::Coded { codes, distinct }, Way::From(first)) => separate(piece, right, |row| {
+                    let code = codes[row as usize];
+                    if usize::from(code) == distinct.len() { !choice.missing_left } else { code >= *first }
+                }),
+                (Values::Coded { codes, .. }, Way::Table(table)) => separate(piece, right, |row| table[usize::from(codes[row as usize])]),
                 _ => separate(piece, right, |row| decide(column.value(row as usize))),
             })
             .collect();
@@ -1072,20 +1128,19 @@ const BLOCK: usize = 1024;
 const LARGE: usize = 1 << 14;
 
 impl TreeGrower<'_> {
-    /// Counts some columns over the rows of a node.
+    /// Counts some columns, each by distinct value or by bin, over the rows of a node.
     fn count_columns(
         &self,
-        wanted: &[(usize, Bins)],
+        wanted: &[(usize, Bins, bool)],
         rows: &[u32],
         fixed: &Fixed<'_>,
-        by_value: bool,
         with_square: bool,
     ) -> (Vec<(usize, Counts)>, i64) {
         let mut out: Vec<(usize, Counts)> = wanted
             .iter()
-            .map(|(c, bins)| {
+            .map(|(c, bins, by_value)| {
                 let (cells, seen) = match &self.data.columns[*c].values {
-                    Values::Coded { distinct, .. } if by_value => (distinct.len() + 1, (f64::NAN, f64::NAN)),
+                    Values::Coded { distinct, .. } if *by_value => (distinct.len() + 1, (f64::NAN, f64::NAN)),
                     _ => (bins.bins + 1, (f64::INFINITY, f64::NEG_INFINITY)),
                 };
                 (*c, Counts { cells: vec![[0i64; 2]; cells], missing_square: 0, seen })
@@ -1105,10 +1160,10 @@ impl TreeGrower<'_> {
                     *slot = fixed.weight(r as usize);
                 }
             }
-            for ((c, counts), (_, bins)) in out.iter_mut().zip(wanted) {
+            for ((c, counts), (_, bins, by_value)) in out.iter_mut().zip(wanted) {
                 let column = &self.data.columns[*c];
                 match &column.values {
-                    Values::Coded { codes, distinct } if by_value => {
+                    Values::Coded { codes, distinct } if *by_value => {
                         if fixed.w.is_some() {
                             for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
                                 let cell = &mut counts.cells[codes[r as usize] as usize];
@@ -1123,6 +1178,9 @@ impl TreeGrower<'_> {
                             counts.missing_square +=
                                 block.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.square(*r as usize)).sum::<i64>();
                         }
+                    }
+                    Values::Coded { codes, distinct } if !column.has_missing && bins.seed.is_none() => {
+                        tally_bins(codes, distinct, bins, block, (&y, &w), counts);
                     }
                     _ => {
                         for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
@@ -1145,6 +1203,24 @@ impl TreeGrower<'_> {
     }
 }
 
+/// Adds rows to the bins of their values, where none is missing.
+#[inline(never)]
+fn tally_bins(codes: &[u16], distinct: &[f64], bins: &Bins, rows: &[u32], (y, w): (&[i64; BLOCK], &[i64; BLOCK]), counts: &mut Counts) {
+    let (min, step, last) = (bins.min, bins.step, bins.bins - 1);
+    let (mut low, mut high) = (u16::MAX, 0);
+    for ((&r, y), w) in rows.iter().zip(y).zip(w) {
+        let code = codes[r as usize];
+        (low, high) = (low.min(code), high.max(code));
+        // Infinite values saturate, and so come to the first or last bin.
+        let cell = &mut counts.cells[(((distinct[usize::from(code)] - min) * step) as usize).min(last)];
+        cell[0] += w;
+        cell[1] += y;
+    }
+    if low <= high {
+        counts.seen = (counts.seen.0.min(distinct[usize::from(low)]), counts.seen.1.max(distinct[usize::from(high)]));
+    }
+}
+
 /// Adds rows of weight 1 to the cells of their codes: the innermost loop of training.
 #[inline(never)]
 fn tally(codes: &[u16], rows: &[u32], y: &[i64; BLOCK], cells: &mut [Cell]) {
@@ -1164,6 +1240,19 @@ fn tally(codes: &[u16], rows: &[u32], y: &[i64; BLOCK], cells: &mut [Cell]) {
 fn fill_bins(column: &TreeColumn, bins: &Bins, counts: &Counts, cells: &mut [Cell]) -> Cell {
     let last = counts.cells[counts.cells.len() - 1];
     match &column.values {
+        // Categories with a bin each: the bins are the counts from the first one on.
+        Values::Coded { distinct, .. } if counts.seen.0.is_nan() && column.level == 2 && bins.step == 1.0 && bins.seed.is_none() => {
+            let first = bins.min as usize;
+            let n = cells.len().min(distinct.len() - first.min(distinct.len()));
+            cells[..n].copy_from_slice(&counts.cells[first..first + n]);
+            // Rows of categories outside of the bins come to the nearest one.
+            for (i, cell) in counts.cells[..distinct.len()].iter().enumerate().filter(|(i, c)| c[0] != 0 && !(first..first + n).contains(i))
+            {
+                let b = bins.of(distinct[i]);
+                cells[b][0] += cell[0];
+                cells[b][1] += cell[1];
+            }
+        }
         Values::Coded { distinct, .. } if counts.seen.0.is_nan() => {
             for (v, cell) in distinct.iter().zip(&counts.cells) {
                 if cell[0] != 0 {
