@@ -50,15 +50,15 @@ def run():
         yield name, got
 
 
-def differences(a, b, path=""):
+def differences(a, b, path="", tolerance=1e-7):
     if isinstance(a, dict):
-        return [d for k in a for d in differences(a[k], b.get(k), f"{path} {k}")]
+        return [d for k in a for d in differences(a[k], b.get(k), f"{path} {k}", tolerance)]
     if isinstance(a, list):
         if len(a) != len(b or []):
             return [f"{path}: {len(a)} items, got {len(b or [])}"]
-        return [d for i, (u, v) in enumerate(zip(a, b)) for d in differences(u, v, f"{path}[{i}]")]
+        return [d for i, (u, v) in enumerate(zip(a, b)) for d in differences(u, v, f"{path}[{i}]", tolerance)]
     if isinstance(a, (int, float)):
-        return [] if isinstance(b, (int, float)) and abs(a - b) <= 1e-7 * max(1.0, abs(a)) else [f"{path}: {a!r}, got {b!r}"]
+        return [] if isinstance(b, (int, float)) and abs(a - b) <= tolerance * max(1.0, abs(a)) else [f"{path}: {a!r}, got {b!r}"]
     return [] if a == b or a is None else [f"{path}: {a!r}, got {b!r}"]
 
 
@@ -83,4 +83,5 @@ def main():
     sys.exit(bool(bad))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,10 @@
 //! The learning algorithms, one room each, and the workshops they share.
 //!
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
-//! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`, `calibration`).
+//! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`, `calibration`). One
+//! exception: rooms that make linear models of others (`selection`, `anova`) stand on `glm`.
 
+pub mod anova;
 pub mod bayes;
 mod calibration;
 pub mod coxph;
@@ -14,6 +16,7 @@ pub mod isolation;
 pub mod isotonic;
 pub mod kmeans;
 mod linalg;
+pub mod selection;
 mod tree;
 pub mod xgboost;
 
@@ -30,6 +33,8 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),
     &Row::<coxph::CoxPh>::new(),
+    &Row::<selection::ModelSelection>::new(),
+    &Row::<anova::AnovaGlm>::new(),
     &generic::Import::new(),
 ];
 

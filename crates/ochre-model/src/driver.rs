@@ -23,16 +23,18 @@ pub enum Category {
     Clustering,
     AnomalyDetection,
     CoxPh,
+    Ordinal,
 }
 
 impl Category {
-    pub const ALL: [Category; 6] = [
+    pub const ALL: [Category; 7] = [
         Category::Regression,
         Category::Binomial,
         Category::Multinomial,
         Category::Clustering,
         Category::AnomalyDetection,
         Category::CoxPh,
+        Category::Ordinal,
     ];
 
     pub fn name(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Category {
             Category::Clustering => "Clustering",
             Category::AnomalyDetection => "AnomalyDetection",
             Category::CoxPh => "CoxPH",
+            Category::Ordinal => "Ordinal",
         }
     }
 }
@@ -256,6 +259,19 @@ impl PublishedSchema {
         fields.extend(ochre_schema::common_fields(&self.name, &self.iced, self.request));
         fields
     }
+}
+
+/// Parameters as the form that would ask for them.
+pub fn form_of<P: Schema>(params: &P) -> Vec<(String, String)> {
+    let mut map = ochre_schema::Map::new();
+    params.put(&mut map);
+    let text = |v: Value| match v {
+        Value::Null => None,
+        Value::String(s) => Some(s),
+        Value::Object(o) => o.get("name").and_then(Value::as_str).map(str::to_string),
+        v => Some(v.to_string()),
+    };
+    map.into_iter().filter_map(|(n, v)| Some((n, text(v)?))).collect()
 }
 
 /// Makes a [`Builder`] of an [`Algorithm`].
@@ -1033,12 +1049,23 @@ pub fn measure(
             let p1: Vec<f64> = preds.par_chunks(2).map(|p| p[1]).collect();
             metrics::binomial(&p1, y, w, domain, detail)
         }
-        Category::Multinomial => metrics::multinomial(preds, y, w, domain, detail),
+        Category::Multinomial | Category::Ordinal => metrics::multinomial(preds, y, w, domain, detail),
         Category::AnomalyDetection => Ok(metrics::anomalies(preds)),
     }
 }
 
 impl Model {
+    /// Refuses to predict where the model lists other models and predicts nothing itself.
+    fn speaks(&self) -> Result<()> {
+        match &self.scorer {
+            Scorer::Silent => Err(Error::invalid(format!(
+                "model '{}' ({}) predicts nothing itself; score one of the models that it names",
+                self.key, self.info.full_name
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The model as `/3/Models` shows it.
     pub fn json(&self) -> Value {
         let s = ModelSchema {
@@ -1059,6 +1086,7 @@ impl Model {
 
     /// Predictions for a frame: label and class probabilities, a number, or a cluster.
     pub fn predict(&self, node: &Node, frame: &Frame, warn: &mut dyn FnMut(String)) -> Result<Frame> {
+        self.speaks()?;
         let data = adapt::adapt(frame, &self.predictors)?;
         for w in &data.warnings {
             warn(w.clone());
@@ -1160,6 +1188,7 @@ impl Model {
     }
 
     fn measure_in(&self, node: &Node, frame: &Frame, data: &adapt::Adapted, detail: Detail) -> Result<Metrics> {
+        self.speaks()?;
         let offset = column_values(frame, self.offset_column.as_deref())?;
         let (y, w) = answers(frame, self.response.as_ref(), self.weights_column.as_deref())?;
         node.runner.install(|| {

@@ -388,7 +388,7 @@ pub fn deciding(model: &Model) -> Option<Arc<Metrics>> {
 
 fn default_metric(category: Category) -> Option<&'static str> {
     match category {
-        Category::Binomial | Category::Multinomial => Some("logloss"),
+        Category::Binomial | Category::Multinomial | Category::Ordinal => Some("logloss"),
         Category::Regression => Some("residual_deviance"),
         Category::Clustering | Category::AnomalyDetection | Category::CoxPh => None,
     }

@@ -20,6 +20,12 @@ pub const MODELS: &[Prim] = &[
         help: "How much a metric changes when the values of a column are shuffled.",
     },
     Prim {
+        name: "result",
+        args: &["model"],
+        apply: Apply::Special(result),
+        help: "The summary of a model that compares others, as a frame: a row for each of them.",
+    },
+    Prim {
         name: "segment_models_as_frame",
         args: &["models"],
         apply: Apply::Special(segments),
@@ -38,6 +44,42 @@ fn model(env: &Env<'_>, ast: &Ast) -> Result<Arc<Model>> {
         Ast::Name(n) | Ast::Str(n) => env.node.store.get::<Model>(n),
         _ => Err(Error::invalid("a model is named by its key")),
     }
+}
+
+fn result(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let model = model(env, &args[0])?;
+    let table = &model.output["model_summary"];
+    let (Some(columns), Some(data)) = (table["columns"].as_array(), table["data"].as_array()) else {
+        return Err(Error::invalid(format!("model '{}' ({}) has no result that is a table", model.key, model.info.full_name)));
+    };
+    let ledger = &env.node.ledger;
+    let text = |v: &ochre_schema::Value| v.as_str().map(str::to_string);
+    let texts = |cells: Vec<Option<String>>| Column::from_texts(ledger, &cells.iter().map(Option::as_deref).collect::<Vec<_>>());
+    let (mut names, mut out) = (vec![], vec![]);
+    for (i, (c, cells)) in columns.iter().zip(data).enumerate() {
+        let cells = cells.as_array().map_or(&[][..], Vec::as_slice);
+        let name = c["name"].as_str().unwrap_or_default();
+        if i == 0 && name.is_empty() {
+            // Rows of subsets are told by their size here, and have a model each.
+            let labels: Vec<Option<String>> =
+                cells.iter().map(|v| Some(format!("best {} model", text(v)?.strip_prefix("with ")?))).collect();
+            if labels.iter().any(Option::is_some) {
+                names.push("model_name".to_string());
+                out.push(texts(labels)?);
+            }
+            if let Some(ids) = model.output["best_model_ids"].as_array() {
+                names.push("model_id".into());
+                out.push(texts(ids.iter().map(|k| text(&k["name"])).collect())?);
+            }
+            continue;
+        }
+        names.push(name.to_string());
+        out.push(match c["type"] == "string" {
+            true => texts(cells.iter().map(text).collect())?,
+            false => Column::from_f64(ledger, &cells.iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect::<Vec<_>>())?,
+        });
+    }
+    Value::new_frame(names, out)
 }
 
 fn reset_threshold(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {

@@ -36,6 +36,8 @@ pub enum Scorer {
     Bayes(BayesScorer),
     Isotonic(IsotonicScorer),
     Cox(CoxScorer),
+    /// A model that predicts nothing itself, such as one that lists others.
+    Silent,
 }
 
 impl Scorer {
@@ -45,13 +47,13 @@ impl Scorer {
             Scorer::Trees(m) => m.width(),
             Scorer::Glm(m) => m.width(),
             Scorer::Bayes(m) => m.priors.len(),
-            Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) => 1,
+            Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) | Scorer::Silent => 1,
         }
     }
 
     /// Has the MOJO format a place for such a model?
     pub fn has_mojo(&self) -> bool {
-        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_))
+        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Silent)
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.
@@ -85,6 +87,7 @@ impl Scorer {
             Scorer::Bayes(m) => m.score(columns, out),
             Scorer::Isotonic(m) => m.score(columns, out),
             Scorer::Cox(m) => m.score(columns, offset, out),
+            Scorer::Silent => out.fill(f64::NAN),
         }
     }
 }

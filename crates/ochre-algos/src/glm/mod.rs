@@ -18,6 +18,7 @@ mod output;
 mod params;
 pub mod passes;
 
+pub use fit::family as family_of;
 use ochre_core::Result;
 use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
