@@ -20,8 +20,10 @@ import urllib.request
 
 os.environ["DO_NOT_TRACK"] = "1"
 import h2o
-from h2o.estimators import (H2OGeneralizedLinearEstimator, H2OGradientBoostingEstimator, H2OIsolationForestEstimator,
-                            H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator, H2OXGBoostEstimator)
+from h2o.estimators import (H2OANOVAGLMEstimator, H2OExtendedIsolationForestEstimator, H2OGeneralizedLinearEstimator,
+                            H2OGradientBoostingEstimator, H2OIsolationForestEstimator, H2OModelSelectionEstimator,
+                            H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator,
+                            H2OXGBoostEstimator)
 
 OCHRE = sys.argv[1]
 WORK = tempfile.mkdtemp(prefix="ochre-cluster-")
@@ -195,7 +197,16 @@ def scenario(node):
     out["gblinear"] = [digest(m.predict(test)), m.auc()]
     m = H2OIsolationForestEstimator(ntrees=10, seed=1, contamination=0.1)
     m.train(x, training_frame=a)
+    e = H2OExtendedIsolationForestEstimator(ntrees=10, seed=1, extension_level=2)
+    e.train(x, training_frame=a)
+    out["extended"] = digest(e.predict(a))
     out["isolation"] = [digest(m.predict(a)), m._model_json["output"]["training_metrics"]._metric_json["mean_score"]]
+    m = H2OModelSelectionEstimator(mode="maxr", max_predictor_number=2)
+    m.train(["x", "c", "late"], "k", train)
+    out["selection"] = [m.get_best_R2_values(), m.coef()]
+    m = H2OANOVAGLMEstimator(family="binomial", lambda_=0, highest_interaction_term=2)
+    m.train(["x", "k", "c"], "late", train)
+    out["anova"] = m._model_json["output"]["model_summary"].cell_values
     m = H2ONaiveBayesEstimator(laplace=1, nfolds=3, seed=1)
     m.train(x, "late", train)
     out["bayes"] = [digest(m.predict(test)), m.auc(), m.logloss(xval=True)]

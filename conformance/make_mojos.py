@@ -10,6 +10,7 @@ import sys
 
 import h2o
 from h2o.estimators import (
+    H2OExtendedIsolationForestEstimator as Extended,
     H2OGeneralizedLinearEstimator as Glm,
     H2OGradientBoostingEstimator as Gbm,
     H2OKMeansEstimator as KMeans,
@@ -29,6 +30,7 @@ air = ["fYear", "fMonth", "fDayofMonth", "fDayOfWeek", "UniqueCarrier", "Origin"
 
 # name: (file, predictors, response, estimator)
 CASES = {
+    "extended": ("prostate.csv", ["AGE", "RACE", "PSA", "VOL", "GLEASON"], None, Extended(ntrees=8, seed=1, extension_level=2)),
     "gbm_bernoulli": ("prostate.csv", prostate, "CAPSULE", Gbm(**small)),
     "gbm_categories": ("AirlinesTrain.csv.zip", air, "IsDepDelayed", Gbm(ntrees=8, max_depth=6, seed=3)),
     "gbm_multinomial": ("iris_wheader.csv", iris, "class", Gbm(**small)),

@@ -21,6 +21,7 @@ import h2o
 from h2o.estimators import (
     H2OGeneralizedLinearEstimator as Glm,
     H2OGradientBoostingEstimator as Gbm,
+    H2OExtendedIsolationForestEstimator as Extended,
     H2OIsolationForestEstimator as Isolation,
     H2OKMeansEstimator as KMeans,
     H2ORandomForestEstimator as Drf,
@@ -117,6 +118,7 @@ def own_models():
             (Gbm(**small), label), (Gbm(**small), number), (Drf(ntrees=8, seed=1), label), (Drf(ntrees=8, seed=1), number),
             (Glm(family="binomial" if two else "multinomial"), label), (Glm(), number), (KMeans(k=4, seed=1), None),
             (KMeans(k=4, seed=1, standardize=False), None), (Isolation(ntrees=10, seed=1), None),
+            (Extended(ntrees=10, seed=1, extension_level=1), None),
             (XgBoost(**small), label), (XgBoost(booster="dart", rate_drop=0.3, **small), number), (XgBoost(booster="gblinear"), label),
             (Gbm(balance_classes=True, **small), label), (Drf(ntrees=8, seed=1, balance_classes=True), label),
         ]

@@ -9,6 +9,7 @@ pub mod bayes;
 mod calibration;
 pub mod coxph;
 pub mod drf;
+pub mod extended;
 pub mod gbm;
 pub mod generic;
 pub mod glm;
@@ -30,6 +31,7 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<gbm::Gbm>::new(),
     &Row::<xgboost::XgBoost>::new(),
     &Row::<isolation::IsolationForest>::new(),
+    &Row::<extended::ExtendedIsolationForest>::new(),
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),
     &Row::<coxph::CoxPh>::new(),

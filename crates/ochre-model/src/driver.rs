@@ -1158,6 +1158,9 @@ impl Model {
     fn anomaly_frame(&self, node: &Node, preds: &[f64]) -> Result<Frame> {
         let column = |k: usize| Column::from_f64(&node.ledger, &preds.chunks(2).map(|p| p[k]).collect::<Vec<_>>());
         let (score, length) = (column(0)?, column(1)?);
+        if matches!(self.scorer, Scorer::Planes(_)) {
+            return Frame::new(vec!["anomaly_score".into(), "mean_length".into()], vec![score, length]);
+        }
         if self.threshold < 0.0 {
             return Frame::new(vec!["predict".into(), "mean_length".into()], vec![score, length]);
         }

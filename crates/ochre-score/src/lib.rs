@@ -13,6 +13,7 @@ mod glm;
 mod isotonic;
 mod kmeans;
 pub mod mojo;
+mod planes;
 pub mod proof;
 mod shap;
 mod trees;
@@ -24,6 +25,7 @@ pub use flat::Flat;
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
 pub use isotonic::IsotonicScorer;
 pub use kmeans::KMeansScorer;
+pub use planes::{PlaneForest, PlaneNode, goes_left};
 pub use trees::{Calibration, Node, Split, Tree, TreeEnsemble, TreeLink};
 
 /// A trained model of any kind.
@@ -36,6 +38,7 @@ pub enum Scorer {
     Bayes(BayesScorer),
     Isotonic(IsotonicScorer),
     Cox(CoxScorer),
+    Planes(PlaneForest),
     /// A model that predicts nothing itself, such as one that lists others.
     Silent,
 }
@@ -46,6 +49,7 @@ impl Scorer {
         match self {
             Scorer::Trees(m) => m.width(),
             Scorer::Glm(m) => m.width(),
+            Scorer::Planes(_) => 2,
             Scorer::Bayes(m) => m.priors.len(),
             Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) | Scorer::Silent => 1,
         }
@@ -87,6 +91,7 @@ impl Scorer {
             Scorer::Bayes(m) => m.score(columns, out),
             Scorer::Isotonic(m) => m.score(columns, out),
             Scorer::Cox(m) => m.score(columns, offset, out),
+            Scorer::Planes(m) => m.score(columns, out),
             Scorer::Silent => out.fill(f64::NAN),
         }
     }

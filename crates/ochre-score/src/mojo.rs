@@ -6,6 +6,7 @@
 
 mod boosted;
 mod linear;
+mod planes;
 mod trees;
 
 use crate::file::{Column, ModelFile};
@@ -201,6 +202,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
         Scorer::Cox(_) => {
             return Err("MOJOs of proportional hazards are not supported by this version of ochre; save the model instead".into());
         }
+        Scorer::Planes(m) => planes::write(m, &mut parts)?,
         Scorer::Silent => return Err("a model that predicts nothing itself has no MOJO; export the models that it names".into()),
         Scorer::Bayes(_) => return Err("the MOJO format has no place for a naive Bayes model; save the model instead".into()),
     }
@@ -298,6 +300,7 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
             all.truncate(1);
             Scorer::Isotonic(read_isotonic(&parts)?)
         }
+        "Extended Isolation Forest" => Scorer::Planes(planes::read(&parts, all.len())?),
         other => return Err(format!("it holds a model of the kind '{other}', which this version of ochre does not score")),
     };
     let corrected = parts.flag("balance_classes") && parts.text("prior_class_distrib") != parts.text("model_class_distrib");
