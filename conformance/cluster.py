@@ -23,7 +23,7 @@ import h2o
 from h2o.estimators import (H2OANOVAGLMEstimator, H2OExtendedIsolationForestEstimator, H2OGeneralizedLinearEstimator,
                             H2OGradientBoostingEstimator, H2OIsolationForestEstimator, H2OModelSelectionEstimator,
                             H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator,
-                            H2OXGBoostEstimator)
+                            H2OUpliftRandomForestEstimator, H2OXGBoostEstimator)
 
 OCHRE = sys.argv[1]
 WORK = tempfile.mkdtemp(prefix="ochre-cluster-")
@@ -201,6 +201,10 @@ def scenario(node):
     e.train(x, training_frame=a)
     out["extended"] = digest(e.predict(a))
     out["isolation"] = [digest(m.predict(a)), m._model_json["output"]["training_metrics"]._metric_json["mean_score"]]
+    a["half"] = (a["k"] % 2 == 0).ifelse("treated", "not").asfactor()
+    m = H2OUpliftRandomForestEstimator(ntrees=4, max_depth=5, seed=1, treatment_column="half")
+    m.train(["x", "c"], "late", a)
+    out["uplift"] = [digest(m.predict(a)), m.auuc(), m.varimp()]
     m = H2OModelSelectionEstimator(mode="maxr", max_predictor_number=2)
     m.train(["x", "c", "late"], "k", train)
     out["selection"] = [m.get_best_R2_values(), m.coef()]

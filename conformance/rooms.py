@@ -64,6 +64,16 @@ def run():
         got = {"summary": cells(out["model_summary"]), "tables": [cells(t) for t in out["coefficients_table"]], "rows": len(m.result())}
         yield f"anova {name}", got
 
+    # Metrics of uplift do not depend on who predicted it.
+    u = f.cbind(((f["PSA"] - 15) / 100 + (f["ID"] % 7) / 50).set_names(["u"]))
+    treated = (f["DPROS"] == "2").ifelse("yes", "no").asfactor()
+    for kind, more in (("qini", {}), ("gain", dict(auuc_nbins=7)), ("lift", dict(custom_auuc_thresholds=[0.1, 0.05, 0.0, -0.05]))):
+        m = h2o.make_metrics(u["u"], u["CAPSULE"], treatment=treated, auuc_type=kind, **more)
+        got = {k: m._metric_json[k] for k in ("ate", "att", "atc", "AUUC", "auuc_normalized", "qini")}
+        for k in ("thresholds_and_metric_scores", "auuc_table", "aecu_table"):
+            got[k] = cells(m._metric_json[k])
+        yield f"uplift metrics {kind}", got
+
 
 def main():
     h2o.connect(url=sys.argv[1], verbose=False)
@@ -85,7 +95,7 @@ def main():
         bad += bool(found)
         for line in found[:4]:
             print(f"{name}:{line}")
-    print(f"rooms: {len(wanted)} models compared with the reference, {bad} differ")
+    print(f"rooms: {len(wanted)} models and metrics compared with the reference, {bad} differ")
     sys.exit(bad > 0)
 
 

@@ -19,6 +19,7 @@ pub mod kmeans;
 mod linalg;
 pub mod selection;
 mod tree;
+pub mod uplift;
 pub mod xgboost;
 
 use ochre_model::{Builder, Row};
@@ -30,6 +31,7 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<drf::Drf>::new(),
     &Row::<gbm::Gbm>::new(),
     &Row::<xgboost::XgBoost>::new(),
+    &Row::<uplift::UpliftDrf>::new(),
     &Row::<isolation::IsolationForest>::new(),
     &Row::<extended::ExtendedIsolationForest>::new(),
     &Row::<bayes::NaiveBayes>::new(),

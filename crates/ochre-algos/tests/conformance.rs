@@ -16,7 +16,7 @@ fn algorithms() -> impl Iterator<Item = &'static dyn Builder> {
 /// Numbers, categories and missing values over several chunks, with a two-class and a numeric answer.
 fn data(node: &Node, rows: usize) -> Frame {
     let mut rng = Rng::new(5);
-    let (mut a, mut b, mut c, mut y, mut z) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut a, mut b, mut c, mut y, mut z, mut s) = (vec![], vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..rows {
         let (u, v) = (rng.next_f64(), f64::from(rng.below(7)));
         a.push(if rng.below(20) == 0 { f64::NAN } else { u });
@@ -25,6 +25,7 @@ fn data(node: &Node, rows: usize) -> Frame {
         let score = 3.0 * u - 0.5 * v + rng.next_f64();
         y.push(f64::from(score > 0.5));
         z.push(score);
+        s.push((b[b.len() - 1] / 3.0_f64).floor() % 2.0);
     }
     let domain = |n: usize| Arc::new((0..n).map(|i| format!("l{i}")).collect::<Vec<_>>());
     let ledger = &node.ledger;
@@ -34,23 +35,32 @@ fn data(node: &Node, rows: usize) -> Frame {
         Column::numeric(ledger, Kind::Enum(domain(7)), &c).unwrap(),
         Column::numeric(ledger, Kind::Enum(domain(2)), &y).unwrap(),
         Column::from_f64(ledger, &z).unwrap(),
+        Column::numeric(ledger, Kind::Enum(domain(2)), &s).unwrap(),
     ];
-    Frame::new(["a", "b", "c", "y", "z"].map(String::from).to_vec(), columns).unwrap()
+    Frame::new(["a", "b", "c", "y", "z", "s"].map(String::from).to_vec(), columns).unwrap()
 }
 
 fn form(b: &dyn Builder, extra: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut out = vec![("training_frame", "train"), ("model_id", "m"), ("seed", "3")];
     if b.info().name == "isotonicregression" {
         out.retain(|(name, _)| *name != "seed");
-        out.extend([("response_column", "z"), ("ignored_columns", "[\"a\",\"c\",\"y\"]")]);
+        out.extend([("response_column", "z"), ("ignored_columns", "[\"a\",\"c\",\"y\",\"s\"]")]);
     } else if b.info().name == "coxph" {
         // The larger numbers are times, and those are rarely equal.
         out.retain(|(name, _)| *name != "seed");
-        out.extend([("response_column", "y"), ("stop_column", "z"), ("ignored_columns", "[\"z\"]")]);
+        out.extend([("response_column", "y"), ("stop_column", "z"), ("ignored_columns", "[\"z\",\"s\"]")]);
+    } else if b.info().name == "upliftdrf" {
+        out.extend([
+            ("response_column", "y"),
+            ("treatment_column", "s"),
+            ("ignored_columns", "[\"z\",\"s\"]"),
+            ("ntrees", "5"),
+            ("max_depth", "8"),
+        ]);
     } else if b.info().name == "modelselection" {
-        out.extend([("response_column", "z"), ("ignored_columns", "[\"y\"]"), ("max_predictor_number", "2")]);
+        out.extend([("response_column", "z"), ("ignored_columns", "[\"y\",\"s\"]"), ("max_predictor_number", "2")]);
     } else if b.info().supervised {
-        out.extend([("response_column", "y"), ("ignored_columns", "[\"z\"]")]);
+        out.extend([("response_column", "y"), ("ignored_columns", "[\"z\",\"s\"]")]);
     }
     if b.info().name == "gbm" {
         out.push(("ntrees", "5"));

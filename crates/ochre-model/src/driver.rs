@@ -24,10 +24,11 @@ pub enum Category {
     AnomalyDetection,
     CoxPh,
     Ordinal,
+    BinomialUplift,
 }
 
 impl Category {
-    pub const ALL: [Category; 7] = [
+    pub const ALL: [Category; 8] = [
         Category::Regression,
         Category::Binomial,
         Category::Multinomial,
@@ -35,6 +36,7 @@ impl Category {
         Category::AnomalyDetection,
         Category::CoxPh,
         Category::Ordinal,
+        Category::BinomialUplift,
     ];
 
     pub fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Category {
             Category::AnomalyDetection => "AnomalyDetection",
             Category::CoxPh => "CoxPH",
             Category::Ordinal => "Ordinal",
+            Category::BinomialUplift => "BinomialUplift",
         }
     }
 }
@@ -1051,6 +1054,7 @@ pub fn measure(
         }
         Category::Multinomial | Category::Ordinal => metrics::multinomial(preds, y, w, domain, detail),
         Category::AnomalyDetection => Ok(metrics::anomalies(preds)),
+        Category::BinomialUplift => Err(Error::Internal("uplift is measured with its treatments".into())),
     }
 }
 
@@ -1075,6 +1079,7 @@ impl Model {
             algo: Some(self.info.name.into()),
             algo_full_name: Some(self.info.full_name.into()),
             response_column_name: self.response.as_ref().map(|r| r.name.clone()),
+            treatment_column_name: self.treatment_column().map(str::to_string),
             data_frame: self.training_frame.clone().map(FrameKey),
             timestamp: self.timestamp_ms,
             checksum: self.checksum(),
@@ -1100,6 +1105,11 @@ impl Model {
                 Scorer::Glm(g) if !g.covariance.is_empty() => Some(Column::from_f64(&node.ledger, &adapt::std_errors(g, &data)?)?),
                 _ => None,
             };
+            if self.category == Category::BinomialUplift {
+                let column = |k: usize| Column::from_f64(&node.ledger, &preds.chunks(3).map(|p| p[k]).collect::<Vec<_>>());
+                let names = ["uplift_predict", "p_y1_with_treatment", "p_y1_without_treatment"];
+                return Frame::new(names.map(String::from).to_vec(), vec![column(0)?, column(1)?, column(2)?]);
+            }
             if self.category == Category::AnomalyDetection {
                 return self.anomaly_frame(node, &preds);
             }
@@ -1155,6 +1165,62 @@ impl Model {
     }
 
     /// Scores and mean path lengths, with a flag before them when the model has a threshold.
+    /// The column that tells who was treated.
+    pub fn treatment_column(&self) -> Option<&str> {
+        self.actual("treatment_column")?.as_str()
+    }
+
+    fn actual(&self, parameter: &str) -> Option<&Value> {
+        self.parameters.iter().find(|p| p["name"] == parameter).map(|p| &p["actual_value"])
+    }
+
+    /// Metrics of uplift on a frame that has response and treatment, by a curve and at thresholds of the caller's choice.
+    pub fn evaluate_uplift(
+        &self,
+        node: &Node,
+        frame_key: &str,
+        frame: &Frame,
+        kind: Option<usize>,
+        thresholds: Option<Vec<f64>>,
+    ) -> Result<Metrics> {
+        let data = adapt::adapt(frame, &self.predictors)?;
+        let (y, _) = answers(frame, self.response.as_ref(), None)?;
+        let preds = node.runner.install(|| adapt::score(&self.scorer, &data, None))?;
+        let mut m = self.measure_uplift(frame, &preds, &y, kind, thresholds)?;
+        (m.model, m.model_checksum) = (self.key.clone(), self.checksum());
+        (m.frame, m.frame_checksum) = (Some(frame_key.into()), frame.checksum()?);
+        Ok(m)
+    }
+
+    fn measure_uplift(
+        &self,
+        frame: &Frame,
+        preds: &[f64],
+        y: &[f64],
+        kind: Option<usize>,
+        thresholds: Option<Vec<f64>>,
+    ) -> Result<Metrics> {
+        let name = self.treatment_column().unwrap_or_default();
+        let levels = frame.by_name(name).and_then(|c| c.domain().cloned());
+        let wanted = Predictor { name: name.into(), domain: levels };
+        let treated = match adapt::source(frame, &wanted, &mut vec![])? {
+            Source::Absent => {
+                return Err(Error::invalid(format!(
+                    "the frame lacks the treatment column '{name}', without which uplift cannot be measured"
+                )));
+            }
+            s => s.all(frame.rows())?,
+        };
+        let p: Vec<f64> = preds.chunks(3).map(|p| p[0]).collect();
+        let known = |field: &str| self.output[field].as_array().map(|v| v.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
+        let kind = kind.unwrap_or_else(|| crate::uplift::kind_of(self.actual("auuc_type").and_then(Value::as_str).unwrap_or_default()));
+        let thresholds = thresholds
+            .or_else(|| known("default_auuc_thresholds"))
+            .filter(|t| !t.is_empty())
+            .unwrap_or_else(|| crate::uplift::thresholds(&p, -1));
+        Ok(metrics::uplift_metrics(crate::uplift::Uplift::new(&p, &treated, y, thresholds, kind, self.classes())))
+    }
+
     fn anomaly_frame(&self, node: &Node, preds: &[f64]) -> Result<Frame> {
         let column = |k: usize| Column::from_f64(&node.ledger, &preds.chunks(2).map(|p| p[k]).collect::<Vec<_>>());
         let (score, length) = (column(0)?, column(1)?);
@@ -1202,6 +1268,9 @@ impl Model {
             if let Scorer::Cox(cox) = &self.scorer {
                 return self.concordance(frame, data, cox, &preds, &y);
             }
+            if self.category == Category::BinomialUplift {
+                return self.measure_uplift(frame, &preds, &y, None, None);
+            }
             let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, detail)?;
             if let Scorer::Glm(_) = self.scorer {
                 let fitted = self.metrics.read().first().and_then(|m| m.glm);
@@ -1231,7 +1300,9 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
             let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
             (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
         }
-        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } | metrics::Kind::Survival(_) => (f64::NAN, f64::NAN),
+        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } | metrics::Kind::Survival(_) | metrics::Kind::Uplift(_) => {
+            (f64::NAN, f64::NAN)
+        }
     };
     let used = fitted.null_dof - fitted.residual_dof;
     let rank = used as f64 + 1.0;
@@ -1253,6 +1324,36 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
 }
 
 /// Within-cluster sums on the standardized scale.
+/// Metrics of predicted uplift (the first column), actual responses and treatments, row by row.
+pub fn uplift_of(
+    predicted: &Frame,
+    actual: &Frame,
+    treatment: &Frame,
+    kind: usize,
+    bins: i32,
+    thresholds: Option<Vec<f64>>,
+) -> Result<Metrics> {
+    if predicted.rows() != actual.rows() || predicted.rows() != treatment.rows() {
+        return Err(Error::invalid(format!(
+            "predictions, actual responses and treatments must have as many rows, but have {}, {} and {}",
+            predicted.rows(),
+            actual.rows(),
+            treatment.rows()
+        )));
+    }
+    let first = |f: &Frame, what: &str| -> Result<(Vec<f64>, Vec<String>)> {
+        let c = f.columns().first().ok_or_else(|| Error::invalid(format!("the frame of {what} has no column")))?;
+        Ok((c.to_f64()?, c.domain().map_or(vec![], |d| d.to_vec())))
+    };
+    let (p, _) = first(predicted, "predictions")?;
+    let (y, domain) = first(actual, "actual responses")?;
+    let (treated, _) = first(treatment, "treatments")?;
+    // No more thresholds than rows, unless the caller wants them.
+    let bins = if bins > 0 { bins } else { p.len().clamp(1, 1000) as i32 };
+    let thresholds = thresholds.unwrap_or_else(|| crate::uplift::thresholds(&p, bins));
+    Ok(metrics::uplift_metrics(crate::uplift::Uplift::new(&p, &treated, &y, thresholds, kind, &domain)))
+}
+
 pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) -> Result<Metrics> {
     let k = km.centers.len();
     let d = km.fills.len();

@@ -390,7 +390,7 @@ fn default_metric(category: Category) -> Option<&'static str> {
     match category {
         Category::Binomial | Category::Multinomial | Category::Ordinal => Some("logloss"),
         Category::Regression => Some("residual_deviance"),
-        Category::Clustering | Category::AnomalyDetection | Category::CoxPh => None,
+        Category::Clustering | Category::AnomalyDetection | Category::CoxPh | Category::BinomialUplift => None,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod partial;
 pub mod permute;
 mod saved;
 pub mod segments;
+pub mod uplift;
 pub mod wire;
 
 pub use driver::{

@@ -154,6 +154,7 @@ pub enum Kind {
         threshold: f64,
     },
     Survival(Survival),
+    Uplift(Box<crate::uplift::Uplift>),
 }
 
 /// How well pairs of lifetimes are ordered.
@@ -1128,6 +1129,14 @@ pub fn anomaly(mean_length: f64, mean_score: f64, rows: i64) -> Metrics {
     m
 }
 
+/// Metrics of uplift.
+pub fn uplift_metrics(u: crate::uplift::Uplift) -> Metrics {
+    let rows = u.rows.last().copied().unwrap_or(0);
+    let mut m = blank(Kind::Uplift(Box::new(u)), &Sums { n: rows, ..Sums::default() });
+    (m.mse, m.r2) = (0.0, f64::NAN);
+    m
+}
+
 /// The same, from the score and mean path length of each row.
 pub fn anomalies(preds: &[f64]) -> Metrics {
     let n = preds.len() / 2;
@@ -1152,6 +1161,7 @@ impl Metrics {
     /// A metric by the name that early stopping and histories use.
     pub fn get(&self, name: &str) -> Option<f64> {
         Some(match (name, &self.kind) {
+            (name, Kind::Uplift(u)) => return u.get(name),
             ("mse", _) => self.mse,
             ("rmse", _) => self.rmse(),
             ("r2", _) => self.r2,
@@ -1193,7 +1203,7 @@ impl Metrics {
                 ("null_deviance", g.null_deviance),
                 ("residual_deviance", g.residual_deviance),
             ]);
-        } else if !matches!(self.kind, Kind::Clustering(_) | Kind::Anomaly { .. } | Kind::Survival(_)) {
+        } else if !matches!(self.kind, Kind::Clustering(_) | Kind::Anomaly { .. } | Kind::Survival(_) | Kind::Uplift(_)) {
             out.extend([("aic", f64::NAN), ("loglikelihood", f64::NAN)]);
         }
         match &self.kind {
@@ -1230,6 +1240,9 @@ impl Metrics {
                 out.push(("mean_per_class_accuracy", 1.0 - m.mean_per_class_error));
             }
             Kind::Survival(s) => out.push(("concordance", s.concordance)),
+            Kind::Uplift(u) => {
+                out.extend([("ate", u.ate), ("att", u.att), ("atc", u.atc), ("auuc", u.auuc(u.kind)), ("qini", u.excess(0))]);
+            }
             Kind::Anomaly { mean_length, mean_score, .. } => {
                 out.extend([("mean_score", *mean_length), ("mean_normalized_score", *mean_score)]);
             }
@@ -1258,6 +1271,7 @@ impl Metrics {
             Kind::Clustering(_) => "Clustering",
             Kind::Anomaly { .. } => "AnomalyDetection",
             Kind::Survival(_) => "CoxPH",
+            Kind::Uplift(_) => "BinomialUplift",
         }
     }
 
@@ -1371,6 +1385,20 @@ impl Metrics {
                     .to_json(),
                 }
             }
+            Kind::Uplift(u) => UpliftMetrics {
+                ate: u.ate,
+                att: u.att,
+                atc: u.atc,
+                auuc: u.auuc(u.kind),
+                auuc_normalized: u.auuc_normalized(u.kind),
+                qini: u.excess(0),
+                domain: Some(u.domain.clone()),
+                thresholds_and_metric_scores: Some(u.scores_table()),
+                auuc_table: Some(u.auuc_table()),
+                aecu_table: Some(u.aecu_table()),
+                base,
+            }
+            .to_json(),
             Kind::Survival(s) => CoxMetrics {
                 concordance: s.concordance,
                 concordant: s.concordant,

@@ -487,6 +487,45 @@ pub struct AnomalyMetrics {
     pub base: MetricsBase,
 }
 
+/// Model Metrics Binomial Uplift V3.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelMetricsBinomialUpliftV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsBinomialUplift")]
+pub struct UpliftMetrics {
+    /// Mean predicted uplift.
+    #[api(output)]
+    pub ate: f64,
+    /// Mean predicted uplift of the treated.
+    #[api(output)]
+    pub att: f64,
+    /// Mean predicted uplift of the others.
+    #[api(output)]
+    pub atc: f64,
+    /// Area under the chosen uplift curve.
+    #[api(name = "AUUC", output)]
+    pub auuc: f64,
+    /// The same of the normalized curve.
+    #[api(output)]
+    pub auuc_normalized: f64,
+    /// What the Qini curve has above the line of a random order.
+    #[api(output)]
+    pub qini: f64,
+    /// Classes.
+    #[api(output)]
+    pub domain: Option<Vec<String>>,
+    /// The curves at each threshold.
+    #[api(output, expert)]
+    pub thresholds_and_metric_scores: Option<Table>,
+    /// Areas under the three curves.
+    #[api(output, secondary)]
+    pub auuc_table: Option<Table>,
+    /// What the three curves have above the line of a random order.
+    #[api(output, secondary)]
+    pub aecu_table: Option<Table>,
+    /// What it builds on.
+    #[api(flatten)]
+    pub base: MetricsBase,
+}
+
 /// Model Metrics Clustering V3.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ModelMetricsClusteringV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsClustering")]

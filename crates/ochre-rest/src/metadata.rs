@@ -92,6 +92,7 @@ pub const SCHEMAS: &[Published] = table![
     model_wire::RegressionMetrics,
     model_wire::ClusteringMetrics,
     model_wire::AnomalyMetrics,
+    model_wire::UpliftMetrics,
     model_wire::CoxMetrics,
     model_wire::GlmBinomialMetrics,
     model_wire::GlmMultinomialMetrics,

@@ -12,7 +12,7 @@ use ochre_core::Error;
 use ochre_model::insight::{Contributions, Insight};
 use ochre_model::metrics::Detail;
 use ochre_model::wire::ModelSynopsis;
-use ochre_model::{Builder, Deviance, Metrics, Model, Refusal, write_whole};
+use ochre_model::{Builder, Category, Deviance, Metrics, Model, Refusal, write_whole};
 use ochre_schema::{AnyKey, FrameKey, ModelKey, Value, Wire};
 use std::sync::Arc;
 
@@ -361,6 +361,18 @@ fn keep(model: &Model, m: Metrics) -> Arc<Metrics> {
 
 fn score(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, _) = scoring(app, ask)?;
+    if model.category == Category::BinomialUplift {
+        let kind = a.auuc_type.as_deref().filter(|t| !t.is_empty()).map(ochre_model::uplift::kind_of);
+        let thresholds = a.custom_auuc_thresholds.clone().filter(|t| !t.is_empty());
+        let m = keep(&model, model.evaluate_uplift(&app.node, &frame_key, &frame, kind, thresholds)?);
+        let mut json = ochre_schema::object(&ModelMetricsListSchema {
+            model: Some(ModelKey(model.key.clone())),
+            frame: Some(FrameKey(frame_key)),
+            ..a
+        });
+        json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);
+        return Reply::json(&json);
+    }
     let auc = auc_type(a.auc_type.as_deref())?.unwrap_or(model.detail.auc);
     let m = keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, Detail { auc, ..model.detail })?);
     let mut json =
@@ -552,8 +564,11 @@ fn make_metrics(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: MetricsMaker = ask.decode()?;
     let frame = |key: &str| app.node.store.frame(key);
     let (predicted, actual) = (frame(ask.path_param("predictions_frame"))?, frame(ask.path_param("actuals_frame"))?);
-    if a.treatment_frame.as_ref().is_some_and(|k| !k.is_empty()) {
-        return Err(Error::Unsupported("metrics of uplift models are not supported by this version of ochre".into()).into());
+    if let Some(key) = a.treatment_frame.as_deref().filter(|k| !k.is_empty()) {
+        let kind = ochre_model::uplift::kind_of(a.auuc_type.as_deref().unwrap_or_default());
+        let thresholds = a.custom_auuc_thresholds.clone().filter(|t| !t.is_empty());
+        let m = ochre_model::driver::uplift_of(&predicted, &actual, &*frame(key)?, kind, a.auuc_nbins, thresholds)?;
+        return Reply::schema(&MetricsMaker { model_metrics: m.json(Value::Null), ..a });
     }
     let weights = a.weights_frame.as_deref().filter(|k| !k.is_empty()).map(frame).transpose()?;
     let detail = Detail { auc: auc_type(a.auc_type.as_deref())?.unwrap_or(Detail::default().auc), ..Detail::default() };

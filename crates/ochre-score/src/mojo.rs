@@ -284,7 +284,9 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     let response = if about.supervised && features < all.len() { all.pop() } else { None };
     all.truncate(features);
     let scorer = match about.full_name.as_str() {
-        "Gradient Boosting Machine" | "Distributed Random Forest" | "Isolation Forest" => Scorer::Trees(trees::read(&parts, &about, &all)?),
+        "Gradient Boosting Machine" | "Distributed Random Forest" | "Isolation Forest" | "Uplift Distributed Random Forest" => {
+            Scorer::Trees(trees::read(&parts, &about, &all)?)
+        }
         "XGBoost" => boosted::read(&parts, &all)?,
         "Generalized Linear Modeling" | "Generalized Linear Model" => Scorer::Glm(linear::read(&parts, &about, &all)?),
         "K-means" => {

@@ -114,6 +114,8 @@ pub enum TreeLink {
     FirstShare,
     /// Shares of the classes, made to add up to 1.
     Shares,
+    /// Response rates of the treated and of the others, with their difference first.
+    Uplift,
     /// Isolation: leaves hold their depth; a score, and the mean length of the paths.
     PathLength,
 }
@@ -164,7 +166,11 @@ const BLOCK: usize = 512;
 
 impl TreeEnsemble {
     pub fn width(&self) -> usize {
-        if self.link == TreeLink::PathLength { 2 } else { self.classes.max(1) }
+        match self.link {
+            TreeLink::PathLength => 2,
+            TreeLink::Uplift => 3,
+            _ => self.classes.max(1),
+        }
     }
 
     /// The score of a sum of path lengths: 1 for the shortest of the training rows, 0 for the longest.
@@ -176,7 +182,7 @@ impl TreeEnsemble {
     pub fn score(&self, flat: Option<&Flat>, columns: &[&[f64]], offset: Option<&[f64]>, out: &mut [f64]) {
         let width = self.width();
         let rows = out.len() / width;
-        let sums = if matches!(self.link, TreeLink::Softmax | TreeLink::Shares) { self.classes } else { 1 };
+        let sums = if matches!(self.link, TreeLink::Softmax | TreeLink::Shares | TreeLink::Uplift) { self.classes } else { 1 };
         let mut f = vec![0.0; BLOCK * sums];
         for start in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - start);
@@ -227,6 +233,11 @@ impl TreeEnsemble {
             TreeLink::Softmax => {
                 softmax(f, out);
                 self.correct(out);
+            }
+            TreeLink::Uplift => {
+                let n = self.trees.len() as f64;
+                (out[1], out[2]) = (f[0] / n, f[1] / n);
+                out[0] = out[1] - out[2];
             }
             TreeLink::PathLength => {
                 out[0] = self.isolation_score(f[0]);

@@ -26,6 +26,7 @@ pub fn write(m: &TreeEnsemble, file: &ModelFile, about: &About, parts: &mut Part
         TreeLink::Mean | TreeLink::FirstShare | TreeLink::Shares => {
             parts.put("binomial_double_trees", m.link == TreeLink::Shares && m.classes == 2);
         }
+        TreeLink::Uplift => parts.put("default_auuc_thresholds", "[]"),
         TreeLink::PathLength => {
             parts.put("max_path_length", m.lengths[0] as i64);
             parts.put("min_path_length", m.lengths[1] as i64);
@@ -325,6 +326,7 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<TreeEnse
             (Some(other), _) => return Err(format!("its link function '{other}' is not known")),
         },
         (false, 1) if about.full_name == "Isolation Forest" => TreeLink::PathLength,
+        (false, 2) if about.full_name == "Uplift Distributed Random Forest" && per_class == 2 => TreeLink::Uplift,
         (false, 1) => TreeLink::Mean,
         (false, 2) if per_class == 1 => TreeLink::FirstShare,
         (false, _) => TreeLink::Shares,
