@@ -16,18 +16,36 @@ struct Step {
 
 const NO_COLUMN: usize = usize::MAX;
 
-fn extend(path: &mut Vec<Step>, zero: f64, one: f64, column: usize) {
-    let depth = path.len();
-    path.push(Step { column, zero, one, weight: if depth == 0 { 1.0 } else { 0.0 } });
-    let n = (depth + 1) as f64;
+/// 1/k, for the lengths that paths have.
+const RECIPROCALS: [f64; 128] = {
+    let mut out = [0.0; 128];
+    let mut k = 1;
+    while k < 128 {
+        out[k] = 1.0 / k as f64;
+        k += 1;
+    }
+    out
+};
+
+#[inline(always)]
+fn over(k: usize) -> f64 {
+    if k < RECIPROCALS.len() { RECIPROCALS[k] } else { 1.0 / k as f64 }
+}
+
+/// Adds a column to a path whose last place is free.
+#[inline]
+fn extend(path: &mut [Step], zero: f64, one: f64, column: usize) {
+    let depth = path.len() - 1;
+    path[depth] = Step { column, zero, one, weight: if depth == 0 { 1.0 } else { 0.0 } };
+    let share = over(depth + 1);
     for i in (0..depth).rev() {
-        path[i + 1].weight += one * path[i].weight * (i + 1) as f64 / n;
-        path[i].weight *= zero * (depth - i) as f64 / n;
+        path[i + 1].weight += one * path[i].weight * (i + 1) as f64 * share;
+        path[i].weight *= zero * (depth - i) as f64 * share;
     }
 }
 
-/// Takes one column out of the path again.
-fn unwind(path: &mut Vec<Step>, at: usize) {
+/// Takes one column out of the path again; its last place is free then.
+fn unwind(path: &mut [Step], at: usize) {
     let depth = path.len() - 1;
     let (one, zero) = (path[at].one, path[at].zero);
     let n = (depth + 1) as f64;
@@ -44,25 +62,28 @@ fn unwind(path: &mut Vec<Step>, at: usize) {
     for i in at..depth {
         (path[i].column, path[i].zero, path[i].one) = (path[i + 1].column, path[i + 1].zero, path[i + 1].one);
     }
-    path.pop();
 }
 
-/// Sum of the weights that taking a column out would leave.
-fn unwound(path: &[Step], at: usize) -> f64 {
+/// Sum of the weights that taking out a column on the row's own way would leave.
+#[inline]
+fn unwound(path: &[Step], zero: f64) -> f64 {
     let depth = path.len() - 1;
-    let (one, zero) = (path[at].one, path[at].zero);
-    let n = (depth + 1) as f64;
+    let (n, share) = ((depth + 1) as f64, over(depth + 1));
     let (mut next, mut total) = (path[depth].weight, 0.0);
     for i in (0..depth).rev() {
-        if one != 0.0 {
-            let part = next * n / ((i + 1) as f64 * one);
-            total += part;
-            next = path[i].weight - part * zero * (depth - i) as f64 / n;
-        } else if zero != 0.0 {
-            total += path[i].weight * n / (zero * (depth - i) as f64);
-        }
+        let part = next * n * over(i + 1);
+        total += part;
+        next = path[i].weight - part * zero * (depth - i) as f64 * share;
     }
     total
+}
+
+/// The same for a column off the row's way, times its share of rows: no column's share is left in it, so it is one number
+/// for all of them.
+#[inline]
+fn unwound_off(path: &[Step]) -> f64 {
+    let depth = path.len() - 1;
+    (depth + 1) as f64 * (0..depth).map(|i| path[i].weight * over(depth - i)).sum::<f64>()
 }
 
 struct Walk<'a> {
@@ -72,13 +93,27 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn descend(&self, at: usize, mut path: Vec<Step>, zero: f64, one: f64, column: usize, out: &mut [f64]) {
-        extend(&mut path, zero, one, column);
+    /// Goes down from a node. The path so far is `len` steps from `base` on; those of a level lie behind its parent's.
+    #[expect(clippy::too_many_arguments, reason = "the state of a recursion")]
+    fn descend(&self, at: usize, arena: &mut Vec<Step>, base: usize, len: usize, zero: f64, one: f64, column: usize, out: &mut [f64]) {
+        let own = base + len;
+        let mut len = len + 1;
+        if arena.len() < own + len {
+            arena.resize(2 * (own + len), Step { column: NO_COLUMN, zero: 0.0, one: 0.0, weight: 0.0 });
+        }
+        arena.copy_within(base..own, own);
+        let path = &mut arena[own..own + len];
+        extend(path, zero, one, column);
         let node = &self.tree.nodes[at];
         if node.split == Split::Leaf {
-            for i in 1..path.len() {
-                let step = path[i];
-                out[step.column] += unwound(&path, i) * (step.one - step.zero) * f64::from(node.value);
+            let value = f64::from(node.value);
+            let off = unwound_off(path) * value;
+            for step in &path[1..] {
+                if step.one != 0.0 {
+                    out[step.column] += unwound(path, step.zero) * (step.one - step.zero) * value;
+                } else if step.zero != 0.0 {
+                    out[step.column] -= off;
+                }
             }
             return;
         }
@@ -88,11 +123,12 @@ impl Walk<'_> {
         let (mut zero, mut one) = (1.0, 1.0);
         if let Some(i) = path.iter().position(|s| s.column == column) {
             (zero, one) = (path[i].zero, path[i].one);
-            unwind(&mut path, i);
+            unwind(path, i);
+            len -= 1;
         }
         let share = |child: u32| self.tree.share(node, child);
-        self.descend(hot as usize, path.clone(), zero * share(hot), one, column, out);
-        self.descend(cold as usize, path, zero * share(cold), 0.0, column, out);
+        self.descend(hot as usize, arena, own, len, zero * share(hot), one, column, out);
+        self.descend(cold as usize, arena, own, len, zero * share(cold), 0.0, column, out);
     }
 }
 
@@ -125,9 +161,10 @@ impl TreeEnsemble {
     pub fn contributions(&self, columns: &[&[f64]], row: usize, expected: f64, out: &mut [f64]) {
         out.fill(0.0);
         let bias = out.len() - 1;
+        let mut arena = vec![];
         for tree in self.trees.iter().flatten().filter(|t| t.nodes.len() > 1) {
             let walk = Walk { tree, columns, row };
-            walk.descend(0, vec![], 1.0, 1.0, NO_COLUMN, &mut out[..bias]);
+            walk.descend(0, &mut arena, 0, 0, 1.0, 1.0, NO_COLUMN, &mut out[..bias]);
         }
         out[bias] = expected;
     }
