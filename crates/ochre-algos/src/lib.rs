@@ -2,13 +2,16 @@
 //!
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
 //! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`, `calibration`). One
-//! exception: rooms that make linear models of others (`selection`, `anova`) stand on `glm`.
+//! exception: rooms that make models of models stand on those: `selection` and `anova` on `glm`, `adaboost` on `drf`,
+//! `gbm` and `glm`, `dt` on `drf`.
 
+pub mod adaboost;
 pub mod anova;
 pub mod bayes;
 mod calibration;
 pub mod coxph;
 pub mod drf;
+pub mod dt;
 pub mod extended;
 pub mod gbm;
 pub mod generic;
@@ -34,6 +37,8 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<uplift::UpliftDrf>::new(),
     &Row::<isolation::IsolationForest>::new(),
     &Row::<extended::ExtendedIsolationForest>::new(),
+    &Row::<dt::Dt>::new(),
+    &Row::<adaboost::AdaBoost>::new(),
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),
     &Row::<coxph::CoxPh>::new(),

@@ -25,6 +25,8 @@ struct Options {
     default: Option<Expr>,
     overrides: Vec<(Ident, Expr)>,
     omit: Vec<String>,
+    /// Fields of a flattened struct that are taken but not shown.
+    hide: Vec<String>,
     lists: Vec<(String, Vec<String>)>,
 }
 
@@ -66,6 +68,7 @@ fn options(attrs: &[Attribute]) -> syn::Result<Options> {
                                 o.overrides.push((field, inner.parse()?));
                             }
                             "omit" => o.omit.push(inner.parse::<Ident>()?.to_string()),
+                            "hide" => o.hide.push(inner.parse::<Ident>()?.to_string()),
                             _ => {
                                 let item = inner.parse::<LitStr>()?.value();
                                 match o.lists.iter_mut().find(|(n, _)| *n == name) {
@@ -145,10 +148,10 @@ fn expand_schema(input: &DeriveInput) -> syn::Result<Tokens> {
         if o.has("flatten") {
             let (names, exprs): (Vec<_>, Vec<_>) = o.overrides.iter().cloned().unzip();
             defaults.push(quote!(#ident: { #[allow(unused_mut)] let mut v = <#ty>::default(); #( v.#names = #exprs.into(); )* v }));
-            let omit = &o.omit;
+            let (omit, hide) = (&o.omit, &o.hide);
             decls.push(quote!(out.extend(<#ty as ::ochre_schema::Schema>::fields_of(&this.#ident).into_iter()
                 .filter(|f| !out_has(&out, f.name))
-                .map(|mut f| { f.internal |= <[&str]>::contains(&[#(#omit),*], &f.name); if f.inherited_from.is_none() { f.inherited_from = <#ty as ::ochre_schema::Schema>::META.inherits(); } f })
+                .map(|mut f| { f.internal |= <[&str]>::contains(&[#(#omit,)* #(#hide),*], &f.name); if f.inherited_from.is_none() { f.inherited_from = <#ty as ::ochre_schema::Schema>::META.inherits(); } f })
                 .collect::<Vec<_>>());));
             puts.push(quote!({ let mut inner = ::ochre_schema::Map::new(); ::ochre_schema::Schema::put(&self.#ident, &mut inner);
                 for (k, v) in inner { if !<[&str]>::contains(&[#(#omit),*], &k.as_str()) && !out.contains_key(&k) { out.insert(k, v); } } }));

@@ -104,6 +104,10 @@ pub trait Algorithm: Send + Sync + 'static {
     }
     /// Fills in what the data decide or another name of the same parameter says; the model shows the result.
     fn settle(_params: &mut Self::Params, _training: &Training) {}
+    /// Probability from which on a row counts as the second class, given the metrics that decide: where F1 is best.
+    fn threshold(metrics: &Metrics) -> f64 {
+        metrics.threshold()
+    }
     /// Rules between fields, each noted on its field.
     fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
     /// What the models of cross-validation say about the model of all data: when to stop, for one.
@@ -180,6 +184,46 @@ impl<P> Run<'_, P> {
     pub fn out_of_time(&self) -> Result<bool> {
         if self.job.has_deadline() { Team::everybody().agree(self.job.out_of_time()) } else { Ok(false) }
     }
+
+    /// Trains a model that is a part of this one, under the rules of its own builder.
+    pub fn part<A: Algorithm>(&self, params: A::Params, train: Training, valid: Option<Validation>) -> Result<Fitted<A::Output>> {
+        let notes = part_notes::<A>(&params, &train);
+        if notes.errors().next().is_some() {
+            return Err(Error::invalid(Refusal::text(&notes, A::INFO.full_name, "a part of this model")));
+        }
+        let (job, node, started_ms) = (self.job, self.node, self.started_ms);
+        A::fit(&mut Run { params, train, valid, job, node, started_ms, checkpoint: None, belongings: vec![] })
+    }
+}
+
+/// What a builder says about parameters for prepared data.
+pub fn part_notes<A: Algorithm>(params: &A::Params, train: &Training) -> Notes {
+    let mut notes = Notes::default();
+    params.check(&mut notes);
+    let shape = Shape {
+        rows: train.rows,
+        category: Some(train.category),
+        response: None,
+        weighted_rows: train.total_weight(),
+        predictors: train.columns.len(),
+        training: train,
+    };
+    A::check(params, &shape, &mut notes);
+    notes
+}
+
+/// Sets parameters from a form; a name that there is not is refused.
+pub fn set_all<P: Schema>(params: &mut P, form: &[(String, String)]) -> Result<()> {
+    for (name, text) in form {
+        match params.set(name, text) {
+            None => return Err(Error::invalid(format!("Unknown parameter: {name}"))),
+            Some(Err(e)) => {
+                return Err(Error::invalid(format!("Illegal argument for field: {name} of schema: {}: {e}", P::META.name)));
+            }
+            Some(Ok(())) => {}
+        }
+    }
+    Ok(())
 }
 
 pub struct Fitted<O> {
@@ -207,13 +251,15 @@ impl Refusal {
     /// The refusal as one text, as error replies and grids show it.
     pub fn message(&self, stem: &str) -> String {
         match self {
-            Refusal::Notes { notes, key, .. } => {
-                let details: String =
-                    notes.errors().map(|n| format!("ERRR on field: _{}: {}\n", n.field.trim_start_matches('_'), n.message)).collect();
-                format!("Illegal argument(s) for {stem} model: {key}.  Details: {details}")
-            }
+            Refusal::Notes { notes, key, .. } => Self::text(notes, stem, key),
             Refusal::Failed(e) => e.to_string(),
         }
+    }
+
+    fn text(notes: &Notes, stem: &str, key: &str) -> String {
+        let details: String =
+            notes.errors().map(|n| format!("ERRR on field: _{}: {}\n", n.field.trim_start_matches('_'), n.message)).collect();
+        format!("Illegal argument(s) for {stem} model: {key}.  Details: {details}")
     }
 }
 
@@ -539,16 +585,8 @@ impl<A: Algorithm> Ready<A> {
 impl<A: Algorithm> Row<A> {
     fn decode(form: &[(String, String)]) -> Result<A::Params> {
         let mut params = A::Params::default();
-        for (name, text) in form.iter().filter(|(n, _)| !n.starts_with('_')) {
-            match params.set(name, text) {
-                None => return Err(Error::invalid(format!("Unknown parameter: {name}"))),
-                Some(Err(e)) => {
-                    let schema = A::Params::META.name;
-                    return Err(Error::invalid(format!("Illegal argument for field: {name} of schema: {schema}: {e}")));
-                }
-                Some(Ok(())) => {}
-            }
-        }
+        let own: Vec<(String, String)> = form.iter().filter(|(n, _)| !n.starts_with('_')).cloned().collect();
+        set_all(&mut params, &own)?;
         Ok(params)
     }
 
@@ -961,7 +999,7 @@ fn train_model<A: Algorithm>(
     if let (Scorer::KMeans(km), None, Some(v)) = (&fitted.scorer, &valid_metrics, &run.valid) {
         valid_metrics = Some(cluster_metrics(km, &v.data)?);
     }
-    let threshold = valid_metrics.as_ref().unwrap_or(&training).threshold();
+    let threshold = A::threshold(valid_metrics.as_ref().unwrap_or(&training));
     let mut output = fitted.output;
     let shown: Vec<&Predictor> = predictors.iter().chain(run.train.response.as_ref()).collect();
     let out = A::output_common(&mut output);

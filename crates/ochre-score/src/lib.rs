@@ -6,6 +6,7 @@
 //! This crate must know no cluster, no frames and no REST.
 
 mod bayes;
+mod committee;
 mod cox;
 mod file;
 mod flat;
@@ -19,6 +20,7 @@ mod shap;
 mod trees;
 
 pub use bayes::{BayesScorer, Conditional};
+pub use committee::{Committee, Member};
 pub use cox::CoxScorer;
 pub use file::{Column, ModelFile};
 pub use flat::Flat;
@@ -39,6 +41,7 @@ pub enum Scorer {
     Isotonic(IsotonicScorer),
     Cox(CoxScorer),
     Planes(PlaneForest),
+    Committee(Committee),
     /// A model that predicts nothing itself, such as one that lists others.
     Silent,
 }
@@ -49,7 +52,7 @@ impl Scorer {
         match self {
             Scorer::Trees(m) => m.width(),
             Scorer::Glm(m) => m.width(),
-            Scorer::Planes(_) => 2,
+            Scorer::Planes(_) | Scorer::Committee(_) => 2,
             Scorer::Bayes(m) => m.priors.len(),
             Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) | Scorer::Silent => 1,
         }
@@ -57,7 +60,7 @@ impl Scorer {
 
     /// Has the MOJO format a place for such a model?
     pub fn has_mojo(&self) -> bool {
-        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Silent)
+        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Committee(_) | Scorer::Silent)
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.
@@ -92,6 +95,7 @@ impl Scorer {
             Scorer::Isotonic(m) => m.score(columns, out),
             Scorer::Cox(m) => m.score(columns, offset, out),
             Scorer::Planes(m) => m.score(columns, out),
+            Scorer::Committee(m) => m.score(columns, out),
             Scorer::Silent => out.fill(f64::NAN),
         }
     }

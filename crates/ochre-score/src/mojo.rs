@@ -203,6 +203,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
             return Err("MOJOs of proportional hazards are not supported by this version of ochre; save the model instead".into());
         }
         Scorer::Planes(m) => planes::write(m, &mut parts)?,
+        Scorer::Committee(_) => return Err("the MOJO format has no place for AdaBoost; save the model instead".into()),
         Scorer::Silent => return Err("a model that predicts nothing itself has no MOJO; export the models that it names".into()),
         Scorer::Bayes(_) => return Err("the MOJO format has no place for a naive Bayes model; save the model instead".into()),
     }
