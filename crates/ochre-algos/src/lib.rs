@@ -2,7 +2,7 @@
 //!
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
 //! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`, `calibration`). One
-//! exception: rooms that make models of models stand on those: `selection` and `anova` on `glm`, `adaboost` on `drf`,
+//! exception: rooms that make models of models stand on those: `selection`, `anova` and `gam` on `glm`, `adaboost` on `drf`,
 //! `gbm` and `glm`, `dt` on `drf`.
 
 pub mod adaboost;
@@ -13,6 +13,7 @@ pub mod coxph;
 pub mod drf;
 pub mod dt;
 pub mod extended;
+pub mod gam;
 pub mod gbm;
 pub mod generic;
 pub mod glm;
@@ -30,6 +31,7 @@ use ochre_model::{Builder, Row};
 /// Every algorithm, in the order the API lists them.
 pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<glm::Glm>::new(),
+    &Row::<gam::Gam>::new(),
     &Row::<kmeans::KMeans>::new(),
     &Row::<drf::Drf>::new(),
     &Row::<gbm::Gbm>::new(),

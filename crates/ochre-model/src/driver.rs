@@ -102,6 +102,10 @@ pub trait Algorithm: Send + Sync + 'static {
     fn wants_training_metrics(_params: &Self::Params) -> bool {
         true
     }
+    /// Predictors that the parameters name, whether or not they are among the ignored columns.
+    fn named_predictors(_params: &Self::Params) -> Vec<String> {
+        vec![]
+    }
     /// Fills in what the data decide or another name of the same parameter says; the model shows the result.
     fn settle(_params: &mut Self::Params, _training: &Training) {}
     /// Probability from which on a row counts as the second class, given the metrics that decide: where F1 is best.
@@ -740,9 +744,10 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     for name in ignored.iter().filter(|n| frame.find(n).is_none()) {
         notes.error("_ignored_columns", format!("column '{name}' is not in the training frame"));
     }
+    let wanted = A::named_predictors(params);
     let (mut names, mut columns, mut dropped) = (vec![], vec![], vec![]);
     for (name, column) in frame.names().iter().zip(frame.columns()) {
-        if used.contains(name) || ignored.contains(name) {
+        if used.contains(name) || (ignored.contains(name) && !wanted.contains(name)) {
             continue;
         }
         let unusable = matches!(column.kind, Kind::Text | Kind::Uuid) || column.rollup()?.missing == rows;

@@ -215,9 +215,14 @@ impl Model {
         };
         // An imported model goes by the name of what trained it.
         let original = |name: &str, own: &str| self.output[name].as_str().unwrap_or(own).to_string();
+        // The MOJO format knows a single tree as a forest of one.
+        let (name, full_name) = match self.info.name {
+            "dt" => ("drf", "Distributed Random Forest"),
+            name => (name, self.info.full_name),
+        };
         ochre_score::mojo::About {
-            algorithm: original("original_model_identifier", self.info.name),
-            full_name: original("original_model_full_name", self.info.full_name),
+            algorithm: original("original_model_identifier", name),
+            full_name: original("original_model_full_name", full_name),
             category: self.category.name().into(),
             supervised: self.response.is_some(),
             uuid: self.checksum().to_string(),

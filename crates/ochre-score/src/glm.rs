@@ -71,7 +71,7 @@ pub struct GlmScorer {
     pub without_offset: bool,
 }
 
-/// A predictor made from two others, which it names by their places among those given.
+/// A predictor made from others, which it names by their places among those given.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Derived {
     /// The product of two numbers.
@@ -80,9 +80,87 @@ pub enum Derived {
     At { category: usize, mode: usize, level: usize, number: usize },
     /// A pair of levels of two categories, as a category: the code of each pair, by `first * width + second`.
     Pair { first: usize, second: usize, width: usize, codes: Vec<Option<u32>> },
+    /// A spline of a number.
+    Spline { column: usize, spline: Spline },
+    /// A thin plate of numbers.
+    Plate { columns: Vec<usize>, plate: Plate },
+}
+
+/// A polynomial for each interval between knots.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Spline {
+    pub knots: Vec<f64>,
+    /// Coefficients by rising powers of the distance from the interval's first knot.
+    pub pieces: Vec<Vec<f64>>,
+    /// Values below the first and above the last knot; without them the outer polynomials go on.
+    pub outside: Option<(f64, f64)>,
+}
+
+impl Spline {
+    pub fn value(&self, x: f64) -> f64 {
+        if x.is_nan() {
+            return f64::NAN;
+        }
+        let (first, last) = (self.knots[0], self.knots[self.knots.len() - 1]);
+        if let Some((below, above)) = self.outside {
+            if x < first {
+                return below;
+            }
+            if x > last {
+                return above;
+            }
+        }
+        let at = self.knots[1..self.knots.len() - 1].partition_point(|k| *k <= x);
+        let t = x - self.knots[at];
+        self.pieces[at].iter().rev().fold(0.0, |v, c| v * t + c)
+    }
+}
+
+/// A weighted sum of radial functions of the distances to knots, and of products of powers (Wood 2003, eq. 4).
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Plate {
+    /// What is taken from each number, and by what the rest is multiplied.
+    pub shifts: Vec<f64>,
+    pub factors: Vec<f64>,
+    /// Positions of the knots, on that scale.
+    pub knots: Vec<Vec<f64>>,
+    pub weights: Vec<f64>,
+    /// Exponents of each number, and the weight of their product.
+    pub powers: Vec<(Vec<i32>, f64)>,
+    /// Factor of the radial function, and its exponent; even exponents come with a logarithm.
+    pub radial: (f64, i32),
+}
+
+impl Plate {
+    pub fn radial(&self, squared: f64) -> f64 {
+        let (factor, exponent) = self.radial;
+        if squared == 0.0 {
+            return 0.0;
+        }
+        let r = squared.sqrt();
+        factor * r.powi(exponent) * if exponent % 2 == 0 { r.ln() } else { 1.0 }
+    }
+
+    pub fn value(&self, x: impl Fn(usize) -> f64) -> f64 {
+        let at: Vec<f64> = (0..self.shifts.len()).map(|i| (x(i) - self.shifts[i]) * self.factors[i]).collect();
+        let near = |knot: &Vec<f64>| knot.iter().zip(&at).map(|(k, x)| (x - k) * (x - k)).sum::<f64>();
+        let radial: f64 = self.knots.iter().zip(&self.weights).map(|(k, w)| w * self.radial(near(k))).sum();
+        radial + self.powers.iter().map(|(e, w)| w * e.iter().zip(&at).map(|(e, x)| x.powi(*e)).product::<f64>()).sum::<f64>()
+    }
 }
 
 impl Derived {
+    /// The predictors that it is made of.
+    pub fn sources(&self) -> Vec<usize> {
+        match self {
+            Derived::Product(a, b) => vec![*a, *b],
+            Derived::At { category, number, .. } => vec![*category, *number],
+            Derived::Pair { first, second, .. } => vec![*first, *second],
+            Derived::Spline { column, .. } => vec![*column],
+            Derived::Plate { columns, .. } => columns.clone(),
+        }
+    }
+
     pub fn value(&self, columns: &[&[f64]], row: usize) -> f64 {
         match self {
             Derived::Product(a, b) => columns[*a][row] * columns[*b][row],
@@ -98,6 +176,8 @@ impl Derived {
                 }
                 codes.get(a as usize * width + b as usize).copied().flatten().map_or(f64::NAN, f64::from)
             }
+            Derived::Spline { column, spline } => spline.value(columns[*column][row]),
+            Derived::Plate { columns: own, plate } => plate.value(|i| columns[own[i]][row]),
         }
     }
 }

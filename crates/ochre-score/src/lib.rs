@@ -24,7 +24,7 @@ pub use committee::{Committee, Member};
 pub use cox::CoxScorer;
 pub use file::{Column, ModelFile};
 pub use flat::Flat;
-pub use glm::{Derived, GlmScorer, LinkFunction, PathStep};
+pub use glm::{Derived, GlmScorer, LinkFunction, PathStep, Plate, Spline};
 pub use isotonic::IsotonicScorer;
 pub use kmeans::KMeansScorer;
 pub use planes::{PlaneForest, PlaneNode, goes_left};

@@ -200,23 +200,9 @@ impl Algorithm for AnovaGlm {
 
 /// The parameters of the linear models.
 fn linear(params: &AnovaParams) -> Result<GlmParams> {
-    let known = GlmParams::fields();
     // 0 says "choose" here.
     let chosen = ["max_iterations", "prior", "theta", "tweedie_link_power"];
-    let own = ["model_id", "ignored_columns"];
-    let mut glm = GlmParams::default();
-    for (name, text) in form_of(params) {
-        if !known.iter().any(|f| f.name == name)
-            || own.contains(&name.as_str())
-            || (chosen.contains(&name.as_str()) && text.parse() == Ok(0.0))
-        {
-            continue;
-        }
-        if let Some(Err(e)) = glm.set(&name, &text) {
-            return Err(Error::invalid(format!("{name}: {e}")));
-        }
-    }
-    Ok(glm)
+    GlmParams::taking(form_of(params), &["model_id", "ignored_columns"], &chosen)
 }
 
 /// A predictor or an interaction: its name and its columns.

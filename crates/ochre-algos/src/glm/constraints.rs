@@ -1,6 +1,7 @@
 //! What the user demands of coefficients: bounds, pulls towards given values, linear relations.
 
 use super::design::Design;
+use super::interactions::Made;
 use super::params::GlmParams;
 use ochre_core::{Column, Error, Frame, Result};
 use ochre_model::Run;
@@ -16,6 +17,29 @@ pub struct Limits {
     /// Where to begin.
     pub start: Option<Vec<f64>>,
     pub linear: Vec<Linear>,
+    /// Matrix of second derivatives of a quadratic penalty, row by row.
+    pub curvature: Option<Vec<f64>>,
+}
+
+impl Limits {
+    /// Adds what another room demands of the coefficients of the predictors that it makes.
+    pub fn demand(&mut self, made: &Made, design: &Design) {
+        let p = design.len();
+        let at = |derived: usize| {
+            let place = design.order.iter().position(|i| *i == derived).unwrap_or_default();
+            design.numbers_at() + place - design.levels.len()
+        };
+        for (first, matrix) in &made.penalties {
+            let q = self.curvature.get_or_insert_with(|| vec![0.0; p * p]);
+            let (n, at) = ((matrix.len() as f64).sqrt() as usize, at(*first));
+            (0..n * n).for_each(|k| q[(at + k / n) * p + at + k % n] += 2.0 * matrix[k]);
+        }
+        for (derived, positive) in &made.signs {
+            let bounds = self.bounds.get_or_insert_with(|| vec![(f64::NEG_INFINITY, f64::INFINITY); p]);
+            let bound = &mut bounds[at(*derived)];
+            *bound = if *positive { (bound.0.max(0.0), bound.1) } else { (bound.0, bound.1.min(0.0)) };
+        }
+    }
 }
 
 /// `sum of value * coefficient + constant`, on the original scale, is 0, or at most 0.

@@ -31,13 +31,20 @@ pub struct Design {
 }
 
 impl Design {
-    /// A design over `columns`, which are the predictors of `train` or made from them.
-    pub fn new(train: &Training, columns: &[Column], standardize: bool, intercept: bool, all_levels: bool) -> Result<Design> {
+    /// A design over those of `columns` that enter; they are the predictors of `train` or made from them.
+    pub fn new(
+        train: &Training,
+        columns: &[Column],
+        entering: &[usize],
+        standardize: bool,
+        intercept: bool,
+        all_levels: bool,
+    ) -> Result<Design> {
         let skip = usize::from(!all_levels);
-        let mut cats: Vec<usize> = (0..columns.len()).filter(|&i| columns[i].is_enum()).collect();
+        let mut cats: Vec<usize> = entering.iter().copied().filter(|&i| columns[i].is_enum()).collect();
         let count = |i: usize| columns[i].domain().map_or(0, |d| d.len());
         cats.sort_by_key(|&i| std::cmp::Reverse(count(i)));
-        let nums: Vec<usize> = (0..columns.len()).filter(|&i| !columns[i].is_enum()).collect();
+        let nums: Vec<usize> = entering.iter().copied().filter(|&i| !columns[i].is_enum()).collect();
         let levels: Vec<usize> = cats.iter().map(|&i| count(i)).collect();
         let mut offsets = vec![0];
         for l in &levels {

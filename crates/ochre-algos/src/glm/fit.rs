@@ -108,7 +108,12 @@ impl Problem<'_> {
             self.limits.pulls.as_ref().map_or(0.0, |pulls| {
                 beta.iter().flat_map(|b| b.iter().zip(pulls)).map(|(b, (to, rho))| 0.5 * rho * (b - to) * (b - to)).sum()
             });
-        self.lambda * (self.alpha * l1 + 0.5 * (1.0 - self.alpha) * l2) + pull
+        let curved = self.limits.curvature.as_ref().map_or(0.0, |q| {
+            let p = self.design.len();
+            let of = |b: &Vec<f64>| (0..p * p).map(|k| b[k / p] * q[k] * b[k % p]).sum::<f64>();
+            0.5 * beta.iter().map(of).sum::<f64>()
+        });
+        self.lambda * (self.alpha * l1 + 0.5 * (1.0 - self.alpha) * l2) + pull + curved
     }
 
     fn objective(&self, loss: f64, beta: &[Vec<f64>]) -> f64 {
@@ -129,6 +134,9 @@ impl Problem<'_> {
                 g.xx[i * p + i] += rho;
                 g.xy[i] += rho * to;
             }
+        }
+        if let Some(q) = &self.limits.curvature {
+            g.xx.iter_mut().zip(q).for_each(|(x, q)| *x += q);
         }
         let (l1, l2) = (self.lambda * self.alpha, self.lambda * (1.0 - self.alpha));
         if !self.limits.linear.is_empty() {
@@ -293,7 +301,8 @@ struct Submodel {
 const IDLE_STEPS_MAX: usize = 5;
 const PROGRESS_MIN: f64 = 1e-4;
 
-pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
+/// Fits, with the predictors that another room makes.
+pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fitted<GlmOutput>> {
     if run.params.missing_values_handling == MissingValues::Skip {
         skip_missing(&mut run.train)?;
     }
@@ -308,8 +317,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
     // With a penalty, or without an intercept, every level has a coefficient; otherwise the first level is the baseline.
     let given = params.lambda.clone().unwrap_or_default();
     let all_levels = !params.intercept || params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
-    let expanded = interactions::expand(&run.node.ledger, train, params, all_levels)?;
-    let mut design = Design::new(train, &expanded.columns, params.standardize, params.intercept, all_levels)?;
+    let expanded = interactions::expand(&run.node.ledger, train, params, made, all_levels)?;
+    let mut design = Design::new(train, &expanded.columns, &expanded.entering, params.standardize, params.intercept, all_levels)?;
     if params.missing_values_handling == MissingValues::PlugValues {
         plug(run, &mut design, &expanded)?;
     }
@@ -336,8 +345,11 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
         _ => vec![0.5],
     };
     let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.nominal_weight };
-    let limits = constraints::read(run, &design, &names)?;
+    let mut limits = constraints::read(run, &design, &names)?;
+    limits.demand(made, &design);
     let silent = silent(run, &design, &expanded)?;
+    // Of what another room makes, only the first counts for the largest penalty, as in the reference.
+    let counting = if made.derived.is_empty() { p } else { p - made.derived.len() };
     let mut problem = Problem {
         run,
         frame: Frame::new(labels, columns)?,
@@ -436,7 +448,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
             l.sort_by(|a, b| b.total_cmp(a));
             l
         } else {
-            let (top, ratio) = largest_lambda(&problem, &null, alpha)?;
+            let (top, ratio) = largest_lambda(&problem, &null, alpha, counting)?;
             if params.lambda_search {
                 lambda_max = f64::max(lambda_max, top);
                 lambda_min = top * ratio;
@@ -740,7 +752,8 @@ fn dead_columns(xx: &[f64], p: usize, intercept: bool) -> Vec<bool> {
 /// centred Gram matrix, times the sum of squares.
 fn inflation_factors(problem: &Problem<'_>) -> Result<(Vec<String>, Vec<f64>)> {
     let (run, train) = (problem.run, &problem.run.train);
-    let design = Design::new(train, &train.columns, true, true, false)?;
+    let all: Vec<usize> = (0..train.columns.len()).collect();
+    let design = Design::new(train, &train.columns, &all, true, true, false)?;
     let names = design.names(&train.names, &train.columns);
     let ledger = &run.node.ledger;
     let mut columns: Vec<Column> = design.order.iter().map(|&i| train.columns[i].clone()).collect();
@@ -964,8 +977,9 @@ fn skip_missing(train: &mut Training) -> Result<()> {
     Ok(())
 }
 
-/// The penalty that empties the model, and the share of it at which a search ends.
-fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Result<(f64, f64)> {
+/// The penalty that empties the model, judged by the first `counting` coefficients, and the share of it at which a search
+/// ends.
+fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64, counting: usize) -> Result<(f64, f64)> {
     let p = problem.design.len();
     let mut largest = 0.0f64;
     let ordinal = problem.family == Family::Ordinal;
@@ -976,7 +990,7 @@ fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64) -> Resul
     for k in 0..if ordinal { 0 } else { null.len() } {
         // The gradient at the null model: X'W(z - eta), without the intercept.
         let g = problem.pass(null, k, false)?;
-        for i in 0..p - 1 {
+        for i in 0..counting.min(p - 1) {
             let j = p - 1;
             let eta = null[k][p - 1] * g.xx[j * p + i];
             largest = largest.max((g.xy[i] - eta).abs() * problem.scale);

@@ -7,6 +7,7 @@ use super::params::GlmParams;
 use ochre_core::{Column, Error, Kind, Ledger, Result};
 use ochre_model::Training;
 use ochre_score::Derived;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The predictors with what is made of them in front.
@@ -14,6 +15,20 @@ pub struct Expanded {
     pub names: Vec<String>,
     pub columns: Vec<Column>,
     pub derived: Vec<Derived>,
+    /// Those of them that have coefficients, in their order.
+    pub entering: Vec<usize>,
+}
+
+/// Predictors that another room makes, with what it demands of their coefficients.
+#[derive(Default)]
+pub struct Made {
+    pub derived: Vec<(String, Derived)>,
+    /// Do the given predictors themselves have coefficients?
+    pub given: Vec<bool>,
+    /// Quadratic penalties: the first of the derived predictors, and half the matrix of second derivatives, row by row.
+    pub penalties: Vec<(usize, Vec<f64>)>,
+    /// Derived predictors whose coefficients must not be negative (`true`) or not positive.
+    pub signs: Vec<(usize, bool)>,
 }
 
 /// The pairs of predictors that the user asks for, by name.
@@ -40,8 +55,11 @@ pub fn pairs(params: &GlmParams) -> Result<Vec<(String, String)>> {
     Ok(out)
 }
 
-pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, all_levels: bool) -> Result<Expanded> {
-    let mut out = Expanded { names: vec![], columns: vec![], derived: vec![] };
+pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, made: &Made, all_levels: bool) -> Result<Expanded> {
+    let mut out = Expanded { names: vec![], columns: vec![], derived: vec![], entering: vec![] };
+    for (name, derived) in &made.derived {
+        out.push(ledger, train, name.clone(), Kind::Real, derived.clone())?;
+    }
     for (a, b) in pairs(params)? {
         let find = |name: &str| {
             let known = || train.names.join(", ");
@@ -73,23 +91,22 @@ pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, all_le
             }
         }
     }
+    let first = out.columns.len();
     out.names.extend(train.names.iter().cloned());
     out.columns.extend(train.columns.iter().cloned());
+    let given = (first..out.columns.len()).filter(|i| made.given.get(i - first).is_none_or(|g| *g));
+    // What another room makes comes after what is given; interactions come before.
+    out.entering = if made.derived.is_empty() { (0..first).chain(given).collect() } else { given.chain(0..first).collect() };
     Ok(out)
 }
 
 impl Expanded {
     fn push(&mut self, ledger: &Arc<Ledger>, train: &Training, name: String, kind: Kind, derived: Derived) -> Result<()> {
-        let used = match &derived {
-            Derived::Product(a, b) => [*a, *b],
-            Derived::At { category, number, .. } => [*category, *number],
-            Derived::Pair { first, second, .. } => [*first, *second],
-        };
-        let sources = [train.columns[used[0]].to_f64()?, train.columns[used[1]].to_f64()?];
+        let used = derived.sources();
+        let sources = used.iter().map(|&i| train.columns[i].to_f64()).collect::<Result<Vec<_>>>()?;
         let mut given: Vec<&[f64]> = vec![&[]; train.columns.len()];
-        given[used[0]] = &sources[0];
-        given[used[1]] = &sources[1];
-        let values: Vec<f64> = (0..train.rows).map(|r| derived.value(&given, r)).collect();
+        used.iter().zip(&sources).for_each(|(i, s)| given[*i] = s);
+        let values: Vec<f64> = (0..train.rows).into_par_iter().map(|r| derived.value(&given, r)).collect();
         self.columns.push(Column::numeric(ledger, kind, &values)?);
         self.names.push(name);
         self.derived.push(derived);

@@ -18,7 +18,8 @@ mod output;
 mod params;
 pub mod passes;
 
-pub use fit::family as family_of;
+pub use fit::{family as family_of, fit as fit_made};
+pub use interactions::Made;
 use ochre_core::Result;
 use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
@@ -216,6 +217,6 @@ impl Algorithm for Glm {
     }
 
     fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {
-        fit::fit(run)
+        fit::fit(run, &Made::default())
     }
 }

@@ -1,5 +1,6 @@
 //! The declaration of the builder's parameters.
 
+use ochre_core::{Error, Result};
 use ochre_model::params::CommonParams;
 use ochre_schema::{Choice, FrameKey, Schema, Value};
 
@@ -270,4 +271,23 @@ pub struct GlmParams {
     /// Constraint c0.
     #[api(default = 10.0, inout, expert, gridable)]
     pub constraint_c0: f64,
+}
+
+impl GlmParams {
+    /// The parameters that another builder's form has in common with this one's, but for `own`. Where a parameter is in
+    /// `chosen`, 0 leaves the choice to the linear model.
+    pub fn taking(form: Vec<(String, String)>, own: &[&str], chosen: &[&str]) -> Result<GlmParams> {
+        let known = GlmParams::fields();
+        let mut glm = GlmParams::default();
+        for (name, text) in form {
+            let zero = chosen.contains(&name.as_str()) && text.parse() == Ok(0.0);
+            if !known.iter().any(|f| f.name == name) || own.contains(&name.as_str()) || zero {
+                continue;
+            }
+            if let Some(Err(e)) = glm.set(&name, &text) {
+                return Err(Error::invalid(format!("{name}: {e}")));
+            }
+        }
+        Ok(glm)
+    }
 }

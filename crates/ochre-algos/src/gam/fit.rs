@@ -1,0 +1,380 @@
+//! Making the smooths' functions of the training data, and fitting.
+
+use super::splines::{self, Basis};
+use super::{GamOutput, GamParams, Kind, Wanted};
+use crate::glm::{Made, fit_made};
+use ochre_core::{Column, Error, Frame, Result};
+use ochre_model::{Fitted, Run, Training};
+use ochre_schema::{Cell, Notes, Table};
+use ochre_score::{Derived, Plate, Scorer};
+use rayon::prelude::*;
+
+/// A smooth's functions: as they are, and combined so that each is 0 on average.
+struct Smooth {
+    /// Names of the functions as they are.
+    plain: Vec<String>,
+    names: Vec<String>,
+    derived: Vec<Derived>,
+    /// Centred functions as combinations of those; none where nothing is centred.
+    centring: Option<Vec<f64>>,
+    /// Half the second derivatives of the penalty.
+    penalty: Vec<f64>,
+    /// Must the coefficients be positive or negative?
+    sign: Option<bool>,
+    /// Positions of the knots in each predictor.
+    knots: Vec<Vec<f64>>,
+    columns: Vec<String>,
+}
+
+/// A predictor's place, and its values.
+fn values(train: &Training, name: &str) -> Result<(usize, Vec<f64>)> {
+    let at = train.names.iter().position(|n| n == name).ok_or_else(|| Error::Internal(format!("there is no predictor '{name}'")))?;
+    Ok((at, train.columns[at].to_f64()?))
+}
+
+/// Knots that the user gives, one list for each predictor.
+fn given_knots(run: &Run<'_, GamParams>, wanted: &Wanted, key: &str) -> Result<Vec<Vec<f64>>> {
+    let frame = run.node.store.frame(key)?;
+    let (need, have) = (wanted.columns.len(), frame.names().len());
+    if need != have {
+        return Err(Error::invalid(format!("knot_ids: frame {key} has {have} columns, but the smooth has {need} predictors")));
+    }
+    let lists: Vec<Vec<f64>> = frame.columns().iter().map(Column::to_f64).collect::<Result<_>>()?;
+    if lists.iter().flatten().any(|v| !v.is_finite()) {
+        return Err(Error::invalid(format!("knot_ids: frame {key} has missing values; every knot needs a place")));
+    }
+    if wanted.kind != Kind::Plate && lists[0].windows(2).any(|w| w[0] >= w[1]) {
+        return Err(Error::invalid(format!("knot_ids: the knots of frame {key} must rise")));
+    }
+    Ok(lists)
+}
+
+/// Quantiles at even shares, by linear interpolation.
+fn quantiles(x: &[f64], count: usize, name: &str) -> Result<Vec<f64>> {
+    let mut sorted: Vec<f64> = x.iter().copied().filter(|v| !v.is_nan()).collect();
+    sorted.par_sort_unstable_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    let at = |i: usize| {
+        let place = i as f64 * last as f64 / (count - 1) as f64;
+        let (low, part) = (place.floor() as usize, place.fract());
+        if part == 0.0 { sorted[low] } else { sorted[low] + part * (sorted[low + 1] - sorted[low]) }
+    };
+    let knots: Vec<f64> = (0..count).map(at).collect();
+    if knots.windows(2).any(|w| w[0] >= w[1]) {
+        return Err(Error::invalid(format!(
+            "column '{name}' has too few different values for {count} knots: some of its quantiles are equal; give fewer num_knots"
+        )));
+    }
+    Ok(knots)
+}
+
+fn largest_row(matrix: &[f64], width: usize) -> f64 {
+    matrix.par_chunks(width).map(|r| r.iter().map(|v| v.abs()).sum::<f64>()).reduce(|| 0.0, f64::max)
+}
+
+/// Means of the columns, by chunks in their order.
+fn means(matrix: &[f64], width: usize) -> Vec<f64> {
+    let parts: Vec<Vec<f64>> = matrix
+        .par_chunks(width * 65_536)
+        .map(|part| {
+            let mut sums = vec![0.0; width];
+            part.chunks(width).for_each(|r| sums.iter_mut().zip(r).for_each(|(s, v)| *s += v));
+            sums
+        })
+        .collect();
+    let rows = (matrix.len() / width).max(1) as f64;
+    (0..width).map(|i| parts.iter().map(|p| p[i]).sum::<f64>() / rows).collect()
+}
+
+fn spline(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
+    let name = &wanted.columns[0];
+    let (column, x) = values(&run.train, name)?;
+    let knots = match &wanted.given {
+        Some(key) => given_knots(run, wanted, key)?.remove(0),
+        None => quantiles(&x, wanted.knots, name)?,
+    };
+    let basis = match wanted.kind {
+        Kind::Cubic => Basis::cubic(&knots),
+        Kind::Positive => Basis::positive(&knots, wanted.order),
+        _ => Basis::rising(&knots, wanted.order),
+    };
+    let n = basis.functions.len();
+    let _room = run.node.ledger.reserve(&format!("{n} functions of '{name}'"), (x.len() * n * 8) as u64)?;
+    let plain = basis.combined(&identity(n), n);
+    let known: Vec<f64> = (0..x.len()).filter(|&r| !x[r].is_nan() && run.train.weight(r) > 0.0).map(|r| x[r]).collect();
+    let matrix: Vec<f64> = known.par_iter().flat_map_iter(|x| plain.iter().map(|s| s.value(*x))).collect();
+    let bending = basis.bending();
+    let factor = scale_of(largest_row(&matrix, n), &bending, n) * wanted.scale;
+    let (centring, rows) = match wanted.kind {
+        Kind::Rising => (None, n),
+        _ => (Some(splines::centring(&means(&matrix, n))), n - 1),
+    };
+    let turned = centring.as_ref().map_or_else(|| bending.clone(), |z| splines::turned(z, &bending, n));
+    let (mark, centred) = match wanted.kind {
+        Kind::Cubic => ("cr", "0_center_cs_"),
+        Kind::Positive => ("ms", "3_center"),
+        _ => ("is", "is"),
+    };
+    let functions = match &centring {
+        Some(z) => basis.combined(z, rows),
+        None => plain,
+    };
+    Ok(Smooth {
+        plain: (0..n).map(|i| format!("{name}_{mark}_{i}")).collect(),
+        names: (0..rows).map(|i| format!("{name}_{centred}_{i}")).collect(),
+        derived: functions.into_iter().map(|spline| Derived::Spline { column, spline }).collect(),
+        centring,
+        penalty: turned.into_iter().map(|v| v * factor).collect(),
+        sign: (wanted.kind == Kind::Rising).then_some(wanted.non_negative),
+        knots: vec![knots],
+        columns: wanted.columns.clone(),
+    })
+}
+
+fn identity(n: usize) -> Vec<f64> {
+    (0..n * n).map(|k| f64::from(u8::from(k / n == k % n))).collect()
+}
+
+/// What a penalty is multiplied by so that its size is that of the functions: the square of their largest row of absolute
+/// values over that of the penalty.
+fn scale_of(largest: f64, bending: &[f64], n: usize) -> f64 {
+    let most = largest_row(bending, n);
+    if most > 0.0 { largest * largest / most } else { 1.0 }
+}
+
+fn plate(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
+    let train = &run.train;
+    let label = wanted.columns.join("_");
+    let (places, xs): (Vec<usize>, Vec<Vec<f64>>) =
+        wanted.columns.iter().map(|n| values(train, n)).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let d = xs.len();
+    let known: Vec<usize> = (0..train.rows).filter(|&r| xs.iter().all(|x| !x[r].is_nan())).collect();
+    let raw = match &wanted.given {
+        Some(key) => given_knots(run, wanted, key)?,
+        None => {
+            // Rows at even steps along the first predictor.
+            let mut rows = known.clone();
+            rows.par_sort_by(|a, b| xs[0][*a].total_cmp(&xs[0][*b]).then(a.cmp(b)));
+            let step = rows.len() / wanted.knots;
+            if step == 0 {
+                return Err(Error::invalid(format!(
+                    "the thin plate of {label} has {} knots, but only {} rows have values; give fewer num_knots",
+                    wanted.knots,
+                    rows.len()
+                )));
+            }
+            xs.iter().map(|x| (0..wanted.knots).map(|i| x[rows[i * step]]).collect()).collect()
+        }
+    };
+    let k = raw[0].len();
+    let (mut shifts, mut factors) = (vec![0.0; d], vec![1.0; d]);
+    if run.params.standardize_tp_gam_cols {
+        for i in 0..d {
+            let r = train.columns[places[i]].rollup()?;
+            (shifts[i], factors[i]) = (r.mean, if r.sigma > 0.0 { 1.0 / r.sigma } else { 1.0 });
+        }
+    }
+    let knots: Vec<Vec<f64>> = (0..k).map(|j| (0..d).map(|i| (raw[i][j] - shifts[i]) * factors[i]).collect()).collect();
+    let blank = splines::plate(knots.clone(), shifts, factors);
+    let m = blank.powers.len();
+    if k <= m {
+        return Err(Error::invalid(format!("the thin plate of {label} needs at least {} knots, but has {k}", m + 1)));
+    }
+    // Combinations of radial functions that no polynomial can make.
+    let power = |e: &[i32], at: &[f64]| e.iter().zip(at).map(|(e, x)| x.powi(*e)).product::<f64>();
+    let polynomials: Vec<Vec<f64>> = blank.powers.iter().map(|(e, _)| knots.iter().map(|at| power(e, at)).collect()).collect();
+    let free = splines::complement(&polynomials, k);
+    let near = |a: &[f64], b: &[f64]| blank.radial(a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum());
+    let between: Vec<f64> = (0..k * k).map(|c| near(&knots[c / k], &knots[c % k])).collect();
+    let own = splines::turned(&free, &between, k);
+    let mut bending = vec![0.0; k * k];
+    (0..(k - m) * (k - m)).for_each(|c| bending[(c / (k - m)) * k + c % (k - m)] = own[c]);
+    let function = |weights: Vec<f64>, powers: &[f64]| Plate {
+        weights,
+        powers: blank.powers.iter().zip(powers).map(|((e, _), w)| (e.clone(), *w)).collect(),
+        ..blank.clone()
+    };
+    // Functions as they are: the free combinations, then the polynomials.
+    let rows_of = |z: &[f64], i: usize| -> Plate {
+        let row = &z[i * k..(i + 1) * k];
+        let weights = (0..k).map(|j| (0..k - m).map(|c| row[c] * free[c * k + j]).sum()).collect();
+        function(weights, &row[k - m..])
+    };
+    let _room = run.node.ledger.reserve(&format!("{k} functions of {label}"), (known.len() * k * 8) as u64)?;
+    let plain: Vec<Plate> = (0..k).map(|i| rows_of(&identity(k), i)).collect();
+    let counted: Vec<usize> = known.into_iter().filter(|&r| train.weight(r) > 0.0).collect();
+    let matrix: Vec<f64> = counted.par_iter().flat_map_iter(|&r| plain.iter().map(|p| p.value(|i| xs[i][r])).collect::<Vec<_>>()).collect();
+    let factor = wanted.scale * if run.params.scale_tp_penalty_mat { scale_of(largest_row(&matrix, k), &bending, k) } else { 1.0 };
+    let centring = splines::centring(&means(&matrix, k));
+    let turned = splines::turned(&centring, &bending, k);
+    Ok(Smooth {
+        plain: (0..k).map(|i| format!("{label}_1_{i}")).collect(),
+        names: (0..k - 1).map(|i| format!("{label}_1_center_tp_{i}")).collect(),
+        derived: (0..k - 1).map(|i| Derived::Plate { columns: places.clone(), plate: rows_of(&centring, i) }).collect(),
+        penalty: turned.into_iter().map(|v| v * factor).collect(),
+        centring: Some(centring),
+        sign: None,
+        knots: raw,
+        columns: wanted.columns.clone(),
+    })
+}
+
+pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
+    let glm = run.params.linear()?;
+    let wanted = run.params.wanted(&mut Notes::default());
+    let smooths: Vec<Smooth> = wanted
+        .iter()
+        .map(|w| {
+            run.job.check()?;
+            if w.kind == Kind::Plate { plate(run, w) } else { spline(run, w) }
+        })
+        .collect::<Result<_>>()?;
+    let train = &run.train;
+    let ignored = run.params.common.ignored_columns.clone().unwrap_or_default();
+    let mut made = Made { given: train.names.iter().map(|n| !ignored.contains(n)).collect(), ..Made::default() };
+    for s in &smooths {
+        let first = made.derived.len();
+        made.derived.extend(s.names.iter().cloned().zip(s.derived.iter().cloned()));
+        made.penalties.push((first, s.penalty.clone()));
+        made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.names.len()).map(move |i| (i, sign))));
+    }
+    let (job, node, started_ms) = (run.job, run.node, run.started_ms);
+    let mut inner = Run { params: glm, train: train.clone(), valid: run.valid.take(), job, node, started_ms, checkpoint: None, belongings: vec![] };
+    let fitted = fit_made(&mut inner, &made)?;
+    let table = fitted.output.coefficients_table.unwrap_or_else(|| Table::new("", ""));
+    let table = listed(&table, if train.classes() > 2 { train.classes() } else { 1 });
+    let numbers = |names: &[&str]| -> Option<Vec<f64>> {
+        let c = table.columns.iter().find(|c| names.contains(&c.name.as_str()))?;
+        Some(c.cells.iter().map(|v| if let Cell::Double(v) = v { *v } else { f64::NAN }).collect())
+    };
+    let mut output = GamOutput {
+        coefficients_table: Some(shown(&table)),
+        coefficients_table_no_centering: Some(uncentred(&table, &smooths)),
+        glm_scoring_history: fitted.output.common.scoring_history.clone().map(|t| named(t, "glm scoring history")),
+        glm_model_summary: fitted.output.common.model_summary.clone().map(|t| named(t, "glm model summary")),
+        standardized_coefficient_magnitudes: fitted.output.standardized_coefficient_magnitudes,
+        variable_importances: fitted.output.variable_importances,
+        glm_std_err: numbers(&["std_error"]),
+        glm_zvalues: numbers(&["z_value", "t_value"]),
+        glm_pvalues: numbers(&["p_value"]),
+        ..GamOutput::default()
+    };
+    if run.params.store_knot_locations {
+        output.knot_locations = Some(smooths.iter().flat_map(|s| s.knots.clone()).collect());
+        output.gam_knot_column_names = Some(smooths.iter().flat_map(|s| s.columns.clone()).collect());
+    }
+    if run.params.keep_gam_cols {
+        output.gam_transformed_center_key = Some(keep(run, &made)?);
+    }
+    let Scorer::Glm(_) = &fitted.scorer else { return Err(Error::Internal("an additive model is a linear one".into())) };
+    Ok(Fitted {
+        output,
+        scorer: fitted.scorer,
+        deviance: fitted.deviance,
+        training: fitted.training,
+        validation: fitted.validation,
+        order: fitted.order,
+    })
+}
+
+/// A table of the linear model under another name, its labels under theirs.
+fn named(mut table: Table, name: &str) -> Table {
+    (table.name, table.description) = (name.into(), String::new());
+    table.columns[0].name = "names".into();
+    table.columns[0].description = "names".into();
+    table
+}
+
+/// Coefficients with the intercept last; those of several classes one below the other.
+fn listed(table: &Table, classes: usize) -> Table {
+    let mut out = table.clone();
+    for c in out.columns.iter_mut().filter(|c| !c.cells.is_empty()) {
+        c.cells.rotate_left(1);
+    }
+    if classes > 1 {
+        let columns = std::mem::take(&mut out.columns);
+        let labels = |k: usize| columns[0].cells.iter().map(move |c| Cell::Text(format!("{}_class_{k}", text(c))));
+        let stacked = |first: usize, name: &str| {
+            let mut c = columns[first].clone();
+            c.cells = (0..classes).flat_map(|k| columns[first + k].cells.clone()).collect();
+            (c.name, c.description) = (name.into(), name.into());
+            c
+        };
+        let mut names = columns[0].clone();
+        names.cells = (0..classes).flat_map(labels).collect();
+        out.columns = vec![names, stacked(1, "coefficients"), stacked(1 + classes, "standardized_coefficients")];
+    }
+    out
+}
+
+fn shown(table: &Table) -> Table {
+    let mut out = Table { name: "GAM Coefficients".into(), description: String::new(), ..table.clone() };
+    out.columns.retain(|c| !STATISTICS.contains(&c.name.as_str()));
+    out
+}
+
+const STATISTICS: [&str; 4] = ["std_error", "z_value", "t_value", "p_value"];
+
+fn text(cell: &Cell) -> String {
+    if let Cell::Text(t) = cell { t.clone() } else { String::new() }
+}
+
+/// The coefficients of the functions as they are: those of the centred ones, each times its combination.
+fn uncentred(table: &Table, smooths: &[Smooth]) -> Table {
+    let number = |c: &Cell| if let Cell::Double(v) = c { *v } else { f64::NAN };
+    let labels: Vec<String> = table.columns[0].cells.iter().map(text).collect();
+    // Rows of the table, or a smooth's first row.
+    let mut out = Table { name: "GAM Coefficients No Centering".into(), description: String::new(), ..table.clone() };
+    out.columns.retain(|c| !STATISTICS.contains(&c.name.as_str()));
+    for (at, column) in out.columns.iter_mut().enumerate() {
+        let mut cells: Vec<Cell> = vec![];
+        let mut row = 0;
+        while row < labels.len() {
+            let Some((s, mark)) = smooths.iter().find_map(|s| Some((s, labels[row].strip_prefix(&s.names[0])?))).filter(|(_, m)| m.is_empty() || m.starts_with("_class_")) else {
+                cells.push(column.cells[row].clone());
+                row += 1;
+                continue;
+            };
+            let own = &column.cells[row..row + s.names.len()];
+            let n = s.plain.len();
+            match (&s.centring, at) {
+                (_, 0) => cells.extend(s.plain.iter().map(|t| Cell::Text(format!("{t}{mark}")))),
+                (None, _) => cells.extend(own.iter().cloned()),
+                (Some(z), _) => {
+                    cells.extend((0..n).map(|i| Cell::Double(own.iter().enumerate().map(|(r, b)| number(b) * z[r * n + i]).sum())));
+                }
+            }
+            row += s.names.len();
+        }
+        column.cells = cells;
+        if at > 0 {
+            column.name = column.name.replacen("coefficients", "coefficients_no_centering", 1);
+            column.description.clone_from(&column.name);
+        }
+    }
+    out
+}
+
+/// The frame of predictors that enter and of the smooths' functions.
+fn keep(run: &mut Run<'_, GamParams>, made: &Made) -> Result<String> {
+    let train = &run.train;
+    let key = format!("{}_gam_columns", run.params.common.model_id.clone().unwrap_or_default().0);
+    let (mut names, mut columns): (Vec<String>, Vec<Column>) = (0..train.columns.len())
+        .filter(|&i| made.given[i])
+        .map(|i| (train.names[i].clone(), train.columns[i].clone()))
+        .unzip();
+    let all: Vec<Vec<f64>> = train.columns.iter().map(Column::to_f64).collect::<Result<_>>()?;
+    let views: Vec<&[f64]> = all.iter().map(Vec::as_slice).collect();
+    for (name, derived) in &made.derived {
+        let values: Vec<f64> = (0..train.rows).into_par_iter().map(|r| derived.value(&views, r)).collect();
+        names.push(name.clone());
+        columns.push(Column::numeric(&run.node.ledger, ochre_core::Kind::Real, &values)?);
+    }
+    if let Some(r) = &train.response {
+        names.push(r.name.clone());
+        columns.push(Column::numeric(&run.node.ledger, r.domain.clone().map_or(ochre_core::Kind::Real, ochre_core::Kind::Enum), &train.y)?);
+    }
+    run.node.store.put(&key, Frame::new(names, columns)?)?;
+    run.belongings.push(key.clone());
+    Ok(key)
+}
