@@ -17,6 +17,7 @@ pub mod gam;
 pub mod gbm;
 pub mod generic;
 pub mod glm;
+pub mod hglm;
 pub mod isolation;
 pub mod isotonic;
 pub mod kmeans;
@@ -32,6 +33,7 @@ use ochre_model::{Builder, Row};
 pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<glm::Glm>::new(),
     &Row::<gam::Gam>::new(),
+    &Row::<hglm::Hglm>::new(),
     &Row::<kmeans::KMeans>::new(),
     &Row::<drf::Drf>::new(),
     &Row::<gbm::Gbm>::new(),

@@ -119,7 +119,45 @@ pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]
     by_chunk(data, scorer.width(), |start, views, slot| {
         let n = slot.len() / scorer.width();
         scorer.score_laid_out(flat.as_ref(), views, offset.map(|o| &o[start..start + n]), slot);
+        if let ochre_score::Scorer::Mixed(m) = scorer
+            && let Some(seed) = m.noise
+        {
+            disturb(seed, m.variance.sqrt(), start, slot);
+        }
     })
+}
+
+/// Adds normal noise that depends on the seed and the row's number only (Box and Muller 1958).
+fn disturb(seed: u64, deviation: f64, first: usize, out: &mut [f64]) {
+    for (i, o) in out.iter_mut().enumerate() {
+        let mut rng = ochre_core::Rng::new((seed ^ ((first + i) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)) as i64);
+        let (a, b) = (1.0 - rng.next_f64(), rng.next_f64());
+        *o += deviation * (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos();
+    }
+}
+
+/// Sums over all rows that a mixed model's likelihood needs. The nodes of a cluster sum their own rows.
+pub fn mixed_sums(
+    m: &ochre_score::MixedScorer,
+    data: &Adapted,
+    y: &[f64],
+    w: Option<&[f64]>,
+    offset: Option<&[f64]>,
+) -> Result<ochre_score::Sums> {
+    let team = Team::for_rows(data.rows);
+    let blank = ochre_score::Sums::new(m.fixed.len(), m.random.len(), m.u.len());
+    let part = |k: usize| -> Result<ochre_score::Sums> {
+        let rows = k * CHUNK_ROWS..data.rows.min((k + 1) * CHUNK_ROWS);
+        let columns = data.sources.iter().map(|s| s.chunk(k, rows.len())).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let mut sums = blank.clone();
+        m.sum(&views, &y[rows.clone()], w.map(|w| &w[rows.clone()]), offset.map(|o| &o[rows.clone()]), &mut sums);
+        Ok(sums)
+    };
+    let parts = team.mine(data.rows.div_ceil(CHUNK_ROWS)).into_par_iter().map(part).collect::<Result<Vec<_>>>()?;
+    let mut all = blank.clone();
+    team.gather(parts)?.iter().flatten().for_each(|p| all.add(p));
+    Ok(all)
 }
 
 /// `width` numbers per row from `f`, which gets the first row of each chunk, its columns, and where to write.

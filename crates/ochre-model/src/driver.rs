@@ -1308,6 +1308,9 @@ impl Model {
                 return cluster_metrics(km, data);
             }
             let preds = adapt::score(&self.scorer, data, offset.as_deref())?;
+            if let Scorer::Mixed(m) = &self.scorer {
+                return mixed_of(m, data, &preds, &y, w.as_deref(), offset.as_deref());
+            }
             if let Scorer::Cox(cox) = &self.scorer {
                 return self.concordance(frame, data, cox, &preds, &y);
             }
@@ -1322,6 +1325,30 @@ impl Model {
             Ok(m)
         })
     }
+}
+
+/// Metrics of a mixed model's predictions.
+pub fn mixed_of(
+    m: &ochre_score::MixedScorer,
+    data: &adapt::Adapted,
+    preds: &[f64],
+    y: &[f64],
+    w: Option<&[f64]>,
+    offset: Option<&[f64]>,
+) -> Result<Metrics> {
+    let sums = adapt::mixed_sums(m, data, y, w, offset)?;
+    let mut metrics = metrics::regression(preds, y, w, Deviance::Gaussian)?;
+    metrics.kind = metrics::Kind::Mixed(Box::new(metrics::Mixed {
+        beta: m.beta.clone(),
+        ubeta: m.u.clone(),
+        log_likelihood: m.likelihood(&sums),
+        icc: m.shares(),
+        iterations: m.iterations as i32,
+        tmat: m.covariance(),
+        var_residual: m.variance,
+        mse_fixed: sums.fixed_residual(&m.beta) / sums.n,
+    }));
+    Ok(metrics)
 }
 
 /// Deviances of a generalized linear model on another frame.
@@ -1343,7 +1370,7 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
             let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
             (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
         }
-        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } | metrics::Kind::Survival(_) | metrics::Kind::Uplift(_) => {
+        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } | metrics::Kind::Survival(_) | metrics::Kind::Uplift(_) | metrics::Kind::Mixed(_) => {
             (f64::NAN, f64::NAN)
         }
     };

@@ -155,6 +155,22 @@ pub enum Kind {
     },
     Survival(Survival),
     Uplift(Box<crate::uplift::Uplift>),
+    Mixed(Box<Mixed>),
+}
+
+/// What a mixed model is, and how likely it makes the rows.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Mixed {
+    pub beta: Vec<f64>,
+    pub ubeta: Vec<Vec<f64>>,
+    pub log_likelihood: f64,
+    /// Share of the variance that each of the groups' coefficients has.
+    pub icc: Vec<f64>,
+    pub iterations: i32,
+    pub tmat: Vec<Vec<f64>>,
+    pub var_residual: f64,
+    /// Mean squared error of the shared coefficients alone.
+    pub mse_fixed: f64,
 }
 
 /// How well pairs of lifetimes are ordered.
@@ -1240,6 +1256,7 @@ impl Metrics {
                 out.push(("mean_per_class_accuracy", 1.0 - m.mean_per_class_error));
             }
             Kind::Survival(s) => out.push(("concordance", s.concordance)),
+            Kind::Mixed(m) => out.extend([("log_likelihood", m.log_likelihood), ("mse_fixed", m.mse_fixed)]),
             Kind::Uplift(u) => {
                 out.extend([("ate", u.ate), ("att", u.att), ("atc", u.atc), ("auuc", u.auuc(u.kind)), ("qini", u.excess(0))]);
             }
@@ -1272,6 +1289,7 @@ impl Metrics {
             Kind::Anomaly { .. } => "AnomalyDetection",
             Kind::Survival(_) => "CoxPH",
             Kind::Uplift(_) => "BinomialUplift",
+            Kind::Mixed(_) => "Regression",
         }
     }
 
@@ -1396,6 +1414,18 @@ impl Metrics {
                 thresholds_and_metric_scores: Some(u.scores_table()),
                 auuc_table: Some(u.auuc_table()),
                 aecu_table: Some(u.aecu_table()),
+                base,
+            }
+            .to_json(),
+            Kind::Mixed(m) => MixedMetrics {
+                beta: Some(m.beta.clone()),
+                ubeta: Some(m.ubeta.clone()),
+                log_likelihood: m.log_likelihood,
+                icc: Some(m.icc.clone()),
+                iterations: m.iterations,
+                tmat: Some(m.tmat.clone()),
+                var_residual: m.var_residual,
+                mse_fixed: m.mse_fixed,
                 base,
             }
             .to_json(),

@@ -472,6 +472,39 @@ pub struct CoxMetrics {
     pub base: RegressionMetrics,
 }
 
+/// Metrics of a mixed model.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ModelMetricsRegressionHGLMV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsRegressionHGLM")]
+pub struct MixedMetrics {
+    /// Shared coefficients.
+    #[api(output)]
+    pub beta: Option<Vec<f64>>,
+    /// Coefficients of each group.
+    #[api(output)]
+    pub ubeta: Option<Vec<Vec<f64>>>,
+    /// Log-likelihood of the rows, the groups' coefficients integrated out.
+    #[api(output)]
+    pub log_likelihood: f64,
+    /// Share of the variance that each of the groups' coefficients has.
+    #[api(output)]
+    pub icc: Option<Vec<f64>>,
+    /// Iterations of training.
+    #[api(output)]
+    pub iterations: i32,
+    /// Covariance of the groups' coefficients.
+    #[api(output)]
+    pub tmat: Option<Vec<Vec<f64>>>,
+    /// Variance of the noise.
+    #[api(output)]
+    pub var_residual: f64,
+    /// Mean squared error of the shared coefficients alone.
+    #[api(output)]
+    pub mse_fixed: f64,
+    /// What it builds on.
+    #[api(flatten)]
+    pub base: MetricsBase,
+}
+
 /// Model Metrics Anomaly V3.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ModelMetricsAnomalyV3", superclass = "ModelMetricsBaseV3", iced = "ModelMetricsAnomaly")]

@@ -94,6 +94,7 @@ pub const SCHEMAS: &[Published] = table![
     model_wire::AnomalyMetrics,
     model_wire::UpliftMetrics,
     model_wire::CoxMetrics,
+    model_wire::MixedMetrics,
     model_wire::GlmBinomialMetrics,
     model_wire::GlmMultinomialMetrics,
     model_wire::GlmRegressionMetrics,

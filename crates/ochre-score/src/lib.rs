@@ -13,6 +13,7 @@ mod flat;
 mod glm;
 mod isotonic;
 mod kmeans;
+mod mixed;
 pub mod mojo;
 mod planes;
 pub mod proof;
@@ -27,6 +28,7 @@ pub use flat::Flat;
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep, Plate, Spline};
 pub use isotonic::IsotonicScorer;
 pub use kmeans::KMeansScorer;
+pub use mixed::{Group, MixedScorer, Sums, Term, dot};
 pub use planes::{PlaneForest, PlaneNode, goes_left};
 pub use trees::{Calibration, Node, Split, Tree, TreeEnsemble, TreeLink};
 
@@ -42,6 +44,7 @@ pub enum Scorer {
     Cox(CoxScorer),
     Planes(PlaneForest),
     Committee(Committee),
+    Mixed(MixedScorer),
     /// A model that predicts nothing itself, such as one that lists others.
     Silent,
 }
@@ -54,13 +57,13 @@ impl Scorer {
             Scorer::Glm(m) => m.width(),
             Scorer::Planes(_) | Scorer::Committee(_) => 2,
             Scorer::Bayes(m) => m.priors.len(),
-            Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) | Scorer::Silent => 1,
+            Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) | Scorer::Mixed(_) | Scorer::Silent => 1,
         }
     }
 
     /// Has the MOJO format a place for such a model?
     pub fn has_mojo(&self) -> bool {
-        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Committee(_) | Scorer::Silent)
+        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Committee(_) | Scorer::Mixed(_) | Scorer::Silent)
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.
@@ -96,6 +99,7 @@ impl Scorer {
             Scorer::Cox(m) => m.score(columns, offset, out),
             Scorer::Planes(m) => m.score(columns, out),
             Scorer::Committee(m) => m.score(columns, out),
+            Scorer::Mixed(m) => m.score(columns, offset, out),
             Scorer::Silent => out.fill(f64::NAN),
         }
     }

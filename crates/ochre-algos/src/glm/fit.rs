@@ -1086,7 +1086,7 @@ fn metrics(
                 };
                 (residual, null, aic)
             }
-            MetricKind::Clustering(_) | MetricKind::Anomaly { .. } | MetricKind::Survival(_) | MetricKind::Uplift(_) => {
+            MetricKind::Clustering(_) | MetricKind::Anomaly { .. } | MetricKind::Survival(_) | MetricKind::Uplift(_) | MetricKind::Mixed(_) => {
                 (f64::NAN, f64::NAN, f64::NAN)
             }
         };
