@@ -3,7 +3,7 @@
 //! [`ALGORITHMS`] is the product: read it top to bottom. This crate must not know REST, files or the network, and the
 //! rooms do not import each other; what two of them share is a workshop (`tree`, `linalg`, `calibration`). One
 //! exception: rooms that make models of models stand on those: `selection`, `anova` and `gam` on `glm`, `adaboost` on `drf`,
-//! `gbm` and `glm`, `dt` on `drf`.
+//! `gbm` and `glm`, `dt` on `drf`, `rulefit` on `drf`, `gbm` and `glm`.
 
 pub mod adaboost;
 pub mod anova;
@@ -22,6 +22,7 @@ pub mod isolation;
 pub mod isotonic;
 pub mod kmeans;
 mod linalg;
+pub mod rulefit;
 pub mod selection;
 mod tree;
 pub mod uplift;
@@ -43,6 +44,7 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<extended::ExtendedIsolationForest>::new(),
     &Row::<dt::Dt>::new(),
     &Row::<adaboost::AdaBoost>::new(),
+    &Row::<rulefit::RuleFit>::new(),
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),
     &Row::<coxph::CoxPh>::new(),

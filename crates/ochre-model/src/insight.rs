@@ -57,6 +57,34 @@ impl Model {
         Frame::new(names, columns)
     }
 
+    /// For each row and each of some rules, 1 where the rule holds. A name may list rules that say the same.
+    pub fn rules(&self, node: &Node, frame: &Frame, wanted: &[String]) -> Result<Frame> {
+        let derived = match &self.scorer {
+            Scorer::Glm(m) => m.derived.as_slice(),
+            _ => &[],
+        };
+        let place = |name: &str| {
+            let first = name.split(',').next().unwrap_or_default().trim();
+            derived.iter().find_map(|d| match d {
+                ochre_score::Derived::Leaf { names, .. } => names.iter().position(|n| n == first).map(|code| (d, code as f64)),
+                _ => None,
+            })
+        };
+        let found = wanted
+            .iter()
+            .map(|n| place(n).ok_or_else(|| Error::invalid(format!("model {} has no rule '{n}'; rule_importance lists its rules", self.key))))
+            .collect::<Result<Vec<_>>>()?;
+        let data = adapt::adapt(frame, &self.predictors)?;
+        node.runner.install(|| {
+            let values = rows(&data, found.len(), |columns, row, out| {
+                for (o, (d, code)) in out.iter_mut().zip(&found) {
+                    *o = f64::from(u8::from(d.value(columns, row) == *code));
+                }
+            })?;
+            frame_of(node, wanted.to_vec(), &values)
+        })
+    }
+
     pub fn insight(&self, node: &Node, frame: &Frame, wanted: &Insight) -> Result<Frame> {
         let Scorer::Trees(trees) = &self.scorer else {
             return Err(Error::invalid(format!("model {} is not made of trees, so it cannot tell this", self.key)));

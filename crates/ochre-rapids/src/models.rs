@@ -26,6 +26,12 @@ pub const MODELS: &[Prim] = &[
         help: "The summary of a model that compares others, as a frame: a row for each of them.",
     },
     Prim {
+        name: "rulefit.predict.rules",
+        args: &["model", "frame", "rules"],
+        apply: Apply::Special(rules),
+        help: "For each row and each of some rules, whether the rule holds.",
+    },
+    Prim {
         name: "segment_models_as_frame",
         args: &["models"],
         apply: Apply::Special(segments),
@@ -44,6 +50,13 @@ fn model(env: &Env<'_>, ast: &Ast) -> Result<Arc<Model>> {
         Ast::Name(n) | Ast::Str(n) => env.node.store.get::<Model>(n),
         _ => Err(Error::invalid("a model is named by its key")),
     }
+}
+
+fn rules(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let model = model(env, &args[0])?;
+    let frame = env.eval(&args[1])?.frame()?;
+    let wanted = env.eval(&args[2])?.texts()?;
+    Ok(Value::Frame(model.rules(env.node, &frame, &wanted)?.into()))
 }
 
 fn result(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {

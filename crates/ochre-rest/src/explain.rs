@@ -2,7 +2,7 @@
 
 use crate::models::model_at;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::{PartialDependence, TreeSchema};
+use crate::wire::{PartialDependence, SignificantRules, TreeSchema};
 use crate::{App, Failure, jobs};
 use ochre_core::{Error, Stored};
 use ochre_model::partial;
@@ -11,8 +11,21 @@ use ochre_schema::{AnyKey, Table, Value, Wire};
 pub const ROUTES: &[crate::Route] = &[
     post("/3/PartialDependence/", "makePDP", ("PartialDependenceV3", "JobV3"), make, "Computes partial dependence of columns, in a job."),
     get("/3/PartialDependence/{name}", "fetchPDP", ("PartialDependenceKeyV3", "PartialDependenceV3"), fetch, "The tables that a job made."),
+    post("/3/SignificantRules", "makeRules", ("SignificantRulesV3", "SignificantRulesV3"), significant_rules, "The rules of a model, strongest first."),
     get("/3/Tree", "get_tree", ("TreeV3", "TreeV3"), tree, "One tree of an ensemble."),
 ];
+
+fn significant_rules(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: SignificantRules = ask.decode()?;
+    let model = model_at(app, &a.model_id.clone().unwrap_or_default().0)?;
+    let table = &model.output["rule_importance"];
+    if table.is_null() {
+        return Err(Error::invalid(format!("model {} ({}) has no rules; train a RuleFit model", model.key, model.info.full_name)).into());
+    }
+    let mut reply = ochre_schema::object(&a);
+    reply["significant_rules_table"] = table.clone();
+    Reply::json(&reply)
+}
 
 fn tree(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: TreeSchema = ask.decode()?;

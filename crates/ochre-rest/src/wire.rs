@@ -1791,6 +1791,18 @@ pub struct MakeUnrestricted {
     pub dest: Option<String>,
 }
 
+/// Rules of a model.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "SignificantRulesV3", request)]
+pub struct SignificantRules {
+    /// The model.
+    #[api(input, nojson)]
+    pub model_id: Option<ModelKey>,
+    /// Its rules, the strongest first.
+    #[api(output)]
+    pub significant_rules_table: Option<Table>,
+}
+
 /// Partial dependence of a model on columns.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "PartialDependenceV3", iced = "PartialDependence")]

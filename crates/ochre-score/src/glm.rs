@@ -84,6 +84,8 @@ pub enum Derived {
     Spline { column: usize, spline: Spline },
     /// A thin plate of numbers.
     Plate { columns: Vec<usize>, plate: Plate },
+    /// The leaf of a tree that a row comes to, as a category: the code and the name of each.
+    Leaf { tree: crate::Tree, names: Vec<String> },
 }
 
 /// A polynomial for each interval between knots.
@@ -158,6 +160,10 @@ impl Derived {
             Derived::Pair { first, second, .. } => vec![*first, *second],
             Derived::Spline { column, .. } => vec![*column],
             Derived::Plate { columns, .. } => columns.clone(),
+            Derived::Leaf { tree, .. } => {
+                let inner = tree.nodes.iter().filter(|n| n.split != crate::Split::Leaf);
+                inner.map(|n| n.column as usize).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+            }
         }
     }
 
@@ -178,6 +184,8 @@ impl Derived {
             }
             Derived::Spline { column, spline } => spline.value(columns[*column][row]),
             Derived::Plate { columns: own, plate } => plate.value(|i| columns[own[i]][row]),
+            // The value of a leaf is its code here.
+            Derived::Leaf { tree, .. } => f64::from(tree.leaf(columns, row).value),
         }
     }
 }

@@ -348,8 +348,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     let mut limits = constraints::read(run, &design, &names)?;
     limits.demand(made, &design);
     let silent = silent(run, &design, &expanded)?;
-    // Of what another room makes, only the first counts for the largest penalty, as in the reference.
-    let counting = if made.derived.is_empty() { p } else { p - made.derived.len() };
+    // Of smooth functions only the first counts for the largest penalty, as in the reference.
+    let counting = if made.penalties.is_empty() { p } else { p - made.derived.len() };
     let mut problem = Problem {
         run,
         frame: Frame::new(labels, columns)?,
@@ -584,9 +584,9 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     output.variable_importances = Some(importances);
     let regularization = match (problem.lambda, alpha) {
         (0.0, _) => "None".to_string(),
-        (l, 0.0) => format!("Ridge ( lambda = {l:.4} )"),
-        (l, 1.0) => format!("Lasso (lambda = {l:.4} )"),
-        (l, a) => format!("Elastic Net (alpha = {a}, lambda = {l:.4} )"),
+        (l, 0.0) => format!("Ridge ( lambda = {} )", short(l)),
+        (l, 1.0) => format!("Lasso (lambda = {} )", short(l)),
+        (l, a) => format!("Elastic Net (alpha = {a}, lambda = {} )", short(l)),
     };
     let one = |v: Cell| vec![v];
     let intercepts = if params.intercept { blocks } else { 0 };
@@ -604,10 +604,10 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         .column("Regularization", "string", "%s", one(regularization.into()));
     if params.lambda_search {
         let said = format!(
-            "nlambda = {}, lambda.max = {:.4}, lambda.min = {:.4E}, lambda.1se = -1.0",
+            "nlambda = {}, lambda.max = {}, lambda.min = {}, lambda.1se = -1.0",
             if params.nlambdas > 0 { params.nlambdas } else { 100 },
-            lambda_max,
-            problem.lambda
+            short(lambda_max),
+            short(problem.lambda)
         );
         heading = heading.named("lambda_search", "Lambda Search", "string", "%s", one(said.into()));
     }
@@ -655,6 +655,13 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     }
     let order = problem.raw.clone();
     Ok(Fitted { output, scorer: Scorer::Glm(scorer), deviance, training, validation, order: Some(order) })
+}
+
+/// A penalty in few digits, as tables show it.
+fn short(lambda: f64) -> String {
+    let digits = if lambda >= 1.0 { 4 } else { 3 };
+    let rounded: f64 = format!("{lambda:.digits$e}").parse().unwrap_or(lambda);
+    if rounded != 0.0 && !(1e-3..1e7).contains(&rounded) { format!("{rounded:?}").replace('e', "E") } else { format!("{rounded:?}") }
 }
 
 /// Where the iterations begin: at given coefficients, at those of a checkpoint, or at the null model.

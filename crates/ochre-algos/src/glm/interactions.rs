@@ -58,7 +58,11 @@ pub fn pairs(params: &GlmParams) -> Result<Vec<(String, String)>> {
 pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, made: &Made, all_levels: bool) -> Result<Expanded> {
     let mut out = Expanded { names: vec![], columns: vec![], derived: vec![], entering: vec![] };
     for (name, derived) in &made.derived {
-        out.push(ledger, train, name.clone(), Kind::Real, derived.clone())?;
+        let kind = match derived {
+            Derived::Leaf { names, .. } => Kind::Enum(Arc::new(names.clone())),
+            _ => Kind::Real,
+        };
+        out.push(ledger, train, name.clone(), kind, derived.clone())?;
     }
     for (a, b) in pairs(params)? {
         let find = |name: &str| {
