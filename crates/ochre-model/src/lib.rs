@@ -11,6 +11,7 @@ pub mod driver;
 mod folds;
 pub mod grid;
 pub mod insight;
+mod interplay;
 pub mod metrics;
 mod model;
 pub mod params;

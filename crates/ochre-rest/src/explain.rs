@@ -2,7 +2,7 @@
 
 use crate::models::model_at;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::{PartialDependence, SignificantRules, TreeSchema};
+use crate::wire::{Interplay, PartialDependence, SignificantRules, TreeSchema};
 use crate::{App, Failure, jobs};
 use ochre_core::{Error, Stored};
 use ochre_model::partial;
@@ -12,6 +12,7 @@ pub const ROUTES: &[crate::Route] = &[
     post("/3/PartialDependence/", "makePDP", ("PartialDependenceV3", "JobV3"), make, "Computes partial dependence of columns, in a job."),
     get("/3/PartialDependence/{name}", "fetchPDP", ("PartialDependenceKeyV3", "PartialDependenceV3"), fetch, "The tables that a job made."),
     post("/3/SignificantRules", "makeRules", ("SignificantRulesV3", "SignificantRulesV3"), significant_rules, "The rules of a model, strongest first."),
+    post("/3/FriedmansPopescusH", "makeH", ("FriedmanPopescusHV3", "FriedmanPopescusHV3"), interplay, "How strongly variables interact in a model."),
     get("/3/Tree", "get_tree", ("TreeV3", "TreeV3"), tree, "One tree of an ensemble."),
 ];
 
@@ -25,6 +26,14 @@ fn significant_rules(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let mut reply = ochre_schema::object(&a);
     reply["significant_rules_table"] = table.clone();
     Reply::json(&reply)
+}
+
+fn interplay(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: Interplay = ask.decode()?;
+    let model = model_at(app, &a.model_id.clone().unwrap_or_default().0)?;
+    let frame = app.node.store.frame(&a.frame.clone().unwrap_or_default().0)?;
+    let h = model.interplay(&app.node, &frame, a.variables.as_deref().unwrap_or_default())?;
+    Reply::schema(&Interplay { h, ..a })
 }
 
 fn tree(app: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -1791,6 +1791,24 @@ pub struct MakeUnrestricted {
     pub dest: Option<String>,
 }
 
+/// How strongly variables interact in a model.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "FriedmanPopescusHV3", request)]
+pub struct Interplay {
+    /// The model.
+    #[api(input, nojson)]
+    pub model_id: Option<ModelKey>,
+    /// The rows that it is measured on.
+    #[api(ty = "Frame", schema = "FrameV3", input, required)]
+    pub frame: Option<FrameKey>,
+    /// The variables.
+    #[api(input, required)]
+    pub variables: Option<Vec<String>>,
+    /// The H statistic: 0 without interplay.
+    #[api(input)]
+    pub h: f64,
+}
+
 /// Rules of a model.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "SignificantRulesV3", request)]

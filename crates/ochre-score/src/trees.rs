@@ -56,7 +56,12 @@ impl Tree {
     /// Which way a row goes at an inner node.
     #[inline]
     pub fn goes_right(&self, node: &Node, columns: &[&[f64]], row: usize) -> bool {
-        let v = columns[node.column as usize][row];
+        self.sends_right(node, columns[node.column as usize][row])
+    }
+
+    /// Which way a value goes at an inner node.
+    #[inline]
+    pub fn sends_right(&self, node: &Node, v: f64) -> bool {
         match &node.split {
             Split::Leaf => false,
             Split::Less(threshold) => {
