@@ -171,7 +171,7 @@ pub fn model(key: String, mojo: Mojo, parameters: Value, path: &str) -> Result<M
     }
     let category = Category::ALL.into_iter().find(|c| c.name() == about.category);
     let category = category.ok_or_else(|| refuse(format!("models of the kind {} are not known here", about.category)))?;
-    let predictor = |c: ochre_score::Column| Predictor { name: c.name, domain: c.domain.map(Arc::new) };
+    let predictor = |c: ochre_score::Column| Predictor { name: c.name, domain: c.domain.map(Arc::new), encoding: None };
     let details: Value = about.details.as_deref().and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
     let now = ochre_core::shared_now_ms();
     let shown: Vec<&ochre_score::Column> = file.predictors.iter().chain(&file.response).collect();

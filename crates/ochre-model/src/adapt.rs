@@ -11,8 +11,9 @@ pub enum Source {
     /// Not in the frame: all missing.
     Absent,
     Direct(Column),
-    /// Codes of the frame's domain to codes of the training domain, NaN for unseen levels.
-    Coded(Column, Vec<f64>),
+    /// Values at the codes of the frame's domain, such as codes of the training domain, NaN for unseen levels; and the
+    /// value of missing ones.
+    Coded(Column, Vec<f64>, f64),
     /// The same value in every row.
     Constant(f64),
 }
@@ -23,7 +24,7 @@ impl Clone for Source {
         match self {
             Source::Absent => Source::Absent,
             Source::Direct(c) => Source::Direct(c.clone()),
-            Source::Coded(c, m) => Source::Coded(c.clone(), m.clone()),
+            Source::Coded(c, m, v) => Source::Coded(c.clone(), m.clone(), *v),
             Source::Constant(v) => Source::Constant(*v),
         }
     }
@@ -37,6 +38,16 @@ pub struct Adapted {
 
 /// The source of one column.
 pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> Result<Source> {
+    if let Some(e) = &wanted.encoding {
+        let known = |v: f64| if v.is_nan() { e.missing } else { e.values[v as usize] };
+        let original = Predictor { name: e.column.clone(), domain: Some(e.domain.clone()), encoding: None };
+        return Ok(match source(frame, &original, warnings)? {
+            Source::Absent => Source::Constant(e.missing),
+            Source::Constant(v) => Source::Constant(known(v)),
+            Source::Direct(c) => Source::Coded(c, e.values.clone(), e.missing),
+            Source::Coded(c, map, v) => Source::Coded(c, map.into_iter().map(known).collect(), known(v)),
+        });
+    }
     let Some(column) = frame.by_name(&wanted.name) else {
         warnings.push(format!("Test/Validation dataset is missing column '{}': substituting in a column of NaN", wanted.name));
         return Ok(Source::Absent);
@@ -56,7 +67,7 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
                 warnings.push(format!("Test/Validation dataset column '{}' has levels not trained on: [{shown}]", wanted.name));
             }
             let map = own.iter().map(|t| codes.get(t.as_str()).map_or(f64::NAN, |c| *c as f64)).collect();
-            Ok(Source::Coded(column.clone(), map))
+            Ok(Source::Coded(column.clone(), map, f64::NAN))
         }
         (Some(_), Kind::Missing) => Ok(Source::Absent),
         (Some(domain), kind @ (Kind::Text | Kind::Real | Kind::Time)) => {
@@ -83,7 +94,11 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
 pub fn adapt(frame: &Frame, predictors: &[Predictor]) -> Result<Adapted> {
     let mut warnings = vec![];
     let sources = predictors.iter().map(|p| source(frame, p, &mut warnings)).collect::<Result<Vec<_>>>()?;
-    if !predictors.is_empty() && sources.iter().all(|s| matches!(s, Source::Absent)) {
+    // Several predictors may come from one column.
+    let mut said = std::collections::BTreeSet::new();
+    warnings.retain(|w: &String| said.insert(w.clone()));
+    let absent = |p: &Predictor| frame.by_name(p.encoding.as_ref().map_or(&p.name, |e| &e.column)).is_none();
+    if !predictors.is_empty() && predictors.iter().all(absent) {
         return Err(Error::invalid("Test/Validation dataset has no columns in common with the training set"));
     }
     Ok(Adapted { sources, rows: frame.rows(), warnings })
@@ -96,8 +111,8 @@ impl Source {
             Source::Absent => vec![f64::NAN; len],
             Source::Constant(v) => vec![*v; len],
             Source::Direct(c) => f64s(&c.chunks()[k].data()?).into_owned(),
-            Source::Coded(c, map) => {
-                f64s(&c.chunks()[k].data()?).iter().map(|v| if v.is_nan() { f64::NAN } else { map[*v as usize] }).collect()
+            Source::Coded(c, map, missing) => {
+                f64s(&c.chunks()[k].data()?).iter().map(|v| if v.is_nan() { *missing } else { map[*v as usize] }).collect()
             }
         })
     }

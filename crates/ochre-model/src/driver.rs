@@ -126,6 +126,10 @@ pub trait Algorithm: Send + Sync + 'static {
 pub struct Training {
     pub names: Vec<String>,
     pub columns: Vec<Column>,
+    /// How each predictor comes from another column; empty when none does.
+    pub encodings: Vec<Option<crate::encoding::Encoding>>,
+    /// The predictors before they were encoded; empty when none was.
+    pub original_names: Vec<String>,
     pub rows: usize,
     pub response: Option<Predictor>,
     /// Response values or class codes; meaningless where the weight is 0.
@@ -151,7 +155,10 @@ impl Training {
         self.w.as_ref().map_or(self.rows as f64, |w| w.iter().sum())
     }
     pub fn predictors(&self) -> Vec<Predictor> {
-        self.names.iter().zip(&self.columns).map(|(n, c)| Predictor { name: n.clone(), domain: c.domain().cloned() }).collect()
+        let encoding = |i: usize| self.encodings.get(i).cloned().flatten().map(Box::new);
+        let one =
+            |(i, (n, c)): (usize, (&String, &Column))| Predictor { name: n.clone(), domain: c.domain().cloned(), encoding: encoding(i) };
+        self.names.iter().zip(&self.columns).enumerate().map(one).collect()
     }
     pub fn frame(&self) -> Result<Frame> {
         Frame::new(self.names.clone(), self.columns.clone())
@@ -794,7 +801,7 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
             Some(_) => Category::Multinomial,
         };
         y = column.to_f64()?;
-        predictor = Some(Predictor { name, domain: column.domain().cloned() });
+        predictor = Some(Predictor { name, domain: column.domain().cloned(), encoding: None });
     } else if A::INFO.supervised {
         return Ok(None);
     }
@@ -825,7 +832,28 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     if offset.as_ref().is_some_and(|o| o.iter().any(|v| v.is_nan())) {
         notes.error("_offset_column", "the offset column has missing values; fill or drop them");
     }
-    Ok(Some(Training { names, columns, rows, response: predictor, y, w, offset, category, weighted, nominal_weight }))
+    let (mut encodings, mut original_names) = (vec![], vec![]);
+    if crate::encoding::makes_columns(common.categorical_encoding) {
+        let most = common.max_categorical_levels.max(1) as usize;
+        let weight = |r: usize| w.as_ref().map_or(1.0, |w| w[r]);
+        original_names = names.clone();
+        let made = crate::encoding::encode(&node.ledger, common.categorical_encoding, most, names, columns, &weight)?;
+        (names, columns, encodings) = (made.names, made.columns, made.encodings);
+    }
+    Ok(Some(Training {
+        names,
+        columns,
+        encodings,
+        original_names,
+        rows,
+        response: predictor,
+        y,
+        w,
+        offset,
+        category,
+        weighted,
+        nominal_weight,
+    }))
 }
 
 /// `check_constant_response`, for the algorithms that offer it.
@@ -1009,6 +1037,9 @@ fn train_model<A: Algorithm>(
     let shown: Vec<&Predictor> = predictors.iter().chain(run.train.response.as_ref()).collect();
     let out = A::output_common(&mut output);
     out.names = Some(shown.iter().map(|p| p.name.clone()).collect());
+    if predictors.iter().any(|p| p.encoding.is_some()) {
+        out.original_names = Some(run.train.original_names.iter().chain(run.train.response.as_ref().map(|r| &r.name)).cloned().collect());
+    }
     out.column_types = Some(shown.iter().map(|p| if p.domain.is_some() { "Enum" } else { "Numeric" }.to_string()).collect());
     out.domains = Some(shown.iter().map(|p| p.domain.as_ref().map(|d| d.to_vec())).collect());
     out.model_category = Some(run.train.category.name().into());
@@ -1126,7 +1157,7 @@ impl Model {
             data_frame: self.training_frame.clone().map(FrameKey),
             timestamp: self.timestamp_ms,
             checksum: self.checksum(),
-            have_mojo: self.scorer.has_mojo(),
+            have_mojo: self.scorer.has_mojo() && self.predictors.iter().all(|p| p.encoding.is_none()),
             ..ModelSchema::default()
         };
         renamed(s.to_json(), self.info.model_schema, self.info.model_type)
@@ -1245,7 +1276,7 @@ impl Model {
     ) -> Result<Metrics> {
         let name = self.treatment_column().unwrap_or_default();
         let levels = frame.by_name(name).and_then(|c| c.domain().cloned());
-        let wanted = Predictor { name: name.into(), domain: levels };
+        let wanted = Predictor { name: name.into(), domain: levels, encoding: None };
         let treated = match adapt::source(frame, &wanted, &mut vec![])? {
             Source::Absent => {
                 return Err(Error::invalid(format!(
@@ -1318,8 +1349,20 @@ impl Model {
                 return self.measure_uplift(frame, &preds, &y, None, None);
             }
             let mut m = measure(self.category, &preds, &y, w.as_deref(), self.classes(), self.deviance, detail)?;
-            if let Scorer::Glm(_) = self.scorer {
-                let fitted = self.metrics.read().first().and_then(|m| m.glm);
+            if let Scorer::Glm(g) = &self.scorer
+                && matches!(m.kind, metrics::Kind::Regression { .. } | metrics::Kind::Binomial(_) | metrics::Kind::Multinomial(_))
+            {
+                // A model of given coefficients was never fitted; its coefficients count as if it had been.
+                let active = g.beta.iter().flatten().filter(|b| **b != 0.0).count() as i64;
+                let blank = metrics::GlmExtras {
+                    residual_deviance: f64::NAN,
+                    null_deviance: f64::NAN,
+                    aic: f64::NAN,
+                    loglikelihood: f64::NAN,
+                    null_dof: m.nobs - 1,
+                    residual_dof: m.nobs - active,
+                };
+                let fitted = self.metrics.read().first().map_or(Some(blank), |m| m.glm);
                 m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));
             }
             Ok(m)
@@ -1370,9 +1413,11 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
             let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
             (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
         }
-        metrics::Kind::Clustering(_) | metrics::Kind::Anomaly { .. } | metrics::Kind::Survival(_) | metrics::Kind::Uplift(_) | metrics::Kind::Mixed(_) => {
-            (f64::NAN, f64::NAN)
-        }
+        metrics::Kind::Clustering(_)
+        | metrics::Kind::Anomaly { .. }
+        | metrics::Kind::Survival(_)
+        | metrics::Kind::Uplift(_)
+        | metrics::Kind::Mixed(_) => (f64::NAN, f64::NAN),
     };
     let used = fitted.null_dof - fitted.residual_dof;
     let rank = used as f64 + 1.0;
@@ -1495,7 +1540,7 @@ pub fn metrics_of(
     if predicted.width() != width {
         return Err(Error::invalid(format!("{} predictions need {width} columns, but there are {}", category.name(), predicted.width())));
     }
-    let predictor = Predictor { name: actual.names()[0].clone(), domain: domain.clone().map(Arc::new) };
+    let predictor = Predictor { name: actual.names()[0].clone(), domain: domain.clone().map(Arc::new), encoding: None };
     let (y, _) = answers(actual, Some(&predictor), None)?;
     let w = weights.map(|f| f.column(0).to_f64()).transpose()?;
     let columns = predicted.columns().iter().map(Column::to_f64).collect::<Result<Vec<_>>>()?;

@@ -72,7 +72,9 @@ impl Model {
         };
         let found = wanted
             .iter()
-            .map(|n| place(n).ok_or_else(|| Error::invalid(format!("model {} has no rule '{n}'; rule_importance lists its rules", self.key))))
+            .map(|n| {
+                place(n).ok_or_else(|| Error::invalid(format!("model {} has no rule '{n}'; rule_importance lists its rules", self.key)))
+            })
             .collect::<Result<Vec<_>>>()?;
         let data = adapt::adapt(frame, &self.predictors)?;
         node.runner.install(|| {

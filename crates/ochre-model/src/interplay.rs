@@ -51,15 +51,19 @@ impl Model {
             )));
         }
         if variables.is_empty() || variables.len() > VARIABLES_MAX {
-            return Err(Error::invalid(format!("the H statistic is of 1 to {VARIABLES_MAX} variables, but {} were given", variables.len())));
+            return Err(Error::invalid(format!(
+                "the H statistic is of 1 to {VARIABLES_MAX} variables, but {} were given",
+                variables.len()
+            )));
         }
         let places: Vec<usize> = variables
             .iter()
             .map(|v| {
                 let known = || self.predictors.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
-                self.predictors.iter().position(|p| p.name == *v).ok_or_else(|| {
-                    Error::invalid(format!("'{v}' is no predictor of model {}; its predictors are {}", self.key, known()))
-                })
+                self.predictors
+                    .iter()
+                    .position(|p| p.name == *v)
+                    .ok_or_else(|| Error::invalid(format!("'{v}' is no predictor of model {}; its predictors are {}", self.key, known())))
             })
             .collect::<Result<_>>()?;
         if (1..places.len()).any(|i| places[..i].contains(&places[i])) {

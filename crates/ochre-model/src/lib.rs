@@ -8,6 +8,7 @@
 
 pub mod adapt;
 pub mod driver;
+pub mod encoding;
 mod folds;
 pub mod grid;
 pub mod insight;

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Predictor {
     pub name: String,
     pub domain: Option<Arc<Vec<String>>>,
+    /// How it comes from another column, when it does.
+    pub encoding: Option<Box<crate::encoding::Encoding>>,
 }
 
 pub struct Model {
@@ -235,6 +237,13 @@ impl Model {
 
     /// The model as a MOJO whose scores have been proven equal to the server's.
     pub fn mojo(&self) -> Result<Vec<u8>> {
+        if let Some(e) = self.predictors.iter().find_map(|p| p.encoding.as_ref()) {
+            return Err(Error::Unsupported(format!(
+                "model {} encodes the categories of '{}'; MOJOs of such models are not supported by this version of ochre: train with \
+                 categorical_encoding = Enum, or save the model instead",
+                self.key, e.column
+            )));
+        }
         ochre_score::proof::proven_mojo(&self.file(), &self.about())
             .map_err(|e| Error::invalid(format!("model {} cannot be exported: {e}", self.key)))
     }

@@ -305,6 +305,20 @@ impl TreeParams {
 }
 
 impl CommonParams {
+    /// Notes an encoding of categories that an algorithm does not have; `direct` are those that it deals with itself.
+    pub fn check_encoding(&self, direct: &[&str], notes: &mut ochre_schema::Notes) {
+        let name = self.categorical_encoding.name();
+        if !direct.contains(&name) && !crate::encoding::makes_columns(self.categorical_encoding) {
+            notes.error(
+                "_categorical_encoding",
+                format!(
+                    "categorical_encoding {name} is not supported by this version of ochre; use {}, OneHotExplicit, Binary, LabelEncoder or EnumLimited",
+                    direct.join(", ")
+                ),
+            );
+        }
+    }
+
     /// How much metrics tell.
     pub fn detail(&self) -> crate::metrics::Detail {
         crate::metrics::Detail { bins: self.gainslift_bins, auc: self.auc_type }

@@ -57,7 +57,7 @@ pub fn importance(node: &Arc<Node>, model: &Model, frame: &Frame, ask: &Ask) -> 
             let mut sources = data.sources.clone();
             sources[place] = match &data.sources[place] {
                 Source::Direct(c) => Source::Direct(c.take(&node.ledger, &order)?),
-                Source::Coded(c, m) => Source::Coded(c.take(&node.ledger, &order)?, m.clone()),
+                Source::Coded(c, m, v) => Source::Coded(c.take(&node.ledger, &order)?, m.clone(), *v),
                 other => other.clone(),
             };
             changes.push((measured(sources)? - base).abs());

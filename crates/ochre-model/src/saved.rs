@@ -22,6 +22,8 @@ struct Saved {
     category: String,
     training_frame: Option<String>,
     predictors: Vec<Column>,
+    #[serde(default)]
+    encodings: Vec<Option<Box<crate::encoding::Encoding>>>,
     response: Option<Column>,
     weights_column: Option<String>,
     offset_column: Option<String>,
@@ -48,6 +50,7 @@ impl Model {
             category: self.category.name().into(),
             training_frame: self.training_frame.clone(),
             predictors: self.predictors.iter().map(column).collect(),
+            encodings: self.predictors.iter().map(|p| p.encoding.clone()).collect(),
             response: self.response.as_ref().map(column),
             weights_column: self.weights_column.clone(),
             offset_column: self.offset_column.clone(),
@@ -101,13 +104,14 @@ impl Model {
             .into_iter()
             .find(|c| c.name() == saved.category)
             .ok_or_else(|| refuse(format!("'{}' is no kind of model", saved.category)))?;
-        let predictor = |c: Column| Predictor { name: c.name, domain: c.domain.map(Arc::new) };
+        let predictor = |c: Column| Predictor { name: c.name, domain: c.domain.map(Arc::new), encoding: None };
+        let mut encodings = saved.encodings.into_iter();
         Ok(Model {
             key: saved.key,
             info,
             category,
             training_frame: saved.training_frame,
-            predictors: saved.predictors.into_iter().map(predictor).collect(),
+            predictors: saved.predictors.into_iter().map(|c| Predictor { encoding: encodings.next().flatten(), ..predictor(c) }).collect(),
             response: saved.response.map(predictor),
             weights_column: saved.weights_column,
             offset_column: saved.offset_column,

@@ -11,8 +11,20 @@ use ochre_schema::{AnyKey, Table, Value, Wire};
 pub const ROUTES: &[crate::Route] = &[
     post("/3/PartialDependence/", "makePDP", ("PartialDependenceV3", "JobV3"), make, "Computes partial dependence of columns, in a job."),
     get("/3/PartialDependence/{name}", "fetchPDP", ("PartialDependenceKeyV3", "PartialDependenceV3"), fetch, "The tables that a job made."),
-    post("/3/SignificantRules", "makeRules", ("SignificantRulesV3", "SignificantRulesV3"), significant_rules, "The rules of a model, strongest first."),
-    post("/3/FriedmansPopescusH", "makeH", ("FriedmanPopescusHV3", "FriedmanPopescusHV3"), interplay, "How strongly variables interact in a model."),
+    post(
+        "/3/SignificantRules",
+        "makeRules",
+        ("SignificantRulesV3", "SignificantRulesV3"),
+        significant_rules,
+        "The rules of a model, strongest first.",
+    ),
+    post(
+        "/3/FriedmansPopescusH",
+        "makeH",
+        ("FriedmanPopescusHV3", "FriedmanPopescusHV3"),
+        interplay,
+        "How strongly variables interact in a model.",
+    ),
     get("/3/Tree", "get_tree", ("TreeV3", "TreeV3"), tree, "One tree of an ensemble."),
 ];
 

@@ -20,7 +20,37 @@ use ochre_score::{Committee, Member, Scorer};
 #[api(name = "AdaBoostParametersV3", superclass = "ModelParametersSchemaV3", iced = "AdaBoostParameters")]
 pub struct AdaBoostParams {
     /// What every algorithm has.
-    #[api(flatten, hide(response_column), omit(validation_frame, nfolds, keep_cross_validation_models, keep_cross_validation_predictions, keep_cross_validation_fold_assignment, parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, offset_column, fold_column, fold_assignment, max_categorical_levels, score_each_iteration, checkpoint, stopping_rounds, max_runtime_secs, stopping_metric, stopping_tolerance, gainslift_bins, custom_metric_func, custom_distribution_func, export_checkpoints_dir, auc_type))]
+    #[api(
+        flatten,
+        hide(response_column),
+        omit(
+            validation_frame,
+            nfolds,
+            keep_cross_validation_models,
+            keep_cross_validation_predictions,
+            keep_cross_validation_fold_assignment,
+            parallelize_cross_validation,
+            distribution,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            offset_column,
+            fold_column,
+            fold_assignment,
+            max_categorical_levels,
+            score_each_iteration,
+            checkpoint,
+            stopping_rounds,
+            max_runtime_secs,
+            stopping_metric,
+            stopping_tolerance,
+            gainslift_bins,
+            custom_metric_func,
+            custom_distribution_func,
+            export_checkpoints_dir,
+            auc_type
+        )
+    )]
     pub common: CommonParams,
     /// Number of weak learners.
     #[api(default = 50, gridable)]
@@ -95,13 +125,7 @@ impl Algorithm for AdaBoost {
         if !(0.0..=1.0).contains(&params.learn_rate) {
             notes.error("_learn_rate", "learn_rate must be between 0 and 1");
         }
-        let name = params.common.categorical_encoding.name();
-        if !matches!(name, "AUTO" | "Enum") {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum"], notes);
         if notes.errors().next().is_some() {
             return;
         }
@@ -243,8 +267,7 @@ fn fit(run: &mut Run<'_, AdaBoostParams>) -> Result<Fitted<AdaBoostOutput>> {
     let scorer = Scorer::Committee(committee);
     let preds = adapt::score(&scorer, &data, None)?;
     let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
-    let training =
-        measure(Category::Binomial, &preds, &train.y, train.w.as_deref(), domain, Deviance::Gaussian, params.common.detail())?;
+    let training = measure(Category::Binomial, &preds, &train.y, train.w.as_deref(), domain, Deviance::Gaussian, params.common.detail())?;
     let mut output = AdaBoostOutput::default();
     output.common.model_summary = Some(
         Table::new("Model Summary", "")

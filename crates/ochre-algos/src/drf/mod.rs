@@ -104,13 +104,7 @@ impl Algorithm for Drf {
             Gaussian if category == Category::Regression => {}
             d => notes.error("_distribution", format!("DRF does not fit the distribution {} to this response; leave it at AUTO", d.name())),
         }
-        let name = params.common.categorical_encoding.name();
-        if !matches!(name, "AUTO" | "Enum") {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum", "SortByResponse"], notes);
     }
 
     /// As many trees as the folds needed, on average; then nothing is left to stop early.

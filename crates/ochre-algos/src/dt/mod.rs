@@ -17,7 +17,37 @@ use ochre_schema::{Notes, Schema};
 #[api(name = "DTParametersV3", superclass = "ModelParametersSchemaV3", iced = "DTParameters")]
 pub struct DtParams {
     /// What every algorithm has.
-    #[api(flatten, omit(validation_frame, nfolds, keep_cross_validation_models, keep_cross_validation_predictions, keep_cross_validation_fold_assignment, parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, weights_column, offset_column, fold_column, fold_assignment, max_categorical_levels, score_each_iteration, checkpoint, stopping_rounds, max_runtime_secs, stopping_metric, stopping_tolerance, gainslift_bins, custom_metric_func, custom_distribution_func, export_checkpoints_dir, auc_type))]
+    #[api(
+        flatten,
+        omit(
+            validation_frame,
+            nfolds,
+            keep_cross_validation_models,
+            keep_cross_validation_predictions,
+            keep_cross_validation_fold_assignment,
+            parallelize_cross_validation,
+            distribution,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            weights_column,
+            offset_column,
+            fold_column,
+            fold_assignment,
+            max_categorical_levels,
+            score_each_iteration,
+            checkpoint,
+            stopping_rounds,
+            max_runtime_secs,
+            stopping_metric,
+            stopping_tolerance,
+            gainslift_bins,
+            custom_metric_func,
+            custom_distribution_func,
+            export_checkpoints_dir,
+            auc_type
+        )
+    )]
     pub common: CommonParams,
     /// Has no effect: the tree sees all rows and all columns.
     #[api(default = -1, inout, expert, gridable)]
@@ -89,13 +119,7 @@ impl Algorithm for Dt {
         if params.min_rows < 0 {
             notes.error("_min_rows", format!("min_rows must be at least 0, but is {}", params.min_rows));
         }
-        let name = params.common.categorical_encoding.name();
-        if !matches!(name, "AUTO" | "Enum") {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum"], notes);
     }
 
     fn fit(run: &mut Run<'_, DtParams>) -> Result<Fitted<DtOutput>> {

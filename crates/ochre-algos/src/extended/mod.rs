@@ -124,13 +124,7 @@ impl Algorithm for ExtendedIsolationForest {
         // As many rows as there are would do as well: fewer are taken then.
         within("sample_size", params.sample_size, 2, 100_000);
         within("extension_level", params.extension_level, 0, shape.predictors.saturating_sub(1));
-        let name = params.common.categorical_encoding.name();
-        if !matches!(name, "AUTO" | "Enum") {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum"], notes);
     }
 
     fn fit(run: &mut Run<'_, ExtendedParams>) -> Result<Fitted<ExtendedOutput>> {

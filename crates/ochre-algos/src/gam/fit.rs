@@ -239,7 +239,8 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
         made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.names.len()).map(move |i| (i, sign))));
     }
     let (job, node, started_ms) = (run.job, run.node, run.started_ms);
-    let mut inner = Run { params: glm, train: train.clone(), valid: run.valid.take(), job, node, started_ms, checkpoint: None, belongings: vec![] };
+    let mut inner =
+        Run { params: glm, train: train.clone(), valid: run.valid.take(), job, node, started_ms, checkpoint: None, belongings: vec![] };
     let fitted = fit_made(&mut inner, &made)?;
     let table = fitted.output.coefficients_table.unwrap_or_else(|| Table::new("", ""));
     let table = listed(&table, if train.classes() > 2 { train.classes() } else { 1 });
@@ -330,7 +331,11 @@ fn uncentred(table: &Table, smooths: &[Smooth]) -> Table {
         let mut cells: Vec<Cell> = vec![];
         let mut row = 0;
         while row < labels.len() {
-            let Some((s, mark)) = smooths.iter().find_map(|s| Some((s, labels[row].strip_prefix(&s.names[0])?))).filter(|(_, m)| m.is_empty() || m.starts_with("_class_")) else {
+            let Some((s, mark)) = smooths
+                .iter()
+                .find_map(|s| Some((s, labels[row].strip_prefix(&s.names[0])?)))
+                .filter(|(_, m)| m.is_empty() || m.starts_with("_class_"))
+            else {
                 cells.push(column.cells[row].clone());
                 row += 1;
                 continue;
@@ -359,10 +364,8 @@ fn uncentred(table: &Table, smooths: &[Smooth]) -> Table {
 fn keep(run: &mut Run<'_, GamParams>, made: &Made) -> Result<String> {
     let train = &run.train;
     let key = format!("{}_gam_columns", run.params.common.model_id.clone().unwrap_or_default().0);
-    let (mut names, mut columns): (Vec<String>, Vec<Column>) = (0..train.columns.len())
-        .filter(|&i| made.given[i])
-        .map(|i| (train.names[i].clone(), train.columns[i].clone()))
-        .unzip();
+    let (mut names, mut columns): (Vec<String>, Vec<Column>) =
+        (0..train.columns.len()).filter(|&i| made.given[i]).map(|i| (train.names[i].clone(), train.columns[i].clone())).unzip();
     let all: Vec<Vec<f64>> = train.columns.iter().map(Column::to_f64).collect::<Result<_>>()?;
     let views: Vec<&[f64]> = all.iter().map(Vec::as_slice).collect();
     for (name, derived) in &made.derived {

@@ -24,7 +24,21 @@ use ochre_schema::{FrameKey, Notes, Schema, Table, Value};
 #[api(name = "GAMParametersV3", superclass = "ModelParametersSchemaV3", iced = "GAMParameters")]
 pub struct GamParams {
     /// What every algorithm has.
-    #[api(flatten, omit(parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, categorical_encoding, max_categorical_levels, checkpoint, custom_metric_func, custom_distribution_func))]
+    #[api(
+        flatten,
+        omit(
+            parallelize_cross_validation,
+            distribution,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            categorical_encoding,
+            max_categorical_levels,
+            checkpoint,
+            custom_metric_func,
+            custom_distribution_func
+        )
+    )]
     pub common: CommonParams,
     /// Seed of the random generator; -1 for a fresh one.
     #[api(default = -1, gridable)]
@@ -353,7 +367,9 @@ impl Algorithm for Gam {
         }
         for name in params.smooths().concat() {
             match shape.training.names.iter().position(|n| *n == name) {
-                None => notes.error("_gam_columns", format!("column '{name}' is not in the training frame, or is constant, or is the response")),
+                None => {
+                    notes.error("_gam_columns", format!("column '{name}' is not in the training frame, or is constant, or is the response"))
+                }
                 Some(i) if shape.training.columns[i].is_enum() => {
                     notes.error("_gam_columns", format!("column '{name}' is categorical; smooths need numbers"));
                 }

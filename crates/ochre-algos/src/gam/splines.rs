@@ -94,8 +94,7 @@ impl Basis {
     /// Integrals of products of second derivatives.
     pub fn bending(&self) -> Vec<f64> {
         let n = self.functions.len();
-        let second: Vec<Vec<Vec<f64>>> =
-            self.functions.iter().map(|f| f.iter().map(|p| derivative(&derivative(p))).collect()).collect();
+        let second: Vec<Vec<Vec<f64>>> = self.functions.iter().map(|f| f.iter().map(|p| derivative(&derivative(p))).collect()).collect();
         let both = |a: &Vec<Vec<f64>>, b: &Vec<Vec<f64>>| -> f64 {
             (0..self.knots.len() - 1).map(|j| inner(&a[j], &b[j], self.knots[j + 1] - self.knots[j])).sum()
         };
@@ -341,8 +340,7 @@ mod tests {
 
     #[test]
     fn polynomials_come_in_the_references_order() {
-        let said: Vec<String> =
-            exponents(3, 3).iter().map(|e| e.iter().map(|v| v.to_string()).collect::<String>()).collect();
+        let said: Vec<String> = exponents(3, 3).iter().map(|e| e.iter().map(|v| v.to_string()).collect::<String>()).collect();
         assert_eq!(said.join(" "), "000 001 010 100 002 020 200 011 101 110");
     }
 }

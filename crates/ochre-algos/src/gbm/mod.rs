@@ -119,15 +119,7 @@ impl Algorithm for Gbm {
         if !constraints(&params.monotone_constraints).is_empty() && (d == Multinomial || category == Category::Multinomial) {
             notes.error("_monotone_constraints", "Monotone constraints are not supported for the multinomial distribution");
         }
-        if params.common.categorical_encoding != Default::default() {
-            let name = params.common.categorical_encoding.name();
-            if name != "Enum" {
-                notes.error(
-                    "_categorical_encoding",
-                    format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-                );
-            }
-        }
+        params.common.check_encoding(&["AUTO", "Enum", "SortByResponse"], notes);
     }
 
     /// As many trees as the folds needed, on average; then nothing is left to stop early.

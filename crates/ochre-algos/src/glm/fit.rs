@@ -1093,9 +1093,11 @@ fn metrics(
                 };
                 (residual, null, aic)
             }
-            MetricKind::Clustering(_) | MetricKind::Anomaly { .. } | MetricKind::Survival(_) | MetricKind::Uplift(_) | MetricKind::Mixed(_) => {
-                (f64::NAN, f64::NAN, f64::NAN)
-            }
+            MetricKind::Clustering(_)
+            | MetricKind::Anomaly { .. }
+            | MetricKind::Survival(_)
+            | MetricKind::Uplift(_)
+            | MetricKind::Mixed(_) => (f64::NAN, f64::NAN, f64::NAN),
         };
         let n = m.nobs - i64::from(run.params.intercept);
         let likely = |mu: &[f64]| Fit { family: problem.family, shape: problem.shape, y, w, mu, active }.judge(&run.params);

@@ -63,8 +63,7 @@ fn given(run: &Run<'_, HglmParams>, field: &str, key: &Option<FrameKey>, rows: u
     Ok(Some((0..rows * columns).map(|k| lists[k % columns][k / columns]).collect()))
 }
 
-const INDISTINCT: &str =
-    "the shared coefficients cannot be told apart: some predictors are linear combinations of others; remove them";
+const INDISTINCT: &str = "the shared coefficients cannot be told apart: some predictors are linear combinations of others; remove them";
 
 /// Coefficients and variances to begin with.
 fn begin(run: &Run<'_, HglmParams>, m: &mut MixedScorer, sums: &Sums) -> Result<()> {

@@ -22,7 +22,32 @@ use ochre_schema::{FrameKey, Notes, Schema, Table};
 #[api(name = "HGLMParametersV3", superclass = "ModelParametersSchemaV3", iced = "HGLMParameters")]
 pub struct HglmParams {
     /// What every algorithm has.
-    #[api(flatten, omit(nfolds, keep_cross_validation_models, keep_cross_validation_predictions, keep_cross_validation_fold_assignment, parallelize_cross_validation, distribution, tweedie_power, quantile_alpha, huber_alpha, fold_column, fold_assignment, categorical_encoding, max_categorical_levels, checkpoint, stopping_rounds, stopping_metric, stopping_tolerance, gainslift_bins, custom_distribution_func, export_checkpoints_dir, auc_type))]
+    #[api(
+        flatten,
+        omit(
+            nfolds,
+            keep_cross_validation_models,
+            keep_cross_validation_predictions,
+            keep_cross_validation_fold_assignment,
+            parallelize_cross_validation,
+            distribution,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            fold_column,
+            fold_assignment,
+            categorical_encoding,
+            max_categorical_levels,
+            checkpoint,
+            stopping_rounds,
+            stopping_metric,
+            stopping_tolerance,
+            gainslift_bins,
+            custom_distribution_func,
+            export_checkpoints_dir,
+            auc_type
+        )
+    )]
     pub common: CommonParams,
     /// Iterations between two rows of the scoring history.
     #[api(default = 5, secondary)]
@@ -176,18 +201,28 @@ impl Algorithm for Hglm {
         match params.group() {
             "" => notes.error("_group_column", " column used to generate level 2 units is missing"),
             name => match train.names.iter().position(|n| n == name) {
-                None => notes.error("_group_column", format!("column '{name}' is not in the training frame, or is constant, or is the response")),
+                None => notes
+                    .error("_group_column", format!("column '{name}' is not in the training frame, or is constant, or is the response")),
                 Some(i) if !train.columns[i].is_enum() => {
-                    notes.error("_group_column", format!(" should be a categorical column, but '{name}' is numeric; convert it with asfactor()"));
+                    notes.error(
+                        "_group_column",
+                        format!(" should be a categorical column, but '{name}' is numeric; convert it with asfactor()"),
+                    );
                 }
                 Some(_) => {}
             },
         }
         for name in params.random() {
             if !train.names.contains(&name) {
-                notes.error("_random_columns", format!(" can only contain columns in the training frame, but '{name}' is none or is constant"));
+                notes.error(
+                    "_random_columns",
+                    format!(" can only contain columns in the training frame, but '{name}' is none or is constant"),
+                );
             } else if name == params.group() {
-                notes.error("_random_columns", format!("'{name}' is the group column, whose coefficients are the groups' intercepts; set random_intercept"));
+                notes.error(
+                    "_random_columns",
+                    format!("'{name}' is the group column, whose coefficients are the groups' intercepts; set random_intercept"),
+                );
             }
         }
         if params.random().is_empty() && !params.random_intercept {
@@ -202,16 +237,23 @@ impl Algorithm for Hglm {
             }
         }
         if params.max_iterations < -1 {
-            notes.error("_max_iterations", format!("max_iterations must be -1 (for 1000), 0 or positive, but is {}", params.max_iterations));
+            notes
+                .error("_max_iterations", format!("max_iterations must be -1 (for 1000), 0 or positive, but is {}", params.max_iterations));
         }
         if params.em_epsilon.is_nan() || params.em_epsilon <= 0.0 {
             notes.error("_em_epsilon", format!("em_epsilon must be positive, but is {}", params.em_epsilon));
         }
         if params.score_iteration_interval < 1 {
-            notes.error("_score_iteration_interval", format!("score_iteration_interval must be at least 1, but is {}", params.score_iteration_interval));
+            notes.error(
+                "_score_iteration_interval",
+                format!("score_iteration_interval must be at least 1, but is {}", params.score_iteration_interval),
+            );
         }
         if params.missing_values_handling.as_deref().is_some_and(|m| m.eq_ignore_ascii_case("PlugValues")) {
-            notes.error("_missing_values_handling", "PlugValues is not supported for HGLM by this version of ochre; use MeanImputation or Skip");
+            notes.error(
+                "_missing_values_handling",
+                "PlugValues is not supported for HGLM by this version of ochre; use MeanImputation or Skip",
+            );
         }
     }
 

@@ -79,13 +79,7 @@ impl Algorithm for IsolationForest {
         if named && params.common.validation_frame.as_ref().is_none_or(|k| k.0.is_empty()) {
             notes.error("_validation_response_column", "a validation_frame is needed to look for anomalies in");
         }
-        let name = params.common.categorical_encoding.name();
-        if !matches!(name, "AUTO" | "Enum") {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum"], notes);
     }
 
     fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationForestOutput>> {

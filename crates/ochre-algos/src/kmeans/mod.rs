@@ -64,13 +64,7 @@ impl Algorithm for KMeans {
         if params.init == Init::User && params.user_points.is_none() {
             notes.error("_init", "Must specify user_points when init is User");
         }
-        let encoding = params.common.categorical_encoding;
-        if encoding != Default::default() && encoding.name() != "Enum" {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {} is not supported by this version of ochre; use AUTO or Enum", encoding.name()),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum"], notes);
     }
 
     fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {

@@ -233,9 +233,12 @@ fn entries(run: &Run<'_, RuleFitParams>, scorer: &GlmScorer, names: &[String], r
 
 fn table(entries: &[Entry], many: bool) -> Table {
     let each = |f: &dyn Fn(&Entry) -> Cell| entries.iter().map(f).collect::<Vec<_>>();
-    let mut t = Table::new("Rule Importance", "")
-        .row_labels(vec![Cell::Text(String::new()); entries.len()])
-        .column("variable", "string", "%s", each(&|e| Cell::Text(e.variable.clone())));
+    let mut t = Table::new("Rule Importance", "").row_labels(vec![Cell::Text(String::new()); entries.len()]).column(
+        "variable",
+        "string",
+        "%s",
+        each(&|e| Cell::Text(e.variable.clone())),
+    );
     if many {
         t = t.column("class", "string", "%s", each(&|e| Cell::Text(e.class.clone().unwrap_or_default())));
     }
@@ -245,11 +248,7 @@ fn table(entries: &[Entry], many: bool) -> Table {
 }
 
 pub fn fit(run: &mut Run<'_, RuleFitParams>) -> Result<Fitted<RuleFitOutput>> {
-    let rules = if run.params.is("LINEAR") {
-        Rules { derived: vec![], rules: BTreeMap::new(), sizes: vec![] }
-    } else {
-        grow(run)?
-    };
+    let rules = if run.params.is("LINEAR") { Rules { derived: vec![], rules: BTreeMap::new(), sizes: vec![] } } else { grow(run)? };
     run.job.set_progress(0.5);
     let linear = !run.params.is("RULES");
     let made = Made { derived: rules.derived.clone(), given: vec![linear; run.train.columns.len()], ..Made::default() };

@@ -20,7 +20,34 @@ use ochre_schema::{Notes, Schema, Table};
 #[api(name = "RuleFitParametersV3", superclass = "ModelParametersSchemaV3", iced = "RuleFitParameters")]
 pub struct RuleFitParams {
     /// What every algorithm has.
-    #[api(flatten, omit(nfolds, keep_cross_validation_models, keep_cross_validation_predictions, keep_cross_validation_fold_assignment, parallelize_cross_validation, tweedie_power, quantile_alpha, huber_alpha, offset_column, fold_column, fold_assignment, categorical_encoding, ignore_const_cols, score_each_iteration, checkpoint, stopping_rounds, max_runtime_secs, stopping_metric, stopping_tolerance, gainslift_bins, custom_metric_func, custom_distribution_func, export_checkpoints_dir))]
+    #[api(
+        flatten,
+        omit(
+            nfolds,
+            keep_cross_validation_models,
+            keep_cross_validation_predictions,
+            keep_cross_validation_fold_assignment,
+            parallelize_cross_validation,
+            tweedie_power,
+            quantile_alpha,
+            huber_alpha,
+            offset_column,
+            fold_column,
+            fold_assignment,
+            categorical_encoding,
+            ignore_const_cols,
+            score_each_iteration,
+            checkpoint,
+            stopping_rounds,
+            max_runtime_secs,
+            stopping_metric,
+            stopping_tolerance,
+            gainslift_bins,
+            custom_metric_func,
+            custom_distribution_func,
+            export_checkpoints_dir
+        )
+    )]
     pub common: CommonParams,
     /// Seed of the random generator; -1 for a fresh one.
     #[api(default = -1, gridable)]
@@ -110,11 +137,17 @@ impl Algorithm for RuleFit {
             if params.max_rule_length < params.min_rule_length {
                 notes.error(
                     "_max_rule_length",
-                    format!("max_rule_length must be at least min_rule_length, {}, but is {}", params.min_rule_length, params.max_rule_length),
+                    format!(
+                        "max_rule_length must be at least min_rule_length, {}, but is {}",
+                        params.min_rule_length, params.max_rule_length
+                    ),
                 );
             }
             if params.rule_generation_ntrees < 1 {
-                notes.error("_rule_generation_ntrees", format!("rule_generation_ntrees must be at least 1, but is {}", params.rule_generation_ntrees));
+                notes.error(
+                    "_rule_generation_ntrees",
+                    format!("rule_generation_ntrees must be at least 1, but is {}", params.rule_generation_ntrees),
+                );
             }
         }
         if params.max_num_rules < -1 || params.max_num_rules == 0 {

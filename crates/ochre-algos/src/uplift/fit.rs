@@ -375,7 +375,7 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
     let treated = column.to_f64()?;
     let valid_treated = match &run.valid {
         Some(v) => {
-            let wanted = ochre_model::Predictor { name: name.clone(), domain: Some(levels) };
+            let wanted = ochre_model::Predictor { name: name.clone(), domain: Some(levels), encoding: None };
             Some(adapt::source(&*run.node.store.frame(&v.key)?, &wanted, &mut vec![])?.all(v.data.rows)?)
         }
         None => None,

@@ -171,13 +171,7 @@ impl Algorithm for UpliftDrf {
             );
         }
         tree.check_class_rates(Some(2), notes);
-        let name = params.common.categorical_encoding.name();
-        if !matches!(name, "AUTO" | "Enum") {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {name} is not supported by this version of ochre; use AUTO or Enum"),
-            );
-        }
+        params.common.check_encoding(&["AUTO", "Enum"], notes);
     }
 
     fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {

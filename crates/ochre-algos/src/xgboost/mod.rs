@@ -120,13 +120,7 @@ impl Algorithm for XgBoost {
         if p.tree_method == TreeMethod::Exact && shape.rows > WHOLE_ROWS_MAX && !ochre_core::Team::for_rows(shape.rows).is_alone() {
             notes.error("_tree_method", format!("on a cluster tree_method exact takes up to {WHOLE_ROWS_MAX} rows; use hist or approx"));
         }
-        let encoding = p.common.categorical_encoding;
-        if encoding != CategoricalEncoding::OneHotInternal {
-            notes.error(
-                "_categorical_encoding",
-                format!("categorical_encoding {} is not supported by this version of ochre; use AUTO or OneHotInternal", encoding.name()),
-            );
-        }
+        p.common.check_encoding(&["AUTO", "OneHotInternal"], notes);
         if p.booster != Booster::Dart {
             for (field, on) in [("_rate_drop", p.rate_drop > 0.0), ("_one_drop", p.one_drop), ("_skip_drop", p.skip_drop > 0.0)] {
                 if on {
