@@ -57,6 +57,17 @@ fn form(b: &dyn Builder, extra: &[(&str, &str)]) -> Vec<(String, String)> {
             ("ntrees", "5"),
             ("max_depth", "8"),
         ]);
+    } else if b.info().name == "gam" {
+        let smooths = [("gam_columns", "[[\"a\"],[\"b\"]]"), ("num_knots", "[5,6]"), ("bs", "[0,1]")];
+        out.extend(
+            [("response_column", "y"), ("ignored_columns", "[\"z\",\"s\",\"a\"]"), ("lambda", "[0.001]")].into_iter().chain(smooths),
+        );
+    } else if b.info().name == "hglm" {
+        out.extend([("response_column", "z"), ("ignored_columns", "[\"y\",\"s\"]")]);
+        out.extend([("group_column", "c"), ("random_columns", "[\"a\"]"), ("em_epsilon", "1e-9")]);
+    } else if b.info().name == "rulefit" {
+        out.extend([("response_column", "y"), ("ignored_columns", "[\"z\",\"s\"]")]);
+        out.extend([("algorithm", "GBM"), ("rule_generation_ntrees", "3"), ("lambda", "[0.001]")]);
     } else if b.info().name == "modelselection" {
         out.extend([("response_column", "z"), ("ignored_columns", "[\"y\",\"s\"]"), ("max_predictor_number", "2")]);
     } else if b.info().supervised {
@@ -182,9 +193,11 @@ fn nothing_leaks() {
 /// Weight 2 is a row twice, weight 0 its absence: the same trees and coefficients up to rounding.
 #[test]
 fn weights_count_rows() {
-    // Degrees of freedom of an analysis of variance count rows, whatever they weigh.
+    // Degrees of freedom of an analysis of variance count rows, whatever they weigh; so do the quantiles that knots are.
     let weighted = |b: &&dyn Builder| {
-        b.info().supervised && b.info().name != "anovaglm" && b.fields().iter().any(|f| f.name == "weights_column" && !f.internal)
+        b.info().supervised
+            && !matches!(b.info().name, "anovaglm" | "gam")
+            && b.fields().iter().any(|f| f.name == "weights_column" && !f.internal)
     };
     for b in algorithms().filter(weighted) {
         let node = Arc::new(Node::for_tests(2));
@@ -215,7 +228,9 @@ fn weights_count_rows() {
         let plain = start(&node, b, &extra[..extra.len() - 1]).unwrap();
         let p = |m: &Model| said(&node, m, &once);
         let worst = p(&weighted).iter().zip(p(&plain)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(worst < 1e-6, "{}: {worst}", b.info().name);
+        // A lasso ends when its objective falls by less than a ten thousandth.
+        let most = if b.info().name == "rulefit" { 1e-4 } else { 1e-6 };
+        assert!(worst < most, "{}: {worst}", b.info().name);
     }
 }
 

@@ -62,7 +62,7 @@ pub struct AdaBoostParams {
     #[api(default = 0.5, gridable)]
     pub learn_rate: f64,
     /// Parameters of the weak learner, as JSON. Without it trees are stumps.
-    #[api(gridable)]
+    #[api(default = Some(String::new()), gridable)]
     pub weak_learner_params: Option<String>,
     /// Seed of the random generator; -1 for a fresh one.
     #[api(default = -1, gridable)]
