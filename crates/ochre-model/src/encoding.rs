@@ -72,7 +72,9 @@ pub fn encode(
                 }
             }
             CategoricalEncoding::LabelEncoder => {
-                let values = (0..n).map(|i| i as f64).collect();
+                // Levels that are whole numbers are their own labels.
+                let numbers: Option<Vec<f64>> = domain.iter().map(|l| l.parse::<i64>().ok().map(|v| v as f64)).collect();
+                let values = numbers.unwrap_or_else(|| (0..n).map(|i| i as f64).collect());
                 out.make(ledger, name.clone(), &column, encoding(values, f64::NAN))?;
             }
             CategoricalEncoding::EnumLimited if n > most => {

@@ -49,23 +49,32 @@ fn given_knots(run: &Run<'_, GamParams>, wanted: &Wanted, key: &str) -> Result<V
     Ok(lists)
 }
 
-/// Quantiles at even shares, by linear interpolation.
+/// Quantiles at even shares, by linear interpolation; of the different values, where some quantiles of all are equal.
 fn quantiles(x: &[f64], count: usize, name: &str) -> Result<Vec<f64>> {
     let mut sorted: Vec<f64> = x.iter().copied().filter(|v| !v.is_nan()).collect();
     sorted.par_sort_unstable_by(f64::total_cmp);
-    let last = sorted.len().saturating_sub(1);
-    let at = |i: usize| {
-        let place = i as f64 * last as f64 / (count - 1) as f64;
-        let (low, part) = (place.floor() as usize, place.fract());
-        if part == 0.0 { sorted[low] } else { sorted[low] + part * (sorted[low + 1] - sorted[low]) }
+    let spread = |sorted: &[f64]| -> Vec<f64> {
+        let last = sorted.len().saturating_sub(1);
+        let at = |i: usize| {
+            let place = i as f64 * last as f64 / (count - 1) as f64;
+            let (low, part) = (place.floor() as usize, place.fract());
+            if part == 0.0 { sorted[low] } else { sorted[low] + part * (sorted[low + 1] - sorted[low]) }
+        };
+        (0..count).map(at).collect()
     };
-    let knots: Vec<f64> = (0..count).map(at).collect();
-    if knots.windows(2).any(|w| w[0] >= w[1]) {
+    let rises = |knots: &[f64]| knots.windows(2).all(|w| w[0] < w[1]);
+    let knots = spread(&sorted);
+    if rises(&knots) {
+        return Ok(knots);
+    }
+    sorted.dedup();
+    if sorted.len() < count {
         return Err(Error::invalid(format!(
-            "column '{name}' has too few different values for {count} knots: some of its quantiles are equal; give fewer num_knots"
+            "column '{name}' has {} different values, too few for {count} knots; give fewer num_knots",
+            sorted.len()
         )));
     }
-    Ok(knots)
+    Ok(spread(&sorted))
 }
 
 fn largest_row(matrix: &[f64], width: usize) -> f64 {

@@ -6,7 +6,8 @@
 //!
 //! Departures from the reference: thin plates have a basis of their own (any other turns into it; predictions are the
 //! same), and of three numbers they have the sign of the paper, where the reference's penalty is negative and its fit
-//! fails. `names` lists the predictors, not the functions made of them.
+//! fails. Where quantiles are equal, knots are quantiles of the different values; the reference moves equal knots apart by
+//! 1e-12. `names` lists the predictors, not the functions made of them.
 
 mod fit;
 mod splines;
