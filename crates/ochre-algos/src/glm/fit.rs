@@ -61,7 +61,12 @@ struct Problem<'a> {
     scale: f64,
     alpha: f64,
     lambda: f64,
+    /// The coefficients that may be other than 0, rising, the intercept last; empty for all.
+    within: Vec<u32>,
 }
+
+/// Coefficients from which on a lasso looks only at those that may be other than 0.
+const SCREENED_FROM: usize = 500;
 
 impl Problem<'_> {
     fn pass(&self, beta: &[Vec<f64>], class: usize, loss_only: bool) -> Result<Gram> {
@@ -77,9 +82,43 @@ impl Problem<'_> {
             beta: beta.to_vec(),
             class,
             loss_only,
+            gradient_only: false,
+            within: if loss_only { vec![] } else { self.within.clone() },
             observed,
         };
         self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)
+    }
+
+    /// The largest slope of the loss along each coefficient, over the classes.
+    fn slopes(&self, beta: &[Vec<f64>]) -> Result<Vec<f64>> {
+        let mut slopes = vec![0.0f64; self.design.len()];
+        for class in 0..beta.len() {
+            let pass = GramPass {
+                design: self.design.clone(),
+                family: self.family,
+                link: self.link,
+                shape: self.shape,
+                beta: beta.to_vec(),
+                class,
+                loss_only: false,
+                gradient_only: true,
+                within: vec![],
+                observed: false,
+            };
+            let g: Gram = self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)?;
+            slopes.iter_mut().zip(&g.xy).for_each(|(s, v)| *s = s.max(v.abs() * self.scale));
+        }
+        Ok(slopes)
+    }
+
+    /// [`Problem::solve`] where only some coefficients may be other than 0.
+    fn solve_within(&self, g: &Gram, start: &[f64]) -> Vec<f64> {
+        let start: Vec<f64> = self.within.iter().map(|&i| start[i as usize]).collect();
+        let (l1, l2) = (self.lambda * self.alpha, self.lambda * (1.0 - self.alpha));
+        let found = linalg::elastic_net(&g.xx, self.within.len(), &g.xy, l1, l2, &start, None, 1);
+        let mut out = vec![0.0; self.design.len()];
+        self.within.iter().zip(found).for_each(|(&i, v)| out[i as usize] = v);
+        out
     }
 
     /// Information and score of the proportional odds model.
@@ -124,6 +163,13 @@ impl Problem<'_> {
     fn solve(&self, mut g: Gram, start: &[f64]) -> Result<Vec<f64>> {
         let p = self.design.len();
         g.xx.iter_mut().chain(g.xy.iter_mut()).for_each(|v| *v *= self.scale);
+        if !self.within.is_empty() {
+            let m = self.within.len();
+            if !self.design.intercept {
+                g.xx[m * m - 1] = 1.0;
+            }
+            return Ok(self.solve_within(&g, start));
+        }
         if !self.design.intercept {
             // The intercept's place stays, held at 0.
             g.xx[p * p - 1] = 1.0;
@@ -284,6 +330,33 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
     Ok(Found { beta: state.0, loss: state.1, iterations })
 }
 
+/// [`descend`] among many coefficients of which few are other than 0: fits those that may be, looks at the slopes of all
+/// others, and takes in the steepest of those that the penalty does not hold back, until it holds back all (the conditions
+/// of Karush, Kuhn and Tucker; Friedman, Hastie, Tibshirani 2010, 2.6). Memory grows with the square of those taken in.
+fn descend_screened(problem: &mut Problem<'_>, from: &[Vec<f64>], chunks: usize, steps: &mut Vec<Step>) -> Result<Found> {
+    let p = problem.design.len();
+    let mut taken: Vec<bool> = (0..p).map(|i| i == p - 1 || from.iter().any(|b| b[i] != 0.0)).collect();
+    let mut state = Found { beta: from.to_vec(), loss: 0.0, iterations: 0 };
+    loop {
+        let slopes = problem.slopes(&state.beta)?;
+        let held = problem.lambda * problem.alpha * (1.0 + 1e-9);
+        let mut steep: Vec<usize> = (0..p).filter(|&i| !taken[i] && slopes[i] > held).collect();
+        if steep.is_empty() && state.iterations > 0 {
+            return Ok(state);
+        }
+        steep.sort_by(|a, b| slopes[*b].total_cmp(&slopes[*a]).then(a.cmp(b)));
+        let count = taken.iter().filter(|t| **t).count();
+        steep.iter().take(count.max(64)).for_each(|&i| taken[i] = true);
+        problem.within = (0..p).filter(|&i| taken[i]).map(|i| i as u32).collect();
+        let m = problem.within.len();
+        let _room = problem.run.node.ledger.reserve(&format!("Gram matrices of {m} coefficients"), (m * m * 8 * chunks) as u64)?;
+        let found = descend(problem, &state.beta, steps);
+        problem.within.clear();
+        let found = found?;
+        state = Found { iterations: state.iterations + found.iterations, ..found };
+    }
+}
+
 /// One model of the path, and when it was there.
 struct Submodel {
     alpha: f64,
@@ -328,7 +401,15 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     let raw: Vec<usize> = if expanded.derived.is_empty() { design.order.clone() } else { (0..train.columns.len()).collect() };
     let blocks = if many { classes } else { 1 };
     let chunks = train.rows.div_ceil(ochre_core::CHUNK_ROWS).min(2 * run.node.runner.threads() + 2).max(1);
-    let _room = run.node.ledger.reserve(&format!("Gram matrices of {p} coefficients"), (p * p * 8 * chunks + train.rows * 32) as u64)?;
+    let mut limits = constraints::read(run, &design, &names)?;
+    limits.demand(made, &design);
+    let penalised = params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
+    let lasso = penalised && params.alpha.as_ref().is_none_or(|a| a.iter().all(|a| *a > 0.0)) && params.solver != Solver::LBfgs;
+    let free = limits.bounds.is_none() && limits.pulls.is_none() && limits.linear.is_empty() && limits.curvature.is_none();
+    let whole = params.compute_p_values || params.remove_collinear_columns || family == Family::Ordinal;
+    let screened = p > SCREENED_FROM && lasso && free && !whole;
+    let products = if screened { p } else { p * p };
+    let _room = run.node.ledger.reserve(&format!("Gram matrices of {p} coefficients"), (products * 8 * chunks + train.rows * 32) as u64)?;
 
     // Predictors in design order, response, weight and offset as one frame for the passes.
     let ledger = &run.node.ledger;
@@ -345,8 +426,6 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         _ => vec![0.5],
     };
     let scale = if params.obj_reg > 0.0 { params.obj_reg } else { 1.0 / train.nominal_weight };
-    let mut limits = constraints::read(run, &design, &names)?;
-    limits.demand(made, &design);
     let silent = silent(run, &design, &expanded)?;
     // Of smooth functions only the first counts for the largest penalty, as in the reference.
     let counting = if made.penalties.is_empty() { p } else { p - made.derived.len() };
@@ -364,6 +443,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         scale,
         alpha: alphas[0],
         lambda: 0.0,
+        within: vec![],
     };
 
     // The null model: the intercept alone.
@@ -448,7 +528,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
             l.sort_by(|a, b| b.total_cmp(a));
             l
         } else {
-            let (top, ratio) = largest_lambda(&problem, &null, alpha, counting)?;
+            let (top, ratio) = largest_lambda(&problem, &null, alpha, counting, screened)?;
             if params.lambda_search {
                 lambda_max = f64::max(lambda_max, top);
                 lambda_min = top * ratio;
@@ -469,7 +549,15 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         let count = lambdas.len();
         for (i, lambda) in lambdas.into_iter().enumerate() {
             problem.lambda = lambda;
-            let done = descend(&problem, if params.cold_start { &first } else { &warm }, &mut steps)?;
+            let from = if params.cold_start { &first } else { &warm };
+            let done = if screened {
+                let done = descend_screened(&mut problem, from, chunks, &mut steps)?;
+                // Coefficients of all steps would take more memory than the data.
+                steps.drain(1..steps.len().saturating_sub(1).max(1));
+                done
+            } else {
+                descend(&problem, from, &mut steps)?
+            };
             iterations += done.iterations;
             warm.clone_from(&done.beta);
             let deviance_train = 2.0 * (done.loss - saturated);
@@ -779,6 +867,8 @@ fn inflation_factors(problem: &Problem<'_>) -> Result<(Vec<String>, Vec<f64>)> {
         beta: vec![vec![0.0; p]],
         class: 0,
         loss_only: false,
+        gradient_only: false,
+        within: vec![],
         observed: false,
     };
     let g: Gram = run.node.runner.run(run.job, &Frame::new(labels, columns)?, &all, &pass)?;
@@ -986,7 +1076,7 @@ fn skip_missing(train: &mut Training) -> Result<()> {
 
 /// The penalty that empties the model, judged by the first `counting` coefficients, and the share of it at which a search
 /// ends.
-fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64, counting: usize) -> Result<(f64, f64)> {
+fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64, counting: usize, screened: bool) -> Result<(f64, f64)> {
     let p = problem.design.len();
     let mut largest = 0.0f64;
     let ordinal = problem.family == Family::Ordinal;
@@ -994,7 +1084,10 @@ fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64, counting
         let g = problem.ordinal(&ordinal::pack(null), false)?;
         largest = g.xy[..p - 1].iter().map(|v| v.abs() * problem.scale).fold(0.0, f64::max);
     }
-    for k in 0..if ordinal { 0 } else { null.len() } {
+    if screened {
+        largest = problem.slopes(null)?[..counting.min(p - 1)].iter().copied().fold(0.0, f64::max);
+    }
+    for k in 0..if ordinal || screened { 0 } else { null.len() } {
         // The gradient at the null model: X'W(z - eta), without the intercept.
         let g = problem.pass(null, k, false)?;
         for i in 0..counting.min(p - 1) {

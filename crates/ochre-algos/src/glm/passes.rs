@@ -34,6 +34,10 @@ pub struct GramPass {
     pub class: usize,
     /// Only the loss is wanted.
     pub loss_only: bool,
+    /// Only the loss and, in place of X'Wz, its negative gradient are wanted.
+    pub gradient_only: bool,
+    /// The coefficients that are summed, rising, the intercept last; all others are 0. Empty for all.
+    pub within: Vec<u32>,
     /// Weigh rows by the observed information, not the expected one.
     pub observed: bool,
 }
@@ -190,7 +194,12 @@ impl MapReduce for GramPass {
 
     fn map(&self, rows: Rows<'_>) -> Gram {
         let p = self.design.len();
-        let mut g = Gram { xx: vec![0.0; if self.loss_only { 0 } else { p * p }], xy: vec![0.0; p], loss: 0.0 };
+        let size = if self.within.is_empty() { p } else { self.within.len() };
+        let products = if self.loss_only || self.gradient_only { 0 } else { size * size };
+        let mut g = Gram { xx: vec![0.0; products], xy: vec![0.0; size], loss: 0.0 };
+        // Where each coefficient is summed.
+        let mut places = vec![u32::MAX; if self.within.is_empty() { 0 } else { p }];
+        self.within.iter().enumerate().for_each(|(at, i)| places[*i as usize] = at as u32);
         let columns: Vec<&[f64]> = rows.columns.iter().map(|c| c.as_ref()).collect();
         let k = self.design.order.len();
         let (y, w, offset) = (columns[k], columns[k + 1], columns[k + 2]);
@@ -201,6 +210,9 @@ impl MapReduce for GramPass {
                 continue;
             }
             self.design.row(&columns, r, &mut x);
+            if !places.is_empty() {
+                x.retain(|(i, _)| places[*i] != u32::MAX);
+            }
             for (e, beta) in eta.iter_mut().zip(&self.beta) {
                 *e = offset[r] + x.iter().map(|(i, v)| beta[*i] * v).sum::<f64>();
             }
@@ -230,10 +242,19 @@ impl MapReduce for GramPass {
             if self.loss_only {
                 continue;
             }
+            if self.gradient_only {
+                let own = if eta.len() > 1 { eta[self.class] } else { eta[0] - offset[r] };
+                let pull = weight * (z - own);
+                x.iter().for_each(|(i, v)| g.xy[*i] += pull * v);
+                continue;
+            }
+            if !places.is_empty() {
+                x.iter_mut().for_each(|(i, _)| *i = places[*i] as usize);
+            }
             for (a, &(i, v)) in x.iter().enumerate() {
                 let wv = weight * v;
                 g.xy[i] += wv * z;
-                let row = &mut g.xx[i * p..i * p + i + 1];
+                let row = &mut g.xx[i * size..i * size + i + 1];
                 for &(j, u) in &x[..=a] {
                     row[j] += wv * u;
                 }
