@@ -144,6 +144,12 @@ impl Design {
     /// The non-zero entries of one row: (coefficient, value), intercept last.
     #[inline]
     pub fn row(&self, columns: &[&[f64]], r: usize, out: &mut Vec<(usize, f64)>) {
+        self.row_of(columns, r, 0..self.means.len(), out);
+    }
+
+    /// The same, with some of the numbers only.
+    #[inline]
+    pub fn row_of(&self, columns: &[&[f64]], r: usize, numbers: impl Iterator<Item = usize>, out: &mut Vec<(usize, f64)>) {
         out.clear();
         let skip = usize::from(!self.all_levels);
         for (c, &levels) in self.levels.iter().enumerate() {
@@ -154,13 +160,39 @@ impl Design {
             }
         }
         let at = self.offsets[self.levels.len()];
-        for (i, (mean, mult)) in self.means.iter().zip(&self.mults).enumerate() {
-            let v = columns[self.levels.len() + i][r];
-            let v = if v.is_nan() { self.fills[i] } else { v };
-            out.push((at + i, (if self.centered { v - mean } else { v }) * mult));
+        for i in numbers {
+            out.push((at + i, self.number(i, columns[self.levels.len() + i][r])));
         }
         if self.intercept {
             out.push((at + self.means.len(), 1.0));
+        }
+    }
+
+    /// A number as it stands in the design.
+    #[inline]
+    fn number(&self, i: usize, v: f64) -> f64 {
+        let v = if v.is_nan() { self.fills[i] } else { v };
+        (if self.centered { v - self.means[i] } else { v }) * self.mults[i]
+    }
+
+    /// Adds the design's columns, each row times its weight, to sums: column by column, as the data lie.
+    pub fn weighted_sums(&self, columns: &[&[f64]], weights: &[f64], out: &mut [f64]) {
+        let skip = usize::from(!self.all_levels);
+        for (c, &levels) in self.levels.iter().enumerate() {
+            for (v, w) in columns[c].iter().zip(weights) {
+                let code = if v.is_nan() || *v as usize >= levels { self.modes[c] } else { *v as usize };
+                if code >= skip {
+                    out[self.offsets[c] + code - skip] += w;
+                }
+            }
+        }
+        let at = self.numbers_at();
+        for i in 0..self.means.len() {
+            let column = columns[self.levels.len() + i];
+            out[at + i] += column.iter().zip(weights).map(|(v, w)| w * self.number(i, *v)).sum::<f64>();
+        }
+        if self.intercept {
+            out[at + self.means.len()] += weights.iter().sum::<f64>();
         }
     }
 }

@@ -205,11 +205,23 @@ impl MapReduce for GramPass {
         let (y, w, offset) = (columns[k], columns[k + 1], columns[k + 2]);
         let mut x = Vec::with_capacity(k + 1);
         let mut eta = vec![0.0; self.beta.len()];
+        // Of many numbers only those are looked at whose coefficients are summed or are not 0.
+        let (first, count) = (self.design.numbers_at(), self.design.means.len());
+        let looked = |i: &usize| match places.get(first + i) {
+            Some(place) => *place != u32::MAX,
+            None => self.beta.iter().any(|b| b[first + i] != 0.0),
+        };
+        let sparse = self.gradient_only || !self.within.is_empty() || (self.loss_only && count >= 500);
+        let numbers: Option<Vec<usize>> = sparse.then(|| (0..count).filter(looked).collect());
+        let mut pulls = vec![0.0; if self.gradient_only { rows.len } else { 0 }];
         for r in 0..rows.len {
             if w[r] == 0.0 {
                 continue;
             }
-            self.design.row(&columns, r, &mut x);
+            match &numbers {
+                None => self.design.row(&columns, r, &mut x),
+                Some(numbers) => self.design.row_of(&columns, r, numbers.iter().copied(), &mut x),
+            }
             if !places.is_empty() {
                 x.retain(|(i, _)| places[*i] != u32::MAX);
             }
@@ -244,8 +256,7 @@ impl MapReduce for GramPass {
             }
             if self.gradient_only {
                 let own = if eta.len() > 1 { eta[self.class] } else { eta[0] - offset[r] };
-                let pull = weight * (z - own);
-                x.iter().for_each(|(i, v)| g.xy[*i] += pull * v);
+                pulls[r] = weight * (z - own);
                 continue;
             }
             if !places.is_empty() {
@@ -259,6 +270,9 @@ impl MapReduce for GramPass {
                     row[j] += wv * u;
                 }
             }
+        }
+        if self.gradient_only {
+            self.design.weighted_sums(&columns, &pulls, &mut g.xy);
         }
         g
     }
