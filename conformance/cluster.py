@@ -20,7 +20,9 @@ import urllib.request
 
 os.environ["DO_NOT_TRACK"] = "1"
 import h2o
-from h2o.estimators import (H2OANOVAGLMEstimator, H2OExtendedIsolationForestEstimator, H2OGeneralizedLinearEstimator,
+from h2o.estimators import (H2OAdaBoostEstimator, H2OANOVAGLMEstimator, H2ODecisionTreeEstimator,
+                            H2OExtendedIsolationForestEstimator, H2OGeneralizedAdditiveEstimator, H2OGeneralizedLinearEstimator,
+                            H2OHGLMEstimator, H2ORuleFitEstimator,
                             H2OGradientBoostingEstimator, H2OIsolationForestEstimator, H2OModelSelectionEstimator,
                             H2OIsotonicRegressionEstimator, H2OKMeansEstimator, H2ONaiveBayesEstimator, H2ORandomForestEstimator,
                             H2OUpliftRandomForestEstimator, H2OXGBoostEstimator)
@@ -211,6 +213,26 @@ def scenario(node):
     m = H2OANOVAGLMEstimator(family="binomial", lambda_=0, highest_interaction_term=2)
     m.train(["x", "k", "c"], "late", train)
     out["anova"] = m._model_json["output"]["model_summary"].cell_values
+    m = H2OGeneralizedAdditiveEstimator(family="binomial", gam_columns=["x", ["x", "k"]], bs=[0, 1], num_knots=[6, 7], lambda_=[0.0])
+    m.train(["c"], "late", train)
+    out["gam"] = [m.coef(), digest(m.predict(test))]
+    m = H2OHGLMEstimator(group_column="c", random_columns=["k"], seed=1)
+    m.train(["k", "c"], "x", train)
+    out["hglm"] = [m.coef(), digest(m.predict(test))]
+    m = H2ORuleFitEstimator(algorithm="GBM", rule_generation_ntrees=3, max_num_rules=8, seed=1)
+    m.train(x, "late", train)
+    out["rulefit"] = digest(m.predict(test))
+    m = H2OAdaBoostEstimator(nlearners=3, weak_learner="DRF", seed=1)
+    m.train(x, "late", train)
+    out["adaboost"] = digest(m.predict(test))
+    m = H2ODecisionTreeEstimator(max_depth=5, seed=1)
+    m.train(x, "late", train)
+    out["dt"] = digest(m.predict(test))
+    for encoding in ("one_hot_explicit", "binary", "enum_limited"):
+        m = H2OGradientBoostingEstimator(ntrees=3, max_depth=4, seed=1, categorical_encoding=encoding)
+        m.train(x, "late", train, validation_frame=test)
+        out[encoding] = [digest(m.predict(test)), m.auc(valid=True)]
+    out["interplay"] = m.h(test, ["x", "k"])
     m = H2ONaiveBayesEstimator(laplace=1, nfolds=3, seed=1)
     m.train(x, "late", train)
     out["bayes"] = [digest(m.predict(test)), m.auc(), m.logloss(xval=True)]
