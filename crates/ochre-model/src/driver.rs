@@ -86,6 +86,8 @@ pub trait Algorithm: Send + Sync + 'static {
     const INFO: AlgorithmInfo;
     /// Parameters that must stay as they were when training goes on from a model (`checkpoint`); `None` where it cannot.
     const FIXED_BY_CHECKPOINT: Option<&'static [&'static str]> = None;
+    /// Is a response of two categories taken as the numbers 0 and 1?
+    const CLASSES_AS_NUMBERS: bool = false;
     type Params: Schema + Clone + Send + Sync;
     type Output: Schema;
 
@@ -683,7 +685,12 @@ fn check_checkpoint<A: Algorithm>(node: &Node, params: &A::Params, train: &Train
     if model.response != train.response {
         return Err(Error::invalid("Response type must be the same as for the checkpointed model."));
     }
-    if model.predictors != train.predictors() {
+    // A model may keep its predictors in another order than the frame has them.
+    let by_name = |mut p: Vec<Predictor>| {
+        p.sort_by(|a, b| a.name.cmp(&b.name));
+        p
+    };
+    if by_name(model.predictors.clone()) != by_name(train.predictors()) {
         return Err(Error::invalid("The columns of the training data must be the same as for the checkpointed model"));
     }
     Ok(())
@@ -797,6 +804,7 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
         }
         category = match column.domain().map(|d| d.len()) {
             None => Category::Regression,
+            Some(0..=2) if A::CLASSES_AS_NUMBERS => Category::Regression,
             Some(0..=2) => Category::Binomial,
             Some(_) => Category::Multinomial,
         };

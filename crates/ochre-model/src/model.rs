@@ -60,6 +60,9 @@ impl Model {
 
     /// Class labels; empty for regressions and clusterings.
     pub fn classes(&self) -> &[String] {
+        if self.category == Category::Regression {
+            return &[];
+        }
         self.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[], |d| d)
     }
 
@@ -176,6 +179,29 @@ impl Model {
             belongings: self.belongings.clone(),
             metrics: RwLock::new(self.metrics.read().clone()),
         }
+    }
+
+    /// The same model, which tells probabilities calibrated by another: isotonic regression of the answers on its probability
+    /// of the second class.
+    pub fn with_calibration(&self, by: &Model) -> Result<Model> {
+        let Scorer::Isotonic(curve) = &by.scorer else {
+            return Err(Error::invalid(format!(
+                "model {} ({}) is no isotonic regression; only these calibrate",
+                by.key, by.info.full_name
+            )));
+        };
+        let Scorer::Trees(trees) = &self.scorer else {
+            return Err(Error::invalid(format!(
+                "model {} ({}) is not made of trees; only these are calibrated",
+                self.key, self.info.full_name
+            )));
+        };
+        if self.category != Category::Binomial {
+            return Err(Error::invalid(format!("model {} does not tell two classes apart, so there is nothing to calibrate", self.key)));
+        }
+        let mut trees = trees.clone();
+        trees.calibration = Some(ochre_score::Calibration::Isotonic(curve.clone()));
+        Ok(Model { scorer: Scorer::Trees(trees), ..self.copy(self.key.clone()) })
     }
 
     /// The same model with another probability from which on a row counts as the second class.

@@ -783,7 +783,13 @@ fn impute(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         Ok(-1.0) => (0..frame.width()).collect(),
         _ => columns(&frame, &args[1], false)?,
     };
-    let given = |v: &Value| !matches!(v, Value::Nothing) && !matches!(v, Value::Nums(n) if n.is_empty());
+    // The client writes what is not given as a name or as a text.
+    let given = |v: &Value| match v {
+        Value::Nothing => false,
+        Value::Nums(n) => !n.is_empty(),
+        Value::Str(s) => s != "_",
+        _ => true,
+    };
     if given(&args[4]) {
         return impute_by_group(env, &frame, &picked, &method, &combine, &args[4]);
     }

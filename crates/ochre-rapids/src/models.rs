@@ -14,6 +14,12 @@ pub const MODELS: &[Prim] = &[
         help: "Sets the probability from which on a row counts as the second class; answers the old one.",
     },
     Prim {
+        name: "set.calibration.model",
+        args: &["model", "calibration"],
+        apply: Apply::Special(calibrate),
+        help: "Lets a model of trees tell probabilities that an isotonic regression calibrates.",
+    },
+    Prim {
         name: "PermutationVarImp",
         args: &["model", "frame", "metric", "n_samples", "n_repeats", "features", "seed"],
         apply: Apply::Special(permutation),
@@ -106,6 +112,12 @@ fn reset_threshold(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     }
     env.node.store.put(&old.key, old.with_threshold(threshold))?;
     Value::one("C1", Column::from_f64(&env.node.ledger, &[old.threshold])?)
+}
+
+fn calibrate(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let (old, by) = (model(env, &args[0])?, model(env, &args[1])?);
+    env.node.store.put(&old.key, old.with_calibration(&by)?)?;
+    Ok(Value::Str("OK".into()))
 }
 
 fn permutation(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {

@@ -3,7 +3,8 @@
 use crate::jobs;
 use crate::route::{Ask, Reply, get, post};
 use crate::wire::{
-    CreateFrame, ImportFiles, ImportFilesMulti, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema, Typeahead,
+    CreateFrame, ImportFiles, ImportFilesMulti, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema, ParseSvmLight,
+    Typeahead,
 };
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
@@ -26,6 +27,13 @@ pub const ROUTES: &[crate::Route] = &[
     post("/3/PostFile", "postFile", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file."),
     post("/3/ParseSetup", "guessSetup", ("ParseSetupV3", "ParseSetupV3"), guess, "Proposes how to parse files."),
     post("/3/Parse", "parse", ("ParseV3", "ParseV3"), parse, "Parses files into a frame."),
+    post(
+        "/3/ParseSVMLight",
+        "parseSvmLight",
+        ("ParseSVMLightV3", "JobV3"),
+        parse_svmlight,
+        "Parses files of sparse rows into a frame, in a job.",
+    ),
     post("/3/CreateFrame", "createFrame", ("CreateFrameV3", "JobV3"), create_frame, "Makes a frame of random data."),
     post("/3/Interaction", "generateInteractions", ("InteractionV3", "JobV3"), interaction, "Combines categorical columns, in a job."),
     post(
@@ -214,23 +222,52 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     if let Some((_, n)) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
         return Err(Error::invalid(format!("Found duplicate column name {n}")).into());
     }
-    let (node, key, sources) = (app.node.clone(), destination.0.clone(), a.source_frames.clone().unwrap_or_default());
-    let delete = a.delete_on_done;
-    let job = app.node.jobs.start("Parse", AnyKey::Frame(destination.clone()), move |job| {
-        let frame: Frame = ochre_io::parse::parse(&node, job, &files, &setup)?;
-        node.store.put(&key, frame)?;
-        if delete {
-            for s in &sources {
-                node.store.remove(&s.0)?;
-            }
-        }
-        Ok(())
-    })?;
+    let sources = a.source_frames.clone().unwrap_or_default();
+    let job = start_parse(app, files, setup, &destination, if a.delete_on_done { sources } else { vec![] })?;
     if a.blocking {
         job.wait(std::time::Duration::from_secs(86_400));
     }
     let reply = Parse { job: jobs::started(&job), destination_frame: Some(destination), ..a };
     Reply::schema(&reply)
+}
+
+/// Parses in a job; sources that are named go when it is done.
+fn start_parse(
+    app: &App,
+    files: Vec<Arc<RawFile>>,
+    setup: ParseSetup,
+    destination: &FrameKey,
+    gone: Vec<FrameKey>,
+) -> Result<Arc<ochre_core::Job>, Failure> {
+    let (node, key) = (app.node.clone(), destination.0.clone());
+    let job = app.node.jobs.start("Parse", AnyKey::Frame(destination.clone()), move |job| {
+        let frame: Frame = ochre_io::parse::parse(&node, job, &files, &setup)?;
+        node.store.put(&key, frame)?;
+        for s in &gone {
+            node.store.remove(&s.0)?;
+        }
+        Ok(())
+    })?;
+    Ok(job)
+}
+
+fn parse_svmlight(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ParseSvmLight = ask.decode()?;
+    let files = raw_files(app, &a.source_frames)?;
+    let wishes = Wishes {
+        separator: None,
+        header: 0,
+        single_quotes: false,
+        names: None,
+        na_strings: vec![],
+        format: Format::from_name("SVMLight")?,
+    };
+    let setup = setup::guess(&files, &wishes, &app.node.ledger)?;
+    let sources = a.source_frames.clone().unwrap_or_default();
+    let first = sources.first().map_or("", |k| k.0.as_str());
+    let destination = a.destination_frame.filter(|k| !k.0.is_empty()).unwrap_or_else(|| FrameKey(proposed_name(app, first)));
+    let job = start_parse(app, files, setup, &destination, sources)?;
+    Reply::json(&jobs::started(&job))
 }
 
 fn interaction(app: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -468,6 +468,18 @@ pub struct ParseSetup {
     pub tz_adjust_to_local: bool,
 }
 
+/// Files of sparse rows.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ParseSVMLightV3", request)]
+pub struct ParseSvmLight {
+    /// Key of the frame to make.
+    #[api(input)]
+    pub destination_frame: Option<FrameKey>,
+    /// Keys of the files.
+    #[api(input, required)]
+    pub source_frames: Option<Vec<FrameKey>>,
+}
+
 /// Parse.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ParseV3", request)]

@@ -91,6 +91,7 @@ impl Algorithm for IsotonicRegression {
         model_type: "IsotonicRegressionModel",
         output_type: "IsotonicRegressionOutput",
     };
+    const CLASSES_AS_NUMBERS: bool = true;
     type Params = IsotonicParams;
     type Output = IsotonicOutput;
 

@@ -121,10 +121,13 @@ impl Algorithm for XgBoost {
             notes.error("_tree_method", format!("on a cluster tree_method exact takes up to {WHOLE_ROWS_MAX} rows; use hist or approx"));
         }
         p.common.check_encoding(&["AUTO", "OneHotInternal"], notes);
+        if p.gpu_id.as_ref().is_some_and(|g| !g.is_empty()) {
+            notes.warn("_gpu_id", "gpu_id has no effect: this version of ochre grows trees on the processor");
+        }
         if p.booster != Booster::Dart {
             for (field, on) in [("_rate_drop", p.rate_drop > 0.0), ("_one_drop", p.one_drop), ("_skip_drop", p.skip_drop > 0.0)] {
                 if on {
-                    notes.error(field, format!("{} is only used by the booster dart", &field[1..]));
+                    notes.warn(field, format!("{} has no effect: it is only used by the booster dart", &field[1..]));
                 }
             }
         }

@@ -213,8 +213,8 @@ pub struct XgBoostParams {
     /// Where to compute.
     #[api(expert, gridable)]
     pub backend: Backend,
-    /// GPUs to use.
-    #[api(expert, unsupported)]
+    /// GPUs to use; without effect, since trees are grown on the processor.
+    #[api(expert)]
     pub gpu_id: Option<Vec<i32>>,
     /// Groups of columns that may stand in one branch.
     #[api(expert)]
