@@ -202,7 +202,15 @@ fn expand_schema(input: &DeriveInput) -> syn::Result<Tokens> {
         if !nojson {
             puts.push(quote!(out.insert(#wire.to_string(), ::ochre_schema::Wire::to_json(&self.#ident));));
         }
+        // A text that stands for an option is one of those, in the declared spelling.
+        let option = !listed.is_empty() && quote!(#ty).to_string().replace(' ', "") == "Option<String>";
+        let spelled = if option {
+            quote!(let text = &match ::ochre_schema::one_of(text, &[#(#listed),*]) { Ok(t) => t, Err(e) => return Some(Err(e)) };)
+        } else {
+            quote!()
+        };
         sets.push(quote!(if name == #wire {
+            #spelled
             return Some(match <#ty as ::ochre_schema::Wire>::from_text(text) { Ok(v) => { self.#ident = v; Ok(()) }, Err(e) => Err(e) });
         }));
         if let Some(range) = o.text("range") {
@@ -280,12 +288,8 @@ fn expand_choice(input: &DeriveInput) -> syn::Result<Tokens> {
             fn values() -> &'static [&'static str] { &[ #( #names ),* ] }
             fn to_json(&self) -> ::ochre_schema::Value { ::ochre_schema::Value::String(self.name().to_string()) }
             fn from_text(text: &str) -> Result<Self, String> {
-                let text = text.trim().trim_matches('"');
-                // Clients spell options in any case, and with or without underscores.
-                let plain = |s: &str| s.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect::<String>();
-                let asked = plain(text);
-                #( if plain(#names) == asked { return Ok(#name::#idents); } )*
-                Err(format!("'{text}' is not one of: {}", [#(#names),*].join(", ")))
+                let found = ::ochre_schema::option_of(text, &[#(#names),*])?;
+                Ok(#name::ALL[found])
             }
         }
     })

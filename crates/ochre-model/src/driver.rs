@@ -150,6 +150,26 @@ impl Training {
     pub fn classes(&self) -> usize {
         self.response.as_ref().and_then(|r| r.domain.as_ref()).map_or(1, |d| d.len())
     }
+    /// Labels of the response's classes; empty for a number.
+    pub fn labels(&self) -> &[String] {
+        self.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[], |d| d)
+    }
+    /// Takes the rows with a missing predictor out, by their weight.
+    pub fn leave_out_missing(&mut self) -> Result<()> {
+        let mut w = self.w.take().unwrap_or_else(|| vec![1.0; self.rows]);
+        for c in &self.columns {
+            if c.rollup()?.missing > 0 {
+                c.to_f64()?.iter().zip(&mut w).filter(|(v, _)| v.is_nan()).for_each(|(_, w)| *w = 0.0);
+            }
+        }
+        if w.iter().all(|v| *v == 0.0) {
+            return Err(Error::invalid(
+                "missing_values_handling = Skip leaves no rows: every row has a missing predictor; use MeanImputation",
+            ));
+        }
+        self.w = Some(w);
+        Ok(())
+    }
     pub fn weight(&self, row: usize) -> f64 {
         self.w.as_ref().map_or(1.0, |w| w[row])
     }
@@ -204,8 +224,13 @@ impl<P> Run<'_, P> {
         if notes.errors().next().is_some() {
             return Err(Error::invalid(Refusal::text(&notes, A::INFO.full_name, "a part of this model")));
         }
+        A::fit(&mut self.inner(params, train, valid))
+    }
+
+    /// What a fit within this one works with.
+    pub fn inner<Q>(&self, params: Q, train: Training, valid: Option<Validation>) -> Run<'_, Q> {
         let (job, node, started_ms) = (self.job, self.node, self.started_ms);
-        A::fit(&mut Run { params, train, valid, job, node, started_ms, checkpoint: None, belongings: vec![] })
+        Run { params, train, valid, job, node, started_ms, checkpoint: None, belongings: vec![] }
     }
 }
 

@@ -24,6 +24,7 @@ impl Encoding {
 }
 
 /// Predictors with how each came about.
+#[derive(Default)]
 pub struct Encoded {
     pub names: Vec<String>,
     pub columns: Vec<Column>,
@@ -46,8 +47,8 @@ pub fn encode(
     columns: Vec<Column>,
     weight: &dyn Fn(usize) -> f64,
 ) -> Result<Encoded> {
-    let mut out = Encoded { names: vec![], columns: vec![], encodings: vec![] };
-    let mut last = Encoded { names: vec![], columns: vec![], encodings: vec![] };
+    // Columns of zeros and ones come last.
+    let (mut out, mut last) = (Encoded::default(), Encoded::default());
     for (name, column) in names.into_iter().zip(columns) {
         let Some(domain) = column.domain().cloned() else {
             out.push(name, column, None);

@@ -12,7 +12,7 @@ mod table;
 mod wire;
 
 pub use keys::{AnyKey, FrameKey, JobKey, Key, ModelKey};
-pub use notes::{Note, Notes, Severity, check_range, check_supported, in_range};
+pub use notes::{Note, Notes, Severity, check_range, check_supported, in_range, one_of, option_of};
 pub use ochre_macros::{Choice, Schema};
 pub use serde_json::Value;
 pub use table::{Cell, Column, Table};

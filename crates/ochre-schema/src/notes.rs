@@ -53,6 +53,22 @@ pub fn in_range(range: &str, value: f64) -> bool {
     above && below
 }
 
+/// The place of an option among those declared. Clients spell options in any case, and with or without underscores.
+pub fn option_of(text: &str, options: &[&str]) -> Result<usize, String> {
+    let text = text.trim().trim_matches('"');
+    let plain = |s: &str| s.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect::<String>();
+    let asked = plain(text);
+    options.iter().position(|o| plain(o) == asked).ok_or_else(|| format!("'{text}' is not one of: {}", options.join(", ")))
+}
+
+/// An option as it was declared; nothing stays nothing.
+pub fn one_of(text: &str, options: &[&str]) -> Result<String, String> {
+    match text.trim().trim_matches('"') {
+        "" | "null" => Ok(text.to_string()),
+        given => option_of(given, options).map(|i| options[i].to_string()),
+    }
+}
+
 /// Notes an error when a number lies outside its declared range.
 pub fn check_range(field: &str, range: &str, value: Option<f64>, notes: &mut Notes) {
     if let Some(v) = value

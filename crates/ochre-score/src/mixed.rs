@@ -40,8 +40,6 @@ pub struct MixedScorer {
     pub iterations: usize,
     /// Seed of noise that is added to predictions, to make data that follow the model.
     pub noise: Option<u64>,
-    /// Log-likelihood of the training rows.
-    pub log_likelihood: f64,
 }
 
 /// What the likelihood needs of some rows.

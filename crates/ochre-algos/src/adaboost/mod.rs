@@ -267,7 +267,7 @@ fn fit(run: &mut Run<'_, AdaBoostParams>) -> Result<Fitted<AdaBoostOutput>> {
     let count = committee.members.len();
     let scorer = Scorer::Committee(committee);
     let preds = adapt::score(&scorer, &data, None)?;
-    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    let domain = train.labels();
     let training = measure(Category::Binomial, &preds, &train.y, train.w.as_deref(), domain, Deviance::Gaussian, params.common.detail())?;
     let mut output = AdaBoostOutput::default();
     output.common.model_summary = Some(

@@ -259,11 +259,7 @@ fn fit(run: &mut Run<'_, AnovaParams>) -> Result<Fitted<AnovaOutput>> {
     glm.remove_collinear_columns = true;
     // Rows with missing values go before anything is multiplied.
     if run.params.missing_values_handling.as_deref().is_some_and(|m| m.eq_ignore_ascii_case("skip")) {
-        let mut w = run.train.w.take().unwrap_or_else(|| vec![1.0; run.train.rows]);
-        for c in &run.train.columns {
-            c.to_f64()?.iter().zip(&mut w).filter(|(v, _)| v.is_nan()).for_each(|(_, w)| *w = 0.0);
-        }
-        run.train.w = Some(w);
+        run.train.leave_out_missing()?;
     }
     let train = &run.train;
     let most = match run.params.highest_interaction_term {
@@ -302,8 +298,7 @@ fn fit(run: &mut Run<'_, AnovaParams>) -> Result<Fitted<AnovaOutput>> {
         let kept = || columns.iter().filter(|c| Some(c.0) != without);
         let train =
             Training { names: kept().map(|c| c.1.clone()).collect(), columns: kept().map(|c| c.2.clone()).collect(), ..train.clone() };
-        let (job, node, started_ms) = (run.job, run.node, run.started_ms);
-        Glm::fit(&mut Run { params: glm.clone(), train, valid: None, job, node, started_ms, checkpoint: None, belongings: vec![] })
+        Glm::fit(&mut run.inner(glm.clone(), train, None))
     };
     let residual = |m: &Fitted<crate::glm::GlmOutput>| -> Result<(f64, f64)> {
         let extras = m.training.glm.ok_or_else(|| Error::Internal("a linear model has no deviance".into()))?;

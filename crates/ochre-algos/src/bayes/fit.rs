@@ -74,7 +74,7 @@ pub fn fit(run: &mut Run<'_, BayesParams>) -> Result<Fitted<BayesOutput>> {
         });
         run.job.set_progress((done + 1) as f64 / order.len() as f64);
     }
-    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    let domain = train.labels();
     let tables =
         order.iter().zip(&columns).map(|(&i, c)| conditional_table(&train.names[i], train.columns[i].domain().map(|d| &d[..]), domain, c));
     let (low, high) = priors.iter().fold((f64::INFINITY, 0.0f64), |(l, h), p| (l.min(*p), h.max(*p)));

@@ -128,7 +128,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let mut gains = vec![0.0f64; width];
     let mut history = ScoringHistory::default();
     let metric = stopping_metric(&params.common, category);
-    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    let domain = train.labels();
     // Sums and numbers of the trees that did not see a row.
     let mut out_of_bag = vec![0.0; rows * sums];
     let mut unseen = vec![0.0; rows];

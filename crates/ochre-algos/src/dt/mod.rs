@@ -132,7 +132,7 @@ impl Algorithm for Dt {
         let fitted = run.part::<Drf>(forest, train.clone(), None)?;
         // A forest is measured on rows that its trees did not see; here the tree saw all of them.
         let preds = adapt::score(&fitted.scorer, &adapt::adapt(&train.frame()?, &train.predictors())?, None)?;
-        let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+        let domain = train.labels();
         let detail = params.common.detail();
         let training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, fitted.deviance, detail)?;
         let mut output = DtOutput { common: fitted.output.common };

@@ -6,7 +6,7 @@ use crate::glm::{Made, fit_made};
 use ochre_core::{Column, Error, Frame, Result};
 use ochre_model::{Fitted, Run, Training};
 use ochre_schema::{Cell, Notes, Table};
-use ochre_score::{Derived, Plate, Scorer};
+use ochre_score::{Derived, Plate};
 use rayon::prelude::*;
 
 /// A smooth's functions: as they are, and combined so that each is 0 on average.
@@ -247,10 +247,9 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
         made.penalties.push((first, s.penalty.clone()));
         made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.names.len()).map(move |i| (i, sign))));
     }
-    let (job, node, started_ms) = (run.job, run.node, run.started_ms);
-    let mut inner =
-        Run { params: glm, train: train.clone(), valid: run.valid.take(), job, node, started_ms, checkpoint: None, belongings: vec![] };
-    let fitted = fit_made(&mut inner, &made)?;
+    let valid = run.valid.take();
+    let fitted = fit_made(&mut run.inner(glm, run.train.clone(), valid), &made)?;
+    let train = &run.train;
     let table = fitted.output.coefficients_table.unwrap_or_else(|| Table::new("", ""));
     let table = listed(&table, if train.classes() > 2 { train.classes() } else { 1 });
     let numbers = |names: &[&str]| -> Option<Vec<f64>> {
@@ -276,7 +275,6 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
     if run.params.keep_gam_cols {
         output.gam_transformed_center_key = Some(keep(run, &made)?);
     }
-    let Scorer::Glm(_) = &fitted.scorer else { return Err(Error::Internal("an additive model is a linear one".into())) };
     Ok(Fitted {
         output,
         scorer: fitted.scorer,

@@ -37,7 +37,7 @@ fn times(poly: &[f64], c: f64, sign: f64, by: f64) -> Vec<f64> {
 impl Basis {
     /// Natural cubic splines with a function for each knot, which is 1 there and 0 at the others (Wood 2006, 4.1.2).
     pub fn cubic(knots: &[f64]) -> Basis {
-        let (bent, _) = second_derivatives(knots);
+        let bent = second_derivatives(knots);
         let k = knots.len();
         let functions = (0..k)
             .map(|i| {
@@ -133,22 +133,21 @@ fn bspline(t: &[f64], i: usize, order: usize, from: f64, to: f64) -> Vec<f64> {
     left.iter().zip(&right).map(|(a, b)| a + b).collect()
 }
 
-/// Second derivatives of a natural cubic spline at its inner knots, from its values at all knots; and the matrix D.
-fn second_derivatives(knots: &[f64]) -> (Vec<f64>, Vec<f64>) {
+/// Second derivatives of a natural cubic spline at its inner knots, from its values at all knots.
+fn second_derivatives(knots: &[f64]) -> Vec<f64> {
     let k = knots.len();
     let h: Vec<f64> = knots.windows(2).map(|w| w[1] - w[0]).collect();
     let n = k - 2;
-    let mut d = vec![0.0; n * k];
+    let mut x = vec![0.0; n * k];
     // The tridiagonal system is solved for all right sides at once (Thomas).
     let (mut diagonal, mut upper) = (vec![0.0; n], vec![0.0; n]);
     for i in 0..n {
-        d[i * k + i] = 1.0 / h[i];
-        d[i * k + i + 1] = -1.0 / h[i] - 1.0 / h[i + 1];
-        d[i * k + i + 2] = 1.0 / h[i + 1];
+        x[i * k + i] = 1.0 / h[i];
+        x[i * k + i + 1] = -1.0 / h[i] - 1.0 / h[i + 1];
+        x[i * k + i + 2] = 1.0 / h[i + 1];
         diagonal[i] = (h[i] + h[i + 1]) / 3.0;
         upper[i] = h[i + 1] / 6.0;
     }
-    let mut x = d.clone();
     for i in 1..n {
         let factor = upper[i - 1] / diagonal[i - 1];
         diagonal[i] -= factor * upper[i - 1];
@@ -160,7 +159,7 @@ fn second_derivatives(knots: &[f64]) -> (Vec<f64>, Vec<f64>) {
             x[i * k + j] = (x[i * k + j] - above) / diagonal[i];
         }
     }
-    (x, d)
+    x
 }
 
 /// The reflection that turns a vector to the first axis (Householder), without its first row: combinations whose sum, by
@@ -213,7 +212,7 @@ pub fn turned(z: &[f64], s: &[f64], n: usize) -> Vec<f64> {
     (0..rows * rows).map(|k| entry(k / rows, k % rows)).collect()
 }
 
-/// Half the derivative's order beyond which thin plates of `d` numbers are smooth.
+/// Order of the derivatives whose squares a thin plate of `d` numbers penalises.
 pub fn plate_order(d: usize) -> usize {
     d.div_ceil(2) + 1
 }

@@ -399,7 +399,7 @@ fn measure_rows(
     loss: Loss,
     bins: ochre_model::metrics::Detail,
 ) -> Result<Metrics> {
-    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    let domain = train.labels();
     measure(category, p, y, w, domain, loss.deviance(), bins)
 }
 

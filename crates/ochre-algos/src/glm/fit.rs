@@ -13,7 +13,7 @@ use crate::linalg;
 use ochre_core::{Column, Error, Frame, Kind, Result, time};
 use ochre_model::driver::measure;
 use ochre_model::metrics::{GlmExtras, Kind as MetricKind};
-use ochre_model::{Category, Deviance, Fitted, Metrics, Run, Training, adapt};
+use ochre_model::{Category, Deviance, Fitted, Metrics, Run, adapt};
 use ochre_schema::{Cell, Table};
 use ochre_score::{GlmScorer, LinkFunction, PathStep, Scorer};
 
@@ -74,18 +74,27 @@ impl Problem<'_> {
     }
 
     fn weighted_pass(&self, beta: &[Vec<f64>], class: usize, loss_only: bool, observed: bool) -> Result<Gram> {
-        let pass = GramPass {
+        let within = if loss_only { vec![] } else { self.within.clone() };
+        self.sum(GramPass { loss_only, observed, within, ..self.gram_pass(beta, class) })
+    }
+
+    /// The pass that sums everything of all coefficients.
+    fn gram_pass(&self, beta: &[Vec<f64>], class: usize) -> GramPass {
+        GramPass {
             design: self.design.clone(),
             family: self.family,
             link: self.link,
             shape: self.shape,
             beta: beta.to_vec(),
             class,
-            loss_only,
+            loss_only: false,
             gradient_only: false,
-            within: if loss_only { vec![] } else { self.within.clone() },
-            observed,
-        };
+            within: vec![],
+            observed: false,
+        }
+    }
+
+    fn sum(&self, pass: GramPass) -> Result<Gram> {
         self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)
     }
 
@@ -93,19 +102,7 @@ impl Problem<'_> {
     fn slopes(&self, beta: &[Vec<f64>]) -> Result<Vec<f64>> {
         let mut slopes = vec![0.0f64; self.design.len()];
         for class in 0..beta.len() {
-            let pass = GramPass {
-                design: self.design.clone(),
-                family: self.family,
-                link: self.link,
-                shape: self.shape,
-                beta: beta.to_vec(),
-                class,
-                loss_only: false,
-                gradient_only: true,
-                within: vec![],
-                observed: false,
-            };
-            let g: Gram = self.run.node.runner.run(self.run.job, &self.frame, &self.columns, &pass)?;
+            let g = self.sum(GramPass { gradient_only: true, ..self.gram_pass(beta, class) })?;
             slopes.iter_mut().zip(&g.xy).for_each(|(s, v)| *s = s.max(v.abs() * self.scale));
         }
         Ok(slopes)
@@ -377,7 +374,9 @@ const PROGRESS_MIN: f64 = 1e-4;
 /// Fits, with the predictors that another room makes.
 pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fitted<GlmOutput>> {
     if run.params.missing_values_handling == MissingValues::Skip {
-        skip_missing(&mut run.train)?;
+        run.train.leave_out_missing()?;
+        // Such rows do not count in means and deviations either.
+        run.train.weighted = true;
     }
     let run = &*run;
     let (params, train) = (&run.params, &run.train);
@@ -1053,27 +1052,6 @@ fn reordered(v: &ochre_model::Validation, raw: &[usize]) -> adapt::Adapted {
     adapt::Adapted { sources, rows: v.data.rows, warnings: vec![] }
 }
 
-/// Rows with a missing predictor take no part.
-fn skip_missing(train: &mut Training) -> Result<()> {
-    let mut w = train.w.take().unwrap_or_else(|| vec![1.0; train.rows]);
-    // Such rows do not count in means and deviations either.
-    train.weighted = true;
-    for c in &train.columns {
-        if c.rollup()?.missing > 0 {
-            for (w, v) in w.iter_mut().zip(c.to_f64()?) {
-                if v.is_nan() {
-                    *w = 0.0;
-                }
-            }
-        }
-    }
-    if w.iter().all(|v| *v == 0.0) {
-        return Err(Error::invalid("missing_values_handling = Skip leaves no rows: every row has a missing predictor; use MeanImputation"));
-    }
-    train.w = Some(w);
-    Ok(())
-}
-
 /// The penalty that empties the model, judged by the first `counting` coefficients, and the share of it at which a search
 /// ends.
 fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64, counting: usize, screened: bool) -> Result<(f64, f64)> {
@@ -1147,7 +1125,7 @@ fn metrics(
 ) -> Result<(Metrics, Option<Metrics>)> {
     let run = problem.run;
     let train = &run.train;
-    let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+    let domain = train.labels();
     let bins = run.params.common.detail();
     let constant = null_constant(problem);
     let extras = |m: &Metrics, preds: &[f64], y: &[f64], w: Option<&[f64]>, offset: Option<&[f64]>| -> GlmExtras {

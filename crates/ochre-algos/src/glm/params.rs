@@ -274,16 +274,21 @@ pub struct GlmParams {
 }
 
 impl GlmParams {
-    /// The parameters that another builder's form has in common with this one's, but for `own`. Where a parameter is in
-    /// `chosen`, 0 leaves the choice to the linear model.
-    pub fn taking(form: Vec<(String, String)>, own: &[&str], chosen: &[&str]) -> Result<GlmParams> {
+    /// What another builder's form has in common with this one's, but for `own`. Where a parameter is in `chosen`, 0 leaves
+    /// the choice to the linear model.
+    pub fn shared(mut form: Vec<(String, String)>, own: &[&str], chosen: &[&str]) -> Vec<(String, String)> {
         let known = GlmParams::fields();
+        form.retain(|(n, v)| {
+            let zero = chosen.contains(&n.as_str()) && v.parse() == Ok(0.0);
+            known.iter().any(|f| f.name == n) && !own.contains(&n.as_str()) && !zero
+        });
+        form
+    }
+
+    /// The parameters of such a form.
+    pub fn taking(form: Vec<(String, String)>, own: &[&str], chosen: &[&str]) -> Result<GlmParams> {
         let mut glm = GlmParams::default();
-        for (name, text) in form {
-            let zero = chosen.contains(&name.as_str()) && text.parse() == Ok(0.0);
-            if !known.iter().any(|f| f.name == name) || own.contains(&name.as_str()) || zero {
-                continue;
-            }
+        for (name, text) in GlmParams::shared(form, own, chosen) {
             if let Some(Err(e)) = glm.set(&name, &text) {
                 return Err(Error::invalid(format!("{name}: {e}")));
             }

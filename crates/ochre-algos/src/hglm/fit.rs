@@ -161,11 +161,7 @@ fn history(events: &[Event]) -> Table {
 
 pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
     if run.params.skips_missing() {
-        let mut w = run.train.w.take().unwrap_or_else(|| vec![1.0; run.train.rows]);
-        for c in &run.train.columns {
-            c.to_f64()?.iter().zip(&mut w).filter(|(v, _)| v.is_nan()).for_each(|(_, w)| *w = 0.0);
-        }
-        run.train.w = Some(w);
+        run.train.leave_out_missing()?;
     }
     let (params, train) = (&run.params, &run.train);
     let place = |name: &str| train.names.iter().position(|n| n == name);
@@ -190,7 +186,6 @@ pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
         variance: 1.0,
         iterations: 0,
         noise: params.gen_syn_data.then_some(params.seed as u64),
-        log_likelihood: 0.0,
     };
     let data = adapt::adapt(&train.frame()?, &train.predictors())?;
     let sums = adapt::mixed_sums(&m, &data, &train.y, train.w.as_deref(), train.offset.as_deref())?;
@@ -234,7 +229,6 @@ pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
     if !settled {
         run.job.warn(format!("training ended after {} iterations before it converged to em_epsilon = {}", m.iterations, params.em_epsilon));
     }
-    m.log_likelihood = m.likelihood(&sums);
     let measured = |data: &adapt::Adapted, y: &[f64], w: Option<&[f64]>, offset: Option<&[f64]>| -> Result<Metrics> {
         let preds = adapt::score(&Scorer::Mixed(m.clone()), data, offset)?;
         mixed_of(&m, data, &preds, y, w, offset)
@@ -274,7 +268,7 @@ pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
         Table::new("HGLM Model", "summary")
             .row_labels(vec![Cell::Text(String::new())])
             .column("number_of_iterations", "int", "%d", vec![Cell::from(m.iterations)])
-            .column("loglikelihood", "double", "%.5f", vec![Cell::Double(m.log_likelihood)])
+            .column("loglikelihood", "double", "%.5f", vec![Cell::Double(m.likelihood(&sums))])
             .column("noise_variance", "double", "%.5f", vec![Cell::Double(m.variance)]),
     );
     output.common.scoring_history = Some(history(&events));

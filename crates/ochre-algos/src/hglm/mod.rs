@@ -1,5 +1,6 @@
 //! Linear mixed models: shared coefficients, and coefficients of each group drawn from a normal distribution, fitted by
-//! expectation and maximization (Dempster, Laird and Rubin 1977; Raudenbush and Bryk 2002, chapter 14).
+//! expectation and maximization (Dempster, Laird and Rubin 1977; Raudenbush and Bryk 2002, chapter 14), the shared
+//! coefficients by generalized least squares (Liu and Rubin 1994).
 //!
 //! One pass sums what the likelihood needs, group by group; iterations work on the sums alone, so that their cost does not
 //! depend on the number of rows. Distribution: sums over chunks, in their order.

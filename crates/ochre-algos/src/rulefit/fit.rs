@@ -80,7 +80,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn take(&mut self, train: &Training, label: &str, suffix: &str, tree: &Tree, total: f64) {
+    fn take(&mut self, train: &Training, label: &str, suffix: &str, tree: &Tree) {
         let mut asks: Vec<BTreeMap<usize, Ask>> = vec![BTreeMap::new(); tree.nodes.len()];
         let mut own = tree.clone();
         let mut names = vec![];
@@ -94,7 +94,7 @@ impl Rules {
                 conditions.sort();
                 let name = format!("{label}N{i}{suffix}");
                 own.nodes[i].value = names.len() as f32;
-                self.rules.insert(name.clone(), Rule { text: conditions.join(" & "), support: node.weight / total });
+                self.rules.insert(name.clone(), Rule { text: conditions.join(" & "), support: 0.0 });
                 names.push(name);
                 continue;
             }
@@ -136,7 +136,7 @@ fn grow(run: &Run<'_, RuleFitParams>) -> Result<Rules> {
             let many = group.len() > 1;
             for (c, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
                 let suffix = if many { format!("_{}", labels.get(c).cloned().unwrap_or_default()) } else { String::new() };
-                out.take(train, &format!("M{m}T{t}"), &suffix, tree, 1.0);
+                out.take(train, &format!("M{m}T{t}"), &suffix, tree);
             }
         }
     }
@@ -165,8 +165,7 @@ fn choose(run: &mut Run<'_, RuleFitParams>, made: &Made) -> Result<Fitted<GlmOut
     glm.common.training_frame = run.params.common.training_frame.clone();
     glm.common.auc_type = run.params.common.auc_type;
     let valid = run.valid.take();
-    let (job, node, started_ms) = (run.job, run.node, run.started_ms);
-    let mut inner = Run { params: glm, train: run.train.clone(), valid, job, node, started_ms, checkpoint: None, belongings: vec![] };
+    let mut inner = run.inner(glm, run.train.clone(), valid);
     let first = fit_made(&mut inner, made)?;
     let kept = |beta: &[f64], sets: usize| {
         let p = beta.len() / sets;

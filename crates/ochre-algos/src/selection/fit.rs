@@ -6,7 +6,7 @@ use crate::linalg;
 use ochre_core::{CHUNK_ROWS, Error, Result, Team};
 use ochre_model::driver::form_of;
 use ochre_model::{Algorithm, Builder, Deviance, Fitted, Metrics, Model, Refusal, Row, Run, Training};
-use ochre_schema::{Cell, ModelKey, Schema, Table};
+use ochre_schema::{Cell, ModelKey, Table};
 use ochre_score::Scorer;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -27,13 +27,8 @@ pub fn penalised(params: &SelectionParams) -> bool {
 fn form(run: &SelectionRun<'_>, ignored: Vec<String>, more: &[(&str, &str)]) -> Vec<(String, String)> {
     // 0 says "choose" here and -1 there.
     let chosen = ["nlambdas", "prior", "lambda_min_ratio", "max_iterations", "theta", "score_iteration_interval"];
-    let known = GlmParams::fields();
-    let mut form = form_of(&run.params);
-    form.retain(|(n, v)| {
-        known.iter().any(|f| f.name == n)
-            && !matches!(n.as_str(), "model_id" | "ignored_columns" | "nfolds" | "fold_column" | "compute_p_values")
-            && !(chosen.contains(&n.as_str()) && v.parse() == Ok(0.0))
-    });
+    let own = ["model_id", "ignored_columns", "nfolds", "fold_column", "compute_p_values"];
+    let mut form = GlmParams::shared(form_of(&run.params), &own, &chosen);
     form.push(("ignored_columns".into(), serde_json::to_string(&ignored).unwrap_or_default()));
     form.extend(more.iter().map(|(n, v)| (n.to_string(), v.to_string())));
     form
@@ -66,13 +61,7 @@ impl Judge {
     fn new(run: &SelectionRun<'_>) -> Result<Judge> {
         let imputes = run.params.missing_values_handling.as_deref() == Some("MeanImputation");
         if penalised(&run.params) || !imputes || run.train.offset.is_some() {
-            let mut params = GlmParams::default();
-            for (name, text) in form(run, vec![], &[]) {
-                if let Some(Err(e)) = params.set(&name, &text) {
-                    return Err(Error::invalid(format!("{name}: {e}")));
-                }
-            }
-            return Ok(Judge::Fits(Box::new(params)));
+            return Ok(Judge::Fits(Box::new(GlmParams::taking(form(run, vec![], &[]), &[], &[])?)));
         }
         sums(run)
     }
@@ -96,10 +85,7 @@ impl Judge {
                     columns: subset.iter().map(|j| run.train.columns[*j].clone()).collect(),
                     ..run.train.clone()
                 };
-                let (job, node, started_ms) = (run.job, run.node, run.started_ms);
-                let params = (**params).clone();
-                let mut fit = Run { params, train, valid: None, job, node, started_ms, checkpoint: None, belongings: vec![] };
-                Ok(Glm::fit(&mut fit)?.training.r2)
+                Ok(Glm::fit(&mut run.inner((**params).clone(), train, None))?.training.r2)
             }
         }
     }

@@ -113,7 +113,7 @@ impl Scores<'_, '_> {
 
     pub fn event(&self, f: &[f32], f_valid: Option<&[f32]>, step: usize) -> Result<Event> {
         let (train, detail) = (&self.run.train, self.run.params.common.detail());
-        let domain = train.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[][..], |d| d);
+        let domain = train.labels();
         let one = |p: &[f64], y: &[f64], w: Option<&[f64]>| -> Result<Metrics> {
             measure(train.category, p, y, w, domain, self.objective.deviance(), detail)
         };
