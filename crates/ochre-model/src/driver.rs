@@ -210,6 +210,17 @@ pub struct Run<'a, P> {
     pub checkpoint: Option<Arc<Model>>,
     /// Keys of frames that `fit` put into the store and that go when the model goes.
     pub belongings: Vec<String>,
+    /// Names of the model, and its parameters as they were asked for; nothing for a part of a model.
+    about: Option<(Identity, &'a P)>,
+}
+
+impl<P: Clone> Run<'_, P> {
+    /// Writes the model as it is after so many steps to `directory`, so that training can go on from there one day.
+    pub fn save_part_way<A: Algorithm<Params = P>>(&self, directory: &str, steps: usize, fitted: Fitted<A::Output>) -> Result<()> {
+        let Some((identity, _)) = &self.about else { return Ok(()) };
+        let (file, key) = (format!("{}.ntrees_{steps}", identity.key), format!("{}.{steps}", identity.key));
+        assemble::<A>(self, key, fitted)?.save_to(&std::path::Path::new(directory).join(file), true)
+    }
 }
 
 impl<P> Run<'_, P> {
@@ -230,7 +241,7 @@ impl<P> Run<'_, P> {
     /// What a fit within this one works with.
     pub fn inner<Q>(&self, params: Q, train: Training, valid: Option<Validation>) -> Run<'_, Q> {
         let (job, node, started_ms) = (self.job, self.node, self.started_ms);
-        Run { params, train, valid, job, node, started_ms, checkpoint: None, belongings: vec![] }
+        Run { params, train, valid, job, node, started_ms, checkpoint: None, belongings: vec![], about: None }
     }
 }
 
@@ -1039,6 +1050,7 @@ struct Identity {
     frame_checksum: i64,
 }
 
+/// Fits, and makes a model of it.
 fn train_model<A: Algorithm>(
     node: &Arc<Node>,
     job: &Arc<Job>,
@@ -1048,22 +1060,29 @@ fn train_model<A: Algorithm>(
     train: Training,
     valid: Option<Validation>,
 ) -> Result<Model> {
-    let Identity { key, frame_key, frame_checksum } = about;
     let started_ms = now_ms();
-    let common = A::common(&params).clone();
-    let priors = class_shares(&train);
-    let checkpoint = match common.checkpoint.as_ref().filter(|k| !k.0.is_empty()) {
+    let checkpoint = match A::common(&params).checkpoint.as_ref().filter(|k| !k.0.is_empty()) {
         Some(k) => Some(node.store.get::<Model>(k.text())?),
         None => None,
     };
-    let mut run = Run { params, train, valid, job, node, started_ms, checkpoint, belongings: vec![] };
+    let key = about.key.clone();
+    let mut run = Run { params, train, valid, job, node, started_ms, checkpoint, belongings: vec![], about: Some((about, input)) };
     let fitted = A::fit(&mut run)?;
+    assemble::<A>(&run, key, fitted)
+}
+
+/// A model of what was fitted, with all that is told of it.
+fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<A::Output>) -> Result<Model> {
+    let (identity, input) = run.about.as_ref().ok_or_else(|| Error::Internal("a part of a model is no model".into()))?;
+    let (frame_key, frame_checksum) = (&identity.frame_key, identity.frame_checksum);
+    let common = A::common(&run.params);
+    let priors = class_shares(&run.train);
     let order = fitted.order.unwrap_or_else(|| (0..run.train.columns.len()).collect());
     let all = run.train.predictors();
     let predictors: Vec<Predictor> = order.iter().map(|&i| all[i].clone()).collect();
     let (mut training, mut valid_metrics) = (fitted.training, fitted.validation);
     if let (Scorer::KMeans(km), None, Some(v)) = (&fitted.scorer, &valid_metrics, &run.valid) {
-        valid_metrics = Some(cluster_metrics(km, &v.data)?);
+        valid_metrics = Some(cluster_metrics(km, &v.data, None)?);
     }
     let threshold = A::threshold(valid_metrics.as_ref().unwrap_or(&training));
     let mut output = fitted.output;
@@ -1076,9 +1095,9 @@ fn train_model<A: Algorithm>(
     out.column_types = Some(shown.iter().map(|p| if p.domain.is_some() { "Enum" } else { "Numeric" }.to_string()).collect());
     out.domains = Some(shown.iter().map(|p| p.domain.as_ref().map(|d| d.to_vec())).collect());
     out.model_category = Some(run.train.category.name().into());
-    out.start_time = started_ms;
+    out.start_time = run.started_ms;
     out.end_time = now_ms();
-    out.run_time = out.end_time - started_ms;
+    out.run_time = out.end_time - run.started_ms;
     out.default_threshold = threshold;
     let mut help = ochre_schema::Map::new();
     for f in A::Output::fields() {
@@ -1369,7 +1388,7 @@ impl Model {
         let (y, w) = answers(frame, self.response.as_ref(), self.weights_column.as_deref())?;
         node.runner.install(|| {
             if let Scorer::KMeans(km) = &self.scorer {
-                return cluster_metrics(km, data);
+                return cluster_metrics(km, data, None);
             }
             let preds = adapt::score(&self.scorer, data, offset.as_deref())?;
             if let Scorer::Mixed(m) = &self.scorer {
@@ -1502,7 +1521,8 @@ pub fn uplift_of(
     Ok(metrics::uplift_metrics(crate::uplift::Uplift::new(&p, &treated, &y, thresholds, kind, &domain)))
 }
 
-pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) -> Result<Metrics> {
+/// Sizes and squared distances of clusters; of the nearest centres, or of those that the rows were given.
+pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted, given: Option<&[u32]>) -> Result<Metrics> {
     let k = km.centers.len();
     let d = km.fills.len();
     let team = Team::for_rows(data.rows);
@@ -1521,7 +1541,13 @@ pub fn cluster_metrics(km: &ochre_score::KMeansScorer, data: &adapt::Adapted) ->
                 (0..d).map(|j| if j < km.categorical { km.fills[j] } else { (km.fills[j] - km.means[j]) * km.mults[j] }).collect();
             for r in 0..n {
                 km.point(&views, r, &mut point);
-                let (c, dist) = km.nearest(&point);
+                let (c, dist) = match given {
+                    None => km.nearest(&point),
+                    Some(given) => {
+                        let c = given[i * ochre_core::CHUNK_ROWS + r] as usize;
+                        (c, km.distance(&km.centers[c], &point))
+                    }
+                };
                 sizes[c] += 1.0;
                 within[c] += dist;
                 total += km.distance(&grand, &point);

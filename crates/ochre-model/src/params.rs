@@ -399,7 +399,7 @@ pub struct TreeParams {
     #[api(default = true, inout, expert)]
     pub check_constant_response: bool,
     /// Directory to write checkpoints to while training.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub in_training_checkpoints_dir: Option<String>,
     /// Trees between two checkpoints.
     #[api(default = 1, expert, range = "[1, )")]

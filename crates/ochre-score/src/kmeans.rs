@@ -4,6 +4,9 @@
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct KMeansScorer {
     pub categorical: usize,
+    /// Which of the model's columns each coordinate is, categorical ones first; empty when they are in that order.
+    #[serde(default)]
+    pub places: Vec<usize>,
     /// Mode (categorical) or mean (numeric) of each predictor, in place of missing values; NaN to leave them out.
     pub fills: Vec<f64>,
     /// Mean and 1/sigma of each predictor when standardized; mean 0 and 1 otherwise.
@@ -17,10 +20,25 @@ impl KMeansScorer {
     /// One row on the standardized scale, missing values filled.
     pub fn point(&self, columns: &[&[f64]], row: usize, out: &mut [f64]) {
         for (j, slot) in out.iter_mut().enumerate() {
-            let v = columns[j][row];
-            let v = if v.is_nan() { self.fills[j] } else { v };
-            *slot = if j < self.categorical { v } else { (v - self.means[j]) * self.mults[j] };
+            *slot = self.coordinate(j, columns[self.place(j)][row]);
         }
+    }
+
+    /// Which of the model's columns a coordinate is.
+    pub fn place(&self, coordinate: usize) -> usize {
+        self.places.get(coordinate).copied().unwrap_or(coordinate)
+    }
+    /// The coordinate of each of the model's columns.
+    pub fn coordinates(&self) -> Vec<usize> {
+        let mut out: Vec<usize> = (0..self.fills.len()).collect();
+        out.sort_by_key(|&j| self.place(j));
+        out
+    }
+
+    /// One value on the standardized scale, missing ones filled.
+    pub fn coordinate(&self, j: usize, v: f64) -> f64 {
+        let v = if v.is_nan() { self.fills[j] } else { v };
+        if j < self.categorical { v } else { (v - self.means[j]) * self.mults[j] }
     }
 
     /// Squared distance: 0 or 1 for a categorical coordinate. Coordinates that are missing are taken to be as far as the others.

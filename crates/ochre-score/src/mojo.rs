@@ -291,14 +291,7 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
         }
         "XGBoost" => boosted::read(&parts, &all)?,
         "Generalized Linear Modeling" | "Generalized Linear Model" => Scorer::Glm(linear::read(&parts, &about, &all)?),
-        "K-means" => {
-            // Clusters have categorical columns first here.
-            let mut order: Vec<usize> = (0..all.len()).collect();
-            order.sort_by_key(|&j| all[j].domain.is_none());
-            let scorer = read_kmeans(&parts, &all, &order)?;
-            all = order.iter().map(|&j| all[j].clone()).collect();
-            Scorer::KMeans(scorer)
-        }
+        "K-means" => Scorer::KMeans(read_kmeans(&parts, &all)?),
         "Isotonic Regression" => {
             // The file may name a column of weights between the predictor and the response.
             all.truncate(1);
@@ -384,21 +377,21 @@ fn write_kmeans(m: &KMeansScorer, parts: &mut Parts) {
     // scale is shifted by what fills its gaps.
     let plain = m.means.iter().all(|v| *v == 0.0) && m.mults.iter().all(|v| *v == 1.0);
     let shift = |j: usize| if plain && j >= m.categorical && !m.fills[j].is_nan() { m.fills[j] } else { 0.0 };
-    let d = m.fills.len();
     let numeric = |j: usize| j >= m.categorical;
     let filled = m.fills.iter().all(|v| !v.is_nan());
+    let order = m.coordinates();
+    let each = |value: &dyn Fn(usize) -> f64| numbers(&order.iter().map(|&j| value(j)).collect::<Vec<_>>());
     parts.put("standardize", filled || !plain);
     // The mean is what a missing value becomes; after standardizing it is 0.
-    parts.put("standardize_means", numbers(&(0..d).map(|j| if numeric(j) { m.means[j] + shift(j) } else { f64::NAN }).collect::<Vec<_>>()));
-    parts.put("standardize_mults", numbers(&(0..d).map(|j| if numeric(j) { m.mults[j] } else { 1.0 }).collect::<Vec<_>>()));
-    parts.put("standardize_modes", integers(&(0..d).map(|j| if numeric(j) { -1 } else { m.fills[j] as i64 }).collect::<Vec<_>>()));
+    parts.put("standardize_means", each(&|j| if numeric(j) { m.means[j] + shift(j) } else { f64::NAN }));
+    parts.put("standardize_mults", each(&|j| if numeric(j) { m.mults[j] } else { 1.0 }));
+    parts.put("standardize_modes", integers(&order.iter().map(|&j| if numeric(j) { -1 } else { m.fills[j] as i64 }).collect::<Vec<_>>()));
     parts.put("center_num", m.centers.len());
     for (i, c) in m.centers.iter().enumerate() {
-        parts.put(&format!("center_{i}"), numbers(&c.iter().enumerate().map(|(j, v)| v - shift(j)).collect::<Vec<_>>()));
+        parts.put(&format!("center_{i}"), each(&|j| c[j] - shift(j)));
     }
 }
 
-/// `order` is that of the columns in the scorer, categorical ones first.
 /// Thresholds as a count and big-endian numbers.
 fn write_isotonic(m: &IsotonicScorer, parts: &mut Parts) {
     parts.put("calib_min_x", number(m.xs.first().copied().unwrap_or(f64::NAN)));
@@ -427,7 +420,9 @@ fn read_isotonic(parts: &Parts) -> Result<IsotonicScorer, String> {
     Ok(IsotonicScorer { xs, ys, clip: parts.text("out_of_bounds") != Some("NA") })
 }
 
-fn read_kmeans(parts: &Parts, columns: &[Column], order: &[usize]) -> Result<KMeansScorer, String> {
+fn read_kmeans(parts: &Parts, columns: &[Column]) -> Result<KMeansScorer, String> {
+    let mut order: Vec<usize> = (0..columns.len()).collect();
+    order.sort_by_key(|&j| columns[j].domain.is_none());
     let d = columns.len();
     let centers = (0..parts.count("center_num")?).map(|i| parts.list(&format!("center_{i}"))).collect::<Result<Vec<_>, _>>()?;
     let categorical = columns.iter().filter(|c| c.domain.is_some()).count();
@@ -452,6 +447,7 @@ fn read_kmeans(parts: &Parts, columns: &[Column], order: &[usize]) -> Result<KMe
         means: ordered(&means),
         mults: ordered(&mults),
         centers: centers.iter().map(|c| ordered(c)).collect(),
+        places: order,
     })
 }
 

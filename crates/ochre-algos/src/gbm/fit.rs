@@ -1,7 +1,7 @@
 //! The boosting loop.
 
 use super::loss::{Loss, weighted_quantile};
-use super::{GbmOutput, GbmParams};
+use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves,
@@ -294,22 +294,33 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         if done {
             break;
         }
+        let checkpoints = t.in_training_checkpoints_dir.as_deref().filter(|d| !d.is_empty());
+        if let Some(dir) = checkpoints.filter(|_| n.is_multiple_of(t.in_training_checkpoints_tree_interval as usize)) {
+            run.save_part_way::<Gbm>(dir, n, finished(run, ensemble.clone(), &gains, &history, loss))?;
+        }
     }
     let n = ensemble.trees.len();
     if last_scored != n || history.events.is_empty() {
         score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
     }
+    ensemble.calibration = crate::calibration::fit(run.node, &params.common, &params.tree, train, &ensemble)?;
+    Ok(finished(run, ensemble, &gains, &history, loss))
+}
+
+/// What is known of a model with these trees.
+fn finished(run: &Run<'_, GbmParams>, ensemble: TreeEnsemble, gains: &[f64], history: &ScoringHistory, loss: Loss) -> Fitted<GbmOutput> {
+    let train = &run.train;
     let last = history.events.last().expect("scored at least once");
     let (training, validation) = (last.training.clone(), last.validation.clone());
-    let mut output = GbmOutput { init_f: init, variable_importances: Some(importances(&train.names, &gains)), ..GbmOutput::default() };
+    let mut output =
+        GbmOutput { init_f: ensemble.init, variable_importances: Some(importances(&train.names, gains)), ..GbmOutput::default() };
     output.common.model_summary = Some(summary(&ensemble));
-    let table = history.table(run.started_ms, "Number of Trees", history_columns(category));
+    let table = history.table(run.started_ms, "Number of Trees", history_columns(train.category));
     output.common.scoring_history = Some(match run.checkpoint.as_deref() {
         Some(m) => continued(table, &m.output["scoring_history"]),
         None => table,
     });
-    ensemble.calibration = crate::calibration::fit(run.node, &params.common, &params.tree, train, &ensemble)?;
-    Ok(Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None })
+    Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None }
 }
 
 /// Trees done, and what belongs to them: kept with the job, so that an attempt that lost a node goes on where it was.

@@ -81,6 +81,14 @@ impl Algorithm for Gbm {
                 ),
             );
         }
+        if let Some(dir) = tree.in_training_checkpoints_dir.as_deref().filter(|d| !d.is_empty())
+            && let Err(e) = std::fs::create_dir_all(dir)
+        {
+            notes.error(
+                "_in_training_checkpoints_dir",
+                format!("In training checkpoints directory path must point to a writable path, but {dir} cannot be made: {e}"),
+            );
+        }
         check_constraints(&params.monotone_constraints, &params.interaction_constraints, shape, notes);
         let Some(category) = shape.category else { return };
         let d = params.common.distribution;

@@ -2,7 +2,8 @@
 
 use super::output::KMeansOutput;
 use super::params::{Init, KMeansParams};
-use super::passes::AssignPass;
+use super::passes::{AssignPass, ClusterSums};
+use super::sizes;
 use ochre_core::{CHUNK_ROWS, Error, Frame, Result, Rng, Team, time};
 use ochre_model::metrics::{Kind, argmax};
 use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
@@ -16,6 +17,7 @@ const SEEDING_ROUNDS: usize = 5;
 
 struct Step {
     at_ms: i64,
+    clusters: usize,
     reassigned: f64,
     within: f64,
 }
@@ -49,55 +51,60 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     }
     let frame =
         Frame::new(order.iter().map(|&i| train.names[i].clone()).collect(), order.iter().map(|&i| train.columns[i].clone()).collect())?;
-    let mut scorer = KMeansScorer { categorical: cats, fills, means, mults, centers: vec![] };
-    let wanted = params.k as usize;
+    let mut scorer = KMeansScorer { categorical: cats, places: vec![], fills, means, mults, centers: vec![] };
+    let most = params.k as usize;
     scorer.centers = match &params.user_points {
-        Some(key) => user_centers(run, &frame, &scorer, key.0.as_str(), wanted)?,
-        None => seed_centers(run, &frame, &scorer, params, wanted)?,
+        Some(key) => user_centers(run, &frame, &scorer, key.0.as_str(), most)?,
+        None => seed_centers(run, &frame, &scorer, params, if params.estimate_k { 1 } else { most })?,
     };
-    let all: Vec<usize> = (0..frame.width()).collect();
     let rows = train.rows;
+    let fewest: Option<Vec<usize>> = params.cluster_size_constraints.as_ref().map(|c| c.iter().map(|n| *n as usize).collect());
+    let _room = match &fewest {
+        // Distances of every row to every centre, and the moves between clusters.
+        Some(f) => Some(run.node.ledger.reserve(&format!("distances of {rows} rows to {} centres", f.len()), (rows * f.len() * 24) as u64)?),
+        None => None,
+    };
     let started = time::now_ms();
-    let mut steps = vec![Step { at_ms: started, reassigned: f64::NAN, within: f64::NAN }];
-    let mut assigned: Vec<u32> = vec![];
-    let mut iterations = 0;
-    while iterations < params.max_iterations as usize {
-        run.job.check()?;
-        if iterations > 0 && run.out_of_time()? {
-            run.job.warn(format!("max_runtime_secs ended training after {iterations} iterations"));
-            break;
-        }
-        let sums = run.node.runner.run(run.job, &frame, &all, &AssignPass { centers: scorer.clone(), levels: levels.clone() })?;
-        let reassigned = if assigned.is_empty() { rows } else { assigned.iter().zip(&sums.assigned).filter(|(a, b)| a != b).count() };
-        for (c, center) in scorer.centers.iter_mut().enumerate() {
-            if sums.rows[c] > 0.0 {
-                for (j, n) in sums.counts[c].iter().enumerate() {
-                    center[j] = argmax(n) as f64;
-                }
-                for (slot, s) in center[cats..].iter_mut().zip(&sums.sums[c]) {
-                    *slot = s / sums.rows[c];
-                }
+    let mut lloyd = Lloyd {
+        run,
+        frame: &frame,
+        levels,
+        fewest,
+        steps: vec![Step { at_ms: started, clusters: 0, reassigned: f64::NAN, within: f64::NAN }],
+        assigned: vec![],
+        ranges: vec![],
+        late: false,
+        scorer,
+    };
+    let mut within = lloyd.converge()?;
+    if params.estimate_k {
+        // Of the distance that is left, so much has to go for another cluster to be worth it.
+        let enough = (0.02 + 10.0 / rows as f64 + 2.5 / (frame.width() as f64).powi(2)).min(0.8);
+        while lloyd.scorer.centers.len() < most && !lloyd.late {
+            let before = (lloyd.scorer.centers.clone(), lloyd.assigned.clone(), lloyd.steps.len());
+            if !lloyd.split_widest()? {
+                break;
             }
-        }
-        // An empty cluster gets the row that is worst served.
-        if let Some(empty) = sums.rows.iter().position(|n| *n == 0.0) {
-            scorer.centers[empty] = point_at(&frame, &scorer, sums.worst.1)?;
-        }
-        assigned = sums.assigned;
-        iterations += 1;
-        steps.push(Step { at_ms: time::now_ms(), reassigned: reassigned as f64, within: sums.within });
-        run.job.set_progress(iterations as f64 / f64::from(params.max_iterations));
-        if (reassigned as f64) < (rows as f64 * REASSIGNED).max(1.0) {
-            break;
+            let now = lloyd.converge()?;
+            if (within - now) / within < enough {
+                (lloyd.scorer.centers, lloyd.assigned) = (before.0, before.1);
+                lloyd.steps.truncate(before.2);
+                break;
+            }
+            within = now;
         }
     }
+    let Lloyd { mut scorer, steps, assigned, fewest, .. } = lloyd;
+    scorer.places = order;
+    let iterations = steps.len() - 1;
     let predictors = train.predictors();
-    let ordered: Vec<_> = order.iter().map(|&i| predictors[i].clone()).collect();
-    let training = cluster_metrics(&scorer, &adapt::adapt(&frame, &ordered)?)?;
+    let trained = Frame::new(train.names.clone(), train.columns.clone())?;
+    let given = fewest.map(|_| assigned.as_slice());
+    let training = cluster_metrics(&scorer, &adapt::adapt(&trained, &predictors)?, given)?;
     let validation = match &params.common.validation_frame {
         Some(key) => {
             let valid = run.node.store.frame(&key.0)?;
-            Some(cluster_metrics(&scorer, &adapt::adapt(&valid, &ordered)?)?)
+            Some(cluster_metrics(&scorer, &adapt::adapt(&valid, &predictors)?, None)?)
         }
         None => None,
     };
@@ -116,33 +123,152 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
             .column("Total Sum of Squares", "double", "%.5f", one(c.totss.into()))
             .column("Between Cluster Sum of Squares", "double", "%.5f", one((c.totss - c.tot_withinss).into())),
     );
+    let mut history = Table::new("Scoring History", "")
+        .row_labels(vec!["".into(); steps.len()])
+        .column("Timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
+        .column("Duration", "string", "%s", steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect())
+        .column("Iterations", "long", "%d", (0..steps.len()).map(Cell::from).collect());
+    if params.estimate_k {
+        history = history.column("Number of Clusters", "long", "%d", steps.iter().map(|s| Cell::from(s.clusters)).collect());
+    }
     output.common.scoring_history = Some(
-        Table::new("Scoring History", "")
-            .row_labels(vec!["".into(); steps.len()])
-            .column("Timestamp", "string", "%s", steps.iter().map(|s| Cell::Text(time::stamp(s.at_ms))).collect())
-            .column("Duration", "string", "%s", steps.iter().map(|s| Cell::Text(time::duration_text(s.at_ms - started))).collect())
-            .column("Iterations", "long", "%d", (0..steps.len()).map(Cell::from).collect())
+        history
             .column("Number of Reassigned Observations", "long", "%d", steps.iter().map(|s| Cell::Double(s.reassigned)).collect())
             .column("Within Cluster Sum Of Squares", "double", "%.5f", steps.iter().map(|s| Cell::Double(s.within)).collect()),
     );
     let centers = |name: &str, standardized: bool| {
         let mut t = Table::new(name, "").column("Centroid", "string", "%s", (1..=k).map(|i| Cell::Text(i.to_string())).collect());
-        for (j, n) in frame.names().iter().enumerate() {
+        for (n, j) in train.names.iter().zip(scorer.coordinates()) {
             let values: Vec<f64> = scorer
                 .centers
                 .iter()
                 .map(|c| if standardized || j < cats { c[j] } else { c[j] / scorer.mults[j] + scorer.means[j] })
                 .collect();
             t = match frame.column(j).domain() {
-                Some(d) => t.named(n, n, "string", "%s", values.iter().map(|v| Cell::Text(d[*v as usize].clone())).collect()),
-                None => t.named(n, n, "double", "%f", values.into_iter().map(Cell::Double).collect()),
+                Some(d) => t.column(n, "string", "%s", values.iter().map(|v| Cell::Text(d[*v as usize].clone())).collect()),
+                None => t.column(n, "double", "%f", values.into_iter().map(Cell::Double).collect()),
             };
         }
         t
     };
     output.centers = Some(centers("Cluster Means", false));
     output.centers_std = params.standardize.then(|| centers("Standardized Cluster Means", true));
-    Ok(Fitted { output, scorer: Scorer::KMeans(scorer), deviance: Deviance::Gaussian, training, validation, order: Some(order) })
+    Ok(Fitted { output, scorer: Scorer::KMeans(scorer), deviance: Deviance::Gaussian, training, validation, order: None })
+}
+
+/// Lloyd's iterations: rows to centres, centres to the middle of their rows.
+struct Lloyd<'a> {
+    run: &'a Run<'a, KMeansParams>,
+    frame: &'a Frame,
+    levels: Vec<usize>,
+    fewest: Option<Vec<usize>>,
+    scorer: KMeansScorer,
+    steps: Vec<Step>,
+    assigned: Vec<u32>,
+    /// Lowest and highest of each numeric coordinate, by cluster.
+    ranges: Vec<Vec<(f64, f64)>>,
+    /// Time is over.
+    late: bool,
+}
+
+impl Lloyd<'_> {
+    fn sums(&self, given: Option<Vec<u32>>) -> Result<ClusterSums> {
+        let all: Vec<usize> = (0..self.frame.width()).collect();
+        let pass = AssignPass { centers: self.scorer.clone(), levels: self.levels.clone(), given };
+        self.run.node.runner.run(self.run.job, self.frame, &all, &pass)
+    }
+
+    /// Until few rows change their cluster; the sum of squared distances in the last iteration.
+    fn converge(&mut self) -> Result<f64> {
+        let (params, rows, k) = (&self.run.params, self.frame.rows(), self.scorer.centers.len());
+        let mut within = f64::NAN;
+        for iteration in 0..params.max_iterations as usize {
+            self.run.job.check()?;
+            if iteration > 0 && self.run.out_of_time()? {
+                self.run.job.warn(format!("max_runtime_secs ended training after {} iterations", self.steps.len() - 1));
+                self.late = true;
+                break;
+            }
+            let given = self.fewest.as_ref().map(|f| Ok::<_, Error>(sizes::assign(&self.distances()?, f))).transpose()?;
+            let sums = self.sums(given)?;
+            let before = &self.assigned;
+            let reassigned = if before.is_empty() { rows } else { before.iter().zip(&sums.assigned).filter(|(a, b)| a != b).count() };
+            self.move_centers(&sums);
+            // An empty cluster gets the row that is worst served.
+            if let Some(empty) = sums.rows.iter().position(|n| *n == 0.0) {
+                self.scorer.centers[empty] = point_at(self.frame, &self.scorer, sums.worst.1)?;
+            }
+            within = sums.within;
+            (self.assigned, self.ranges) = (sums.assigned, sums.ranges);
+            self.steps.push(Step { at_ms: time::now_ms(), clusters: k, reassigned: reassigned as f64, within });
+            let share = (iteration + 1) as f64 / f64::from(params.max_iterations);
+            self.run.job.set_progress(if params.estimate_k { (k as f64 - 1.0 + share) / f64::from(params.k) } else { share });
+            if (reassigned as f64) < (rows as f64 * REASSIGNED).max(1.0) {
+                break;
+            }
+        }
+        Ok(within)
+    }
+
+    fn move_centers(&mut self, sums: &ClusterSums) {
+        let cats = self.scorer.categorical;
+        for (c, center) in self.scorer.centers.iter_mut().enumerate().filter(|(c, _)| sums.rows[*c] > 0.0) {
+            for (j, n) in sums.counts[c].iter().enumerate() {
+                center[j] = argmax(n) as f64;
+            }
+            for (slot, s) in center[cats..].iter_mut().zip(&sums.sums[c]) {
+                *slot = s / sums.rows[c];
+            }
+        }
+    }
+
+    /// Splits the cluster that is widest in one numeric coordinate, at its centre; false when none has any width.
+    fn split_widest(&mut self) -> Result<bool> {
+        let mut widest = (0.0f32, 0, 0);
+        for (c, ranges) in self.ranges.iter().enumerate() {
+            for (j, (low, high)) in ranges.iter().enumerate() {
+                let width = (high - low) as f32;
+                if width > widest.0 {
+                    widest = (width, c, j + self.scorer.categorical);
+                }
+            }
+        }
+        let (width, cluster, place) = widest;
+        if width == 0.0 {
+            return Ok(false);
+        }
+        let (fresh, at) = (self.scorer.centers.len(), self.scorer.centers[cluster][place]);
+        let team = Team::for_rows(self.frame.rows());
+        let own = team.rows(self.frame.rows());
+        let values = self.frame.column(place).team_f64(&team)?;
+        let split = own.zip(values.iter()).map(|(r, v)| {
+            let above = self.scorer.coordinate(place, *v) > at;
+            if self.assigned[r] as usize == cluster && above { fresh as u32 } else { self.assigned[r] }
+        });
+        self.assigned = team.gather(split.collect::<Vec<u32>>())?.concat();
+        self.scorer.centers.push(self.scorer.centers[cluster].clone());
+        let sums = self.sums(Some(self.assigned.clone()))?;
+        self.move_centers(&sums);
+        Ok(true)
+    }
+
+    /// Of each row to each centre, row by row.
+    fn distances(&self) -> Result<Vec<f64>> {
+        let (k, width) = (self.scorer.centers.len(), self.frame.width());
+        let team = Team::for_rows(self.frame.rows());
+        let own = team.rows(self.frame.rows()).len();
+        let columns = self.frame.columns().iter().map(|c| c.team_f64(&team)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let mut out = vec![0.0; own * k];
+        out.par_chunks_mut(k * CHUNK_ROWS).enumerate().for_each(|(chunk, part)| {
+            let mut point = vec![0.0; width];
+            for (r, row) in part.chunks_exact_mut(k).enumerate() {
+                self.scorer.point(&views, chunk * CHUNK_ROWS + r, &mut point);
+                row.iter_mut().zip(&self.scorer.centers).for_each(|(d, c)| *d = self.scorer.distance(c, &point));
+            }
+        });
+        team.concat(out)
+    }
 }
 
 /// One row on the standardized scale.

@@ -2,12 +2,14 @@
 //!
 //! Numbers are standardized, categories count 0 or 1, missing values are filled with the mean or mode. Each iteration is
 //! one pass (`AssignPass`). Departure from the reference: its seeding draws depend on how rows lie in chunks; ochre
-//! draws by row number, so seeded centres do not depend on the layout. From user points the two agree.
+//! draws by row number, so seeded centres do not depend on the layout. From user points the two agree. Bounds on the
+//! clusters' sizes (`sizes`) are met at the least cost, where the reference's heuristic also moves rows that need not.
 
 mod fit;
 mod output;
 mod params;
 pub mod passes;
+mod sizes;
 
 use ochre_core::Result;
 use ochre_model::params::CommonParams;
@@ -63,6 +65,26 @@ impl Algorithm for KMeans {
         }
         if params.init == Init::User && params.user_points.is_none() {
             notes.error("_init", "Must specify user_points when init is User");
+        }
+        if params.estimate_k && params.user_points.is_some() {
+            notes.error("_estimate_k", "Cannot estimate k if user_points are provided.");
+        }
+        if let Some(fewest) = &params.cluster_size_constraints {
+            let field = "_cluster_size_constraints";
+            if params.estimate_k {
+                notes.error("_estimate_k", "Cannot estimate k if cluster_size_constraints are provided.");
+            }
+            if fewest.len() != params.k as usize {
+                let n = fewest.len();
+                notes.error(field, format!("cluster_size_constraints must have one number for each of the k = {} clusters, but has {n}", params.k));
+            }
+            if let Some(n) = fewest.iter().find(|n| **n < 0) {
+                notes.error(field, format!("cluster_size_constraints must not be negative, but one is {n}"));
+            }
+            let wanted: i64 = fewest.iter().map(|n| i64::from(*n)).sum();
+            if wanted > shape.rows as i64 {
+                notes.error(field, format!("cluster_size_constraints ask for {wanted} rows in all, but there are {}", shape.rows));
+            }
         }
         params.common.check_encoding(&["AUTO", "Enum"], notes);
     }

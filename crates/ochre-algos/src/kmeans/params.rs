@@ -60,10 +60,11 @@ pub struct KMeansParams {
     /// How initial centres are chosen.
     #[api(gridable)]
     pub init: Init,
-    /// Estimate the number of clusters.
-    #[api(gridable, unsupported)]
+    /// Find the number of clusters, at most k: starting from one, the widest is split as long as the rows lie clearly
+    /// closer to their centres.
+    #[api(gridable)]
     pub estimate_k: bool,
-    /// Fewest rows in each cluster.
-    #[api(expert, unsupported)]
+    /// Fewest rows in each cluster, one number for each of the k.
+    #[api(expert)]
     pub cluster_size_constraints: Option<Vec<i32>>,
 }
