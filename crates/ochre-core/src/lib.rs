@@ -29,7 +29,7 @@ pub use ledger::{Ledger, Reservation};
 pub use pass::{MapReduce, Rows, Runner};
 pub use rng::Rng;
 pub use rollup::{PERCENTILES, Rollup, histogram, quantile};
-pub use store::{Held, Store, Stored};
+pub use store::{Blob, Held, Store, Stored};
 pub use team::{Carrier, ColumnId, Layout, Task, Team, WHOLE_ROWS_MAX, current as current_task, shared_now_ms};
 
 /// What every crate above works with: one node's store, jobs, threads and memory.

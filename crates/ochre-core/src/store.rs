@@ -11,6 +11,12 @@ pub trait Stored: Any + Send + Sync {
     const TYPE: &'static str;
 }
 
+/// Bytes that somebody put under a key.
+pub struct Blob(pub Vec<u8>);
+impl Stored for Blob {
+    const TYPE: &'static str = "Blob";
+}
+
 #[derive(Clone)]
 struct Entry {
     value: Arc<dyn Any + Send + Sync>,

@@ -229,6 +229,11 @@ impl<P> Run<'_, P> {
         if self.job.has_deadline() { Team::everybody().agree(self.job.out_of_time()) } else { Ok(false) }
     }
 
+    /// The parameters as they were asked for; nothing for a part of a model.
+    pub fn asked(&self) -> Option<&P> {
+        self.about.as_ref().map(|a| a.1)
+    }
+
     /// Trains a model that is a part of this one, under the rules of its own builder.
     pub fn part<A: Algorithm>(&self, params: A::Params, train: Training, valid: Option<Validation>) -> Result<Fitted<A::Output>> {
         let notes = part_notes::<A>(&params, &train);
@@ -608,7 +613,8 @@ impl<A: Algorithm> Ready<A> {
 
     /// Trains and publishes.
     fn run(self, node: &Arc<Node>, job: &Arc<Job>) -> Result<()> {
-        let Ready { params, input, frame, frame_key, valid, train } = self;
+        let Ready { mut params, input, frame, frame_key, valid, train } = self;
+        A::common_mut(&mut params).watch_scripts(job);
         let train = train.ok_or_else(|| Error::Internal("the training data cannot be prepared again".into()))?;
         job.set_deadline(A::common(&params).max_runtime_secs);
         let frames: Vec<&str> = std::iter::once(frame_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
@@ -646,6 +652,7 @@ impl<A: Algorithm> Row<A> {
         let mut notes = Notes::default();
         params.check(&mut notes);
         let common = A::common_mut(&mut params);
+        common.read_scripts(&node.store, &mut notes);
         let key = common.model_id.clone().unwrap_or_else(|| {
             let n = ochre_core::current_task().map_or_else(|| NEXT_MODEL.fetch_add(1, Relaxed), |t| t.next_name());
             ModelKey(format!("{}_model_ochre_{}_{n}", Self::INFO.stem, ochre_core::shared_now_ms()))
@@ -709,8 +716,11 @@ fn check_checkpoint<A: Algorithm>(node: &Node, params: &A::Params, train: &Train
     let mut now = ochre_schema::Map::new();
     params.put(&mut now);
     for field in fixed {
-        let before = model.parameters.iter().find(|p| p["name"] == *field).map(|p| &p["actual_value"]);
-        if before.is_some_and(|b| Some(b) != now.get(*field) && b.as_f64() != now.get(*field).and_then(Value::as_f64)) {
+        let value = now.get(*field);
+        let same = |before: &Value| Some(before) == value || before.as_f64().is_some() && before.as_f64() == value.and_then(Value::as_f64);
+        // As it was asked for, or as the server understood it.
+        let before = model.parameters.iter().find(|p| p["name"] == *field);
+        if before.is_some_and(|p| !same(&p["actual_value"]) && !same(&p["input_value"])) {
             notes.error(&format!("_{field}"), format!("Field _{field} cannot be modified if checkpoint is specified!"));
         }
     }
@@ -1104,6 +1114,14 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         help.insert(f.name.into(), Value::String(f.help.into()));
     }
     out.help = Value::Object(help);
+    let mut effective = std::mem::take(&mut out.effective);
+    if common.nfolds == 0 && common.fold_column.is_none() {
+        effective.insert(0, ("fold_assignment", Value::Null));
+    }
+    let mut parameters = parameter_list(&run.params, input);
+    for (name, value) in effective {
+        parameters.iter_mut().filter(|p| p["name"] == name).for_each(|p| p["actual_value"] = value.clone());
+    }
     let model = Model {
         info: const { &A::INFO },
         category: run.train.category,
@@ -1117,7 +1135,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         deviance: fitted.deviance,
         detail: common.detail(),
         scorer: fitted.scorer,
-        parameters: parameter_list(&run.params, input),
+        parameters,
         output: ochre_schema::object(&output),
         timestamp_ms: now_ms(),
         metrics: RwLock::new(vec![]),
@@ -1172,7 +1190,8 @@ pub fn measure(
     deviance: Deviance,
     detail: Detail,
 ) -> Result<Metrics> {
-    match category {
+    let script = detail.custom.clone();
+    let mut m = match category {
         Category::Regression | Category::Clustering | Category::CoxPh => metrics::regression(preds, y, w, deviance),
         Category::Binomial => {
             let p1: Vec<f64> = preds.par_chunks(2).map(|p| p[1]).collect();
@@ -1181,7 +1200,25 @@ pub fn measure(
         Category::Multinomial | Category::Ordinal => metrics::multinomial(preds, y, w, domain, detail),
         Category::AnomalyDetection => Ok(metrics::anomalies(preds)),
         Category::BinomialUplift => Err(Error::Internal("uplift is measured with its treatments".into())),
+    }?;
+    if let Some(script) = script {
+        let width = preds.len() / y.len().max(1);
+        m.custom = Some(metrics::custom(&script, y.len(), |r| custom_row(&preds[r * width..][..width], y[r], w.map_or(1.0, |w| w[r])))?);
     }
+    Ok(m)
+}
+
+/// A row as a metric that the user wrote sees it: classes have their label before their probabilities. Rows without an
+/// answer, a prediction or a weight are left out.
+fn custom_row(p: &[f64], y: f64, weight: f64) -> Option<ochre_script::MetricRow> {
+    let known = !y.is_nan() && weight > 0.0 && !p.iter().any(|v| v.is_nan());
+    let label = match p.len() {
+        1 => None,
+        2 => Some(f64::from(p[1] >= 0.5)),
+        _ => Some(metrics::argmax(p) as f64),
+    };
+    let predictions = label.into_iter().chain(p.iter().copied()).collect();
+    known.then_some(ochre_script::MetricRow { predictions, actual: vec![y], weight, offset: 0.0 })
 }
 
 impl Model {
@@ -1290,7 +1327,6 @@ impl Model {
         Ok(metrics::survival(lp, &metrics::Lifetimes { start: start.as_deref(), stop: &stop, event: &event, stratum: &stratum }))
     }
 
-    /// Scores and mean path lengths, with a flag before them when the model has a threshold.
     /// The column that tells who was treated.
     pub fn treatment_column(&self) -> Option<&str> {
         self.actual("treatment_column")?.as_str()
@@ -1344,7 +1380,11 @@ impl Model {
             .or_else(|| known("default_auuc_thresholds"))
             .filter(|t| !t.is_empty())
             .unwrap_or_else(|| crate::uplift::thresholds(&p, -1));
-        Ok(metrics::uplift_metrics(crate::uplift::Uplift::new(&p, &treated, y, thresholds, kind, self.classes())))
+        let mut m = metrics::uplift_metrics(crate::uplift::Uplift::new(&p, &treated, y, thresholds, kind, self.classes()));
+        if let Some(script) = &self.detail.custom {
+            m.custom = Some(metrics::custom_uplift(script, preds, &treated, y)?);
+        }
+        Ok(m)
     }
 
     fn anomaly_frame(&self, node: &Node, preds: &[f64]) -> Result<Frame> {
@@ -1363,7 +1403,7 @@ impl Model {
 
     /// Metrics on a frame that has the response (clusterings need none).
     pub fn evaluate(&self, node: &Node, frame_key: &str, frame: &Frame) -> Result<Metrics> {
-        self.evaluate_in(node, frame_key, frame, self.detail)
+        self.evaluate_in(node, frame_key, frame, self.detail.clone())
     }
 
     /// The same, in other detail than the model was trained with.
@@ -1379,7 +1419,7 @@ impl Model {
 
     /// Metrics of predictions for adapted data; the frame has the answers.
     pub fn measure_adapted(&self, node: &Node, frame: &Frame, data: &adapt::Adapted) -> Result<Metrics> {
-        self.measure_in(node, frame, data, self.detail)
+        self.measure_in(node, frame, data, self.detail.clone())
     }
 
     fn measure_in(&self, node: &Node, frame: &Frame, data: &adapt::Adapted, detail: Detail) -> Result<Metrics> {
@@ -1490,7 +1530,6 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
     }
 }
 
-/// Within-cluster sums on the standardized scale.
 /// Metrics of predicted uplift (the first column), actual responses and treatments, row by row.
 pub fn uplift_of(
     predicted: &Frame,

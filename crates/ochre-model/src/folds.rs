@@ -228,8 +228,15 @@ pub fn pooled_metrics(results: &[FoldResult], train: &Training) -> Result<Metric
         metrics::pooled_clusters(results.iter().filter_map(|r| r.model.metrics.read().get(1).cloned()))
     } else {
         let preds = pooled(results, train.rows, first.scorer.width());
-        let mut m =
-            crate::driver::measure(train.category, &preds, &train.y, train.w.as_deref(), first.classes(), first.deviance, first.detail)?;
+        let mut m = crate::driver::measure(
+            train.category,
+            &preds,
+            &train.y,
+            train.w.as_deref(),
+            first.classes(),
+            first.deviance,
+            first.detail.clone(),
+        )?;
         let fitted = first.metrics.read().first().and_then(|m| m.glm);
         m.glm = fitted.map(|g| crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g));
         m

@@ -265,6 +265,19 @@ pub struct Metrics {
     pub nobs: i64,
     pub kind: Kind,
     pub glm: Option<GlmExtras>,
+    /// Name and value of the metric that the user wrote.
+    #[serde(default)]
+    pub custom: Option<(String, f64)>,
+}
+
+/// The metric that the user wrote, over rows with known answers; `predictions` as predicting gives them, the label of
+/// classes first.
+pub fn custom(script: &ochre_script::Script, rows: usize, row: impl Fn(usize) -> Option<ochre_script::MetricRow>) -> Result<(String, f64)> {
+    let value = match script.metric_part(rows, row)? {
+        Some(last) => script.metric(last)?,
+        None => f64::NAN,
+    };
+    Ok((script.key().into(), value))
 }
 
 /// Sums that every supervised metric needs.
@@ -327,6 +340,7 @@ fn blank(kind: Kind, s: &Sums) -> Metrics {
         nobs: s.n,
         kind,
         glm: None,
+        custom: None,
     }
 }
 
@@ -422,18 +436,21 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
 }
 
 /// How much is measured beyond the basics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Detail {
     /// Groups of the gains/lift table; -1 chooses, 0 makes no table.
     pub bins: i32,
     /// Average of the areas under the curves of several classes.
     #[serde(with = "auc_name")]
     pub auc: AucType,
+    /// A metric that the user wrote.
+    #[serde(default)]
+    pub custom: Option<ochre_script::Script>,
 }
 
 impl Default for Detail {
     fn default() -> Self {
-        Detail { bins: -1, auc: AucType::Auto }
+        Detail { bins: -1, auc: AucType::Auto, custom: None }
     }
 }
 
@@ -1146,6 +1163,15 @@ pub fn anomaly(mean_length: f64, mean_score: f64, rows: i64) -> Metrics {
 }
 
 /// Metrics of uplift.
+/// The same for uplift: three numbers predicted for each row, the response, and whether it was treated.
+pub fn custom_uplift(script: &ochre_script::Script, predictions: &[f64], treated: &[f64], y: &[f64]) -> Result<(String, f64)> {
+    custom(script, y.len(), |r| {
+        let (p, actual) = (&predictions[3 * r..][..3], [y[r], treated[r]]);
+        let known = !p.iter().chain(&actual).any(|v| v.is_nan());
+        known.then(|| ochre_script::MetricRow { predictions: p.to_vec(), actual: actual.to_vec(), weight: 1.0, offset: 0.0 })
+    })
+}
+
 pub fn uplift_metrics(u: crate::uplift::Uplift) -> Metrics {
     let rows = u.rows.last().copied().unwrap_or(0);
     let mut m = blank(Kind::Uplift(Box::new(u)), &Sums { n: rows, ..Sums::default() });
@@ -1177,6 +1203,7 @@ impl Metrics {
     /// A metric by the name that early stopping and histories use.
     pub fn get(&self, name: &str) -> Option<f64> {
         Some(match (name, &self.kind) {
+            ("custom" | "custom_increasing", _) => return self.custom.as_ref().map(|c| c.1),
             (name, Kind::Uplift(u)) => return u.get(name),
             ("mse", _) => self.mse,
             ("rmse", _) => self.rmse(),
@@ -1212,6 +1239,9 @@ impl Metrics {
     /// What the summary of cross-validation lists, by name in the order of the alphabet.
     pub fn summary(&self) -> Vec<(&'static str, f64)> {
         let mut out = vec![("mse", self.mse), ("rmse", self.rmse())];
+        if let Some((_, value)) = &self.custom {
+            out.extend([("custom", *value), ("custom_increasing", *value)]);
+        }
         if let Some(g) = self.glm {
             out.extend([
                 ("aic", g.aic),
@@ -1306,6 +1336,8 @@ impl Metrics {
             mse: self.mse,
             rmse: self.rmse(),
             nobs: self.nobs,
+            custom_metric_name: self.custom.as_ref().map(|c| c.0.clone()),
+            custom_metric_value: self.custom.as_ref().map_or(0.0, |c| c.1),
             ..MetricsBase::default()
         };
         let confusion = |t: Table| ConfusionMatrix { table: Some(t) }.to_json();
@@ -1515,8 +1547,9 @@ impl ScoringHistory {
             .column("Timestamp", "string", "%s", self.events.iter().map(|e| Cell::Text(time::stamp(e.at_ms))).collect())
             .column("Duration", "string", "%s", self.events.iter().map(|e| Cell::Text(time::duration_text(e.at_ms - started_ms))).collect())
             .column(step, "long", "%d", self.events.iter().map(|e| Cell::from(e.step)).collect());
+        let custom = self.events.iter().any(|e| e.training.custom.is_some()).then_some(&("custom", "Custom"));
         let mut side = |prefix: &str, pick: &dyn Fn(&Event) -> Option<&Metrics>| {
-            for (name, heading) in names {
+            for (name, heading) in names.iter().chain(custom) {
                 let cells = self.events.iter().map(|e| Cell::Double(pick(e).and_then(|m| m.get(name)).unwrap_or(f64::NAN))).collect();
                 let heading = format!("{prefix} {heading}");
                 t = std::mem::take(&mut t).column(&heading, "double", "%.5f", cells);
@@ -1548,7 +1581,7 @@ pub fn has_stopped(values: &[f64], rounds: usize, metric: &str, tolerance: f64) 
     if averages.iter().any(|v| v.is_nan()) || averages.iter().any(|v| v.signum() != before.signum()) {
         return false;
     }
-    if matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2") {
+    if matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2" | "custom_increasing") {
         let best = after.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         before == 0.0 || best / before <= 1.0 + tolerance
     } else {

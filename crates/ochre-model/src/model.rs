@@ -171,7 +171,7 @@ impl Model {
             priors: self.priors.clone(),
             threshold: self.threshold,
             deviance: self.deviance,
-            detail: self.detail,
+            detail: self.detail.clone(),
             scorer: self.scorer.clone(),
             parameters: self.parameters.clone(),
             output: self.output.clone(),

@@ -2,7 +2,9 @@
 //!
 //! An algorithm flattens the groups it needs, changes defaults there, and says which fields it does not offer.
 
+use ochre_core::{Blob, Error, Store};
 use ochre_schema::{Choice, FrameKey, ModelKey, Schema};
+use ochre_script::Script;
 
 /// Distribution of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -270,17 +272,56 @@ pub struct CommonParams {
     #[api(default = -1, inout, secondary, range = "[-1, )")]
     pub gainslift_bins: i32,
     /// Reference to a custom metric.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub custom_metric_func: Option<String>,
     /// Reference to a custom distribution.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub custom_distribution_func: Option<String>,
+    /// What these references stand for, once the driver has read them.
+    #[api(skip)]
+    pub scripts: Scripts,
     /// Directory to write finished models to.
     #[api(inout, secondary)]
     pub export_checkpoints_dir: Option<String>,
     /// How the area under the curve of several classes is averaged.
     #[api(inout, secondary, gridable)]
     pub auc_type: AucType,
+}
+
+/// Functions that the user wrote.
+#[derive(Clone, Debug, Default)]
+pub struct Scripts {
+    pub metric: Option<Script>,
+    pub distribution: Option<Script>,
+}
+
+impl CommonParams {
+    /// Reads the functions that the user names; what is wrong with them is noted at their parameters.
+    pub(crate) fn read_scripts(&mut self, store: &Store, notes: &mut ochre_schema::Notes) {
+        let mut read = |field: &str, reference: &Option<String>, methods: &[&str]| {
+            let reference = reference.as_deref().filter(|r| !r.is_empty())?;
+            let archive = |key: &str| match store.get::<Blob>(key) {
+                Ok(blob) => Ok(blob.0.clone()),
+                Err(_) => Err(Error::invalid(format!("nothing was uploaded under the key '{key}' of '{reference}'"))),
+            };
+            Script::read(reference, methods, archive).map_err(|e| notes.error(field, e.to_string())).ok()
+        };
+        self.scripts.metric = read("_custom_metric_func", &self.custom_metric_func, &["map", "reduce", "metric"]);
+        let methods = ["link", "init", "gamma", "gradient"];
+        self.scripts.distribution = read("_custom_distribution_func", &self.custom_distribution_func, &methods);
+        let by_custom = matches!(self.stopping_metric, StoppingMetric::Custom | StoppingMetric::CustomIncreasing);
+        if self.stopping_rounds > 0 && by_custom && self.custom_metric_func.as_deref().unwrap_or_default().is_empty() {
+            let name = self.stopping_metric.name();
+            notes.error("_stopping_metric", format!("stopping_metric {name} needs a custom_metric_func"));
+        }
+    }
+
+    /// The work of the user's functions ends when the job does.
+    pub(crate) fn watch_scripts(&mut self, job: &std::sync::Arc<ochre_core::Job>) {
+        for script in [&mut self.scripts.metric, &mut self.scripts.distribution].into_iter().flatten() {
+            *script = script.watched(job);
+        }
+    }
 }
 
 impl TreeParams {
@@ -321,7 +362,7 @@ impl CommonParams {
 
     /// How much metrics tell.
     pub fn detail(&self) -> crate::metrics::Detail {
-        crate::metrics::Detail { bins: self.gainslift_bins, auc: self.auc_type }
+        crate::metrics::Detail { bins: self.gainslift_bins, auc: self.auc_type, custom: self.scripts.metric.clone() }
     }
 }
 

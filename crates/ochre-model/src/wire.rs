@@ -199,6 +199,9 @@ pub struct ModelBuilderSchema {
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ModelOutputSchemaV3", iced = "Output")]
 pub struct ModelOutput {
+    /// Values that parameters left to the server took, by name.
+    #[api(skip)]
+    pub effective: Vec<(&'static str, Value)>,
     /// Names.
     #[api(output)]
     pub names: Option<Vec<String>>,

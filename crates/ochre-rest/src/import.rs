@@ -47,8 +47,14 @@ pub const ROUTES: &[crate::Route] = &[
 ];
 
 /// Uploads of what is not data, such as models: the reference serves these beside its routes.
-pub const UPLOADS: &[crate::Route] =
-    &[post("/3/PostFile.bin", "postFileBinary", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file that is not data.")];
+pub const UPLOADS: &[crate::Route] = &[
+    post("/3/PostFile.bin", "postFileBinary", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file that is not data."),
+    post("/3/PutKey", "putKey", ("PutKeyV3", "PutKeyV3"), put_key, "Puts the bytes of a file under a key."),
+    post("/3/PutKey.bin", "putKeyBinary", ("PutKeyV3", "PutKeyV3"), put_key, "Puts the bytes of a file under a key."),
+];
+
+/// Largest upload that is kept as a value; data are uploaded as files.
+const BLOB_MAX: u64 = 64 << 20;
 
 /// Makes the files of some paths known; answers files, keys and what could not be found.
 fn import_paths(app: &App, paths: &[String], pattern: Option<&str>) -> Result<(Vec<String>, Vec<String>, Vec<String>), Failure> {
@@ -99,6 +105,25 @@ fn post_file(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let bytes = raw.bytes;
     app.node.store.put(&name, raw)?;
     Reply::json(&serde_json::json!({"destination_frame": name, "total_bytes": bytes}))
+}
+
+/// Puts what was uploaded under a key as it is, for parts of the server that read bytes, such as custom functions.
+fn put_key(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let path = ask.upload.clone().ok_or_else(|| Error::invalid("the request has no file"))?;
+    let mut raw = RawFile::open(&path)?;
+    raw.owned = true;
+    let named = ask.param("destination_key").filter(|n| !n.is_empty()).map(str::to_string);
+    let key = named.unwrap_or_else(|| format!("func__{:032x}", ochre_core::Rng::fresh_seed()));
+    if raw.bytes > BLOB_MAX {
+        return Err(Error::invalid(format!("{} bytes are too many for the key '{key}'; the most is {BLOB_MAX}", raw.bytes)).into());
+    }
+    let overwrite = ask.param("overwrite").is_none_or(|o| !o.eq_ignore_ascii_case("false"));
+    if !overwrite && app.node.store.contains(&key) {
+        return Reply::json(&serde_json::json!({"destination_key": key, "total_bytes": -1}));
+    }
+    let bytes = std::fs::read(&raw.path).map_err(|e| Error::invalid(format!("the upload cannot be read: {e}")))?;
+    app.node.store.put(&key, ochre_core::Blob(bytes))?;
+    Reply::json(&serde_json::json!({"destination_key": key, "total_bytes": raw.bytes}))
 }
 
 fn raw_files(app: &App, keys: &Option<Vec<FrameKey>>) -> Result<Vec<Arc<RawFile>>, Failure> {

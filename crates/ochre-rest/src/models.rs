@@ -374,7 +374,7 @@ fn score(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         return Reply::json(&json);
     }
     let auc = auc_type(a.auc_type.as_deref())?.unwrap_or(model.detail.auc);
-    let m = keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, Detail { auc, ..model.detail })?);
+    let m = keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, Detail { auc, ..model.detail.clone() })?);
     let mut json =
         ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), ..a });
     json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);

@@ -78,7 +78,7 @@ async fn read(app: &App, request: Request, id: u64) -> Result<Ask, Failure> {
         ask.params = pairs(q.as_bytes());
     }
     let kind = request.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
-    let is_upload = ask.path.starts_with("/3/PostFile");
+    let is_upload = ask.path.starts_with("/3/PostFile") || ask.path.starts_with("/3/PutKey");
     let body = request.into_body();
     if is_upload {
         ask.upload = Some(store_upload(app, body, id, &kind).await?);

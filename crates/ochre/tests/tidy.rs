@@ -32,6 +32,7 @@ fn floors_know_only_what_lies_below() {
         ("ochre-core", &["ochre_rest", "ochre_io", "ochre_model", "ochre_algos", "ochre_engine", "axum", "tonic"][..]),
         ("ochre-engine", &["ochre_rest", "ochre_io", "ochre_model", "ochre_algos", "ochre_rapids"]),
         ("ochre-score", &["ochre_core", "ochre_model", "tokio"]),
+        ("ochre-script", &["ochre_schema", "ochre_model", "ochre_score", "ochre_engine", "ochre_rest", "ochre_io", "axum", "tonic"]),
         ("ochre-model", &["ochre_engine", "ochre_algos", "ochre_rest", "ochre_rapids", "ochre_io"]),
         ("ochre-algos", &["ochre_engine", "ochre_rest", "ochre_io", "ochre_rapids", "axum", "tokio"]),
         ("ochre-rapids", &["ochre_engine", "ochre_algos", "ochre_rest"]),

@@ -270,6 +270,9 @@ fn fit(run: &mut Run<'_, AdaBoostParams>) -> Result<Fitted<AdaBoostOutput>> {
     let domain = train.labels();
     let training = measure(Category::Binomial, &preds, &train.y, train.w.as_deref(), domain, Deviance::Gaussian, params.common.detail())?;
     let mut output = AdaBoostOutput::default();
+    if params.weak_learner.as_deref().is_none_or(|l| l == "AUTO") {
+        output.common.effective.push(("weak_learner", "DRF".into()));
+    }
     output.common.model_summary = Some(
         Table::new("Model Summary", "")
             .row_labels(vec![Cell::Text(String::new())])

@@ -3,8 +3,8 @@
 use super::{DrfOutput, DrfParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, gains_of, history_columns, importances, leaf_at, mark_leaves,
-    stopping_metric, summary,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, importances, leaf_at,
+    mark_leaves, stopping_metric, summary,
 };
 use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -140,7 +140,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             Some(v) => {
                 let counts = vec![ensemble.trees.len() as f64; valid_own.len()];
                 let p = valid_team.concat(averages(ensemble, f_valid, &counts, sums))?;
-                Some(measure(category, &p, &v.y, v.w.as_deref(), domain, Deviance::Gaussian, bins)?)
+                Some(measure(category, &p, &v.y, v.w.as_deref(), domain, Deviance::Gaussian, bins.clone())?)
             }
         };
         let p = data.team.concat(averages(ensemble, f, unseen, sums))?;
@@ -148,7 +148,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         let width = ensemble.width();
         let w: Vec<f64> = (0..train.rows).map(|r| if p[r * width].is_nan() { 0.0 } else { train.weight(r) }).collect();
         let p: Vec<f64> = p.into_iter().map(|v| if v.is_nan() { 0.0 } else { v }).collect();
-        let training = measure(category, &p, &train.y, Some(&w), domain, Deviance::Gaussian, bins)?;
+        let training = measure(category, &p, &train.y, Some(&w), domain, Deviance::Gaussian, bins.clone())?;
         history.events.push(Event { at_ms: now_ms(), step: ensemble.trees.len(), training, validation });
         Ok(())
     };
@@ -285,6 +285,8 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let (training, validation): (Metrics, _) = (last.training.clone(), last.validation.clone());
     let training = Metrics { description: Some("Metrics reported on Out-Of-Bag training samples".into()), ..training };
     let mut output = DrfOutput { variable_importances: Some(importances(&train.names, &gains)), ..DrfOutput::default() };
+    let distribution = if category == Category::Regression { "gaussian" } else { "multinomial" };
+    output.common.effective = effective_trees(&params.common, t, category, distribution);
     output.common.model_summary = Some(summary(&ensemble));
     let table = history.table(run.started_ms, "Number of Trees", history_columns(category));
     output.common.scoring_history = Some(match run.checkpoint.as_deref() {

@@ -268,6 +268,8 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
         glm_pvalues: numbers(&["p_value"]),
         ..GamOutput::default()
     };
+    let told = fitted.output.common.effective.into_iter();
+    output.common.effective = told.filter(|e| ["family", "link", "lambda", "solver"].contains(&e.0)).collect();
     if run.params.store_knot_locations {
         output.knot_locations = Some(smooths.iter().flat_map(|s| s.knots.clone()).collect());
         output.gam_knot_column_names = Some(smooths.iter().flat_map(|s| s.columns.clone()).collect());

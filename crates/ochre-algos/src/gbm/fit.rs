@@ -1,11 +1,11 @@
 //! The boosting loop.
 
-use super::loss::{Loss, weighted_quantile};
+use super::loss::{Custom, Loss, weighted_quantile};
 use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, gains_of, history_columns, importances, mark_leaves,
-    monotone, stopping_metric, summary, together,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, importances,
+    mark_leaves, monotone, stopping_metric, summary, together,
 };
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -60,8 +60,12 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let (params, train) = (&run.params, &run.train);
     let category = train.category;
     let classes = train.classes();
-    let mut loss = loss_of(params, category);
-    let sums = if loss == Loss::Multinomial { classes } else { 1 };
+    let custom = match &params.common.scripts.distribution {
+        Some(script) if params.common.distribution == Distribution::Custom => Some(Custom::new(script, classes)?),
+        _ => None,
+    };
+    let mut loss = custom.as_ref().map_or_else(|| loss_of(params, category), |c| c.loss);
+    let sums = if loss.by_class() { classes } else { 1 };
     let data = TreeData::new(run.node, &train.columns)?;
     // This node's rows; `y`, weights and offsets are there for all.
     let own = data.team.rows(train.rows);
@@ -72,7 +76,10 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let valid_own = run.valid.as_ref().map_or(0..0, |v| valid_team.rows(v.data.rows));
     let _scratch = run.node.ledger.reserve("boosting scores and residuals", (rows * (sums * 12 + 40)) as u64)?;
 
-    let mut init = loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref());
+    let mut init = match &custom {
+        Some(c) => c.initial(&train.y, |i| train.weight(i), train.offset.as_deref())?,
+        None => loss.initial(&train.y, |i| train.weight(i), train.offset.as_deref()),
+    };
     let before = run.checkpoint.as_deref().and_then(|m| if let Scorer::Trees(t) = &m.scorer { Some((m, t)) } else { None });
     if let Some((_, trees)) = before {
         init = trees.init;
@@ -197,12 +204,15 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         if let Loss::Huber(delta) = &mut loss {
             *delta = huber_distance(params.common.huber_alpha, &data.team, own_y, &f, weights)?;
         }
-        residuals(loss, own_y, &f, sums, &mut z);
+        match &custom {
+            Some(c) => z = c.gradients(own_y, &f, sums)?,
+            None => residuals(loss, own_y, &f, sums, &mut z),
+        }
         let tree_seed = rng.next_i64();
         let take = samples.then(|| draw_rows(own.clone(), share, tree_seed));
         let mut group = vec![];
         for k in 0..sums {
-            if loss == Loss::Multinomial && !train.y.iter().enumerate().any(|(i, y)| *y == k as f64 && train.weight(i) > 0.0) {
+            if loss.by_class() && !train.y.iter().enumerate().any(|(i, y)| *y == k as f64 && train.weight(i) > 0.0) {
                 group.push(ochre_score::Tree::default());
                 continue;
             }
@@ -227,6 +237,13 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             mark_leaves(&pieces, &mut leaf_of);
             // Leaf sums run over the rows in order, chunk by chunk: they do not depend on threads.
             let n = grown.leaves.len();
+            let terms = match &custom {
+                Some(c) => {
+                    let weights = (0..rows).map(weight).collect();
+                    c.leaf_terms(weights, own_y, zk, f.iter().skip(k).step_by(sums).copied().collect())?
+                }
+                None => vec![],
+            };
             let parts: Vec<Vec<(f64, f64)>> = leaf_of
                 .par_chunks(ROWS)
                 .enumerate()
@@ -234,7 +251,10 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                     let mut sums_of = vec![(0.0, 0.0); n];
                     for (i, &l) in leaf_of.iter().enumerate().filter(|(_, l)| **l != OUTSIDE) {
                         let r = c * ROWS + i;
-                        let (num, den) = loss.leaf_terms(weight(r), own_y[r], f64::from(zk[r]), f[r * sums + k]);
+                        let (num, den) = match terms.get(2 * r) {
+                            Some(num) => (*num, terms[2 * r + 1]),
+                            None => loss.leaf_terms(weight(r), own_y[r], f64::from(zk[r]), f[r * sums + k]),
+                        };
                         let slot = &mut sums_of[l as usize];
                         slot.0 += num;
                         slot.1 += den;
@@ -248,7 +268,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             for (l, leaf) in grown.leaves.iter().enumerate() {
                 let (num, den) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
                 let mut g = rate * ranked.get(l).copied().unwrap_or_else(|| loss.leaf(num, den, classes));
-                if loss == Loss::Multinomial || g.is_infinite() {
+                if loss.by_class() || g.is_infinite() {
                     g = g.clamp(-1e4, 1e4);
                 }
                 let limit = params.max_abs_leafnode_pred;
@@ -314,6 +334,12 @@ fn finished(run: &Run<'_, GbmParams>, ensemble: TreeEnsemble, gains: &[f64], his
     let (training, validation) = (last.training.clone(), last.validation.clone());
     let mut output =
         GbmOutput { init_f: ensemble.init, variable_importances: Some(importances(&train.names, gains)), ..GbmOutput::default() };
+    let distribution = match train.category {
+        Category::Binomial => "bernoulli",
+        Category::Multinomial => "multinomial",
+        _ => "gaussian",
+    };
+    output.common.effective = effective_trees(&run.params.common, &run.params.tree, train.category, distribution);
     output.common.model_summary = Some(summary(&ensemble));
     let table = history.table(run.started_ms, "Number of Trees", history_columns(train.category));
     output.common.scoring_history = Some(match run.checkpoint.as_deref() {

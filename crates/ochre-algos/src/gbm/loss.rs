@@ -1,7 +1,9 @@
 //! The losses: initial value, half the negative gradient, and the leaf estimate of each distribution.
 
+use ochre_core::Result;
 use ochre_model::Deviance;
 use ochre_score::TreeLink;
+use ochre_script::{Link, Script};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
@@ -17,6 +19,9 @@ pub enum Loss {
     Quantile(f64),
     /// Squared up to a distance, absolute beyond it.
     Huber(f64),
+    /// The user's own, of one score or of one for each class.
+    Custom(Link),
+    CustomClasses,
 }
 
 /// Exponents beyond this are cut, as the reference cuts them.
@@ -31,8 +36,10 @@ impl Loss {
         match self {
             Loss::Gaussian | Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) => TreeLink::Identity,
             Loss::Bernoulli => TreeLink::Logit,
-            Loss::Multinomial => TreeLink::Softmax,
-            Loss::Poisson | Loss::Gamma | Loss::Tweedie(_) => TreeLink::Log,
+            Loss::Multinomial | Loss::CustomClasses => TreeLink::Softmax,
+            Loss::Poisson | Loss::Gamma | Loss::Tweedie(_) | Loss::Custom(Link::Log) => TreeLink::Log,
+            Loss::Custom(Link::Identity) => TreeLink::Identity,
+            Loss::Custom(Link::Logit) => TreeLink::Logit,
         }
     }
 
@@ -64,7 +71,7 @@ impl Loss {
         };
         match self {
             Loss::Gaussian => ratio(&|i| y[i] - o(i), &|_| 1.0),
-            Loss::Multinomial => 0.0,
+            Loss::Multinomial | Loss::Custom(_) | Loss::CustomClasses => 0.0,
             Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) => {
                 let mut pairs: Vec<(f64, f64)> = (0..y.len()).map(|i| (y[i] - o(i), weight(i))).filter(|p| p.1 > 0.0).collect();
                 pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -97,7 +104,7 @@ impl Loss {
     #[inline]
     pub fn residual(self, y: f64, f: f64) -> f64 {
         match self {
-            Loss::Gaussian | Loss::Multinomial => y - f,
+            Loss::Gaussian | Loss::Multinomial | Loss::Custom(_) | Loss::CustomClasses => y - f,
             Loss::Bernoulli => y - 1.0 / (1.0 + (-f).exp()),
             Loss::Poisson => y - exp(f),
             Loss::Gamma => y * exp(-f) - 1.0,
@@ -120,6 +127,10 @@ impl Loss {
         }
     }
 
+    /// Is there a score for each class?
+    pub fn by_class(self) -> bool {
+        matches!(self, Loss::Multinomial | Loss::CustomClasses)
+    }
     /// Are leaves order statistics instead of sums?
     pub fn by_rank(self) -> bool {
         matches!(self, Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_))
@@ -154,7 +165,7 @@ impl Loss {
             Loss::Poisson => (w * y, w * (y - z)),
             Loss::Gamma => (w * (z + 1.0), w),
             Loss::Tweedie(p) => (w * y * exp(f * (1.0 - p)), w * exp(f * (2.0 - p))),
-            Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) => (0.0, 0.0),
+            Loss::Laplace | Loss::Quantile(_) | Loss::Huber(_) | Loss::Custom(_) | Loss::CustomClasses => (0.0, 0.0),
         }
     }
 
@@ -164,7 +175,7 @@ impl Loss {
             return 0.0;
         }
         match self {
-            Loss::Multinomial => num / den * (classes as f64 - 1.0) / classes as f64,
+            Loss::Multinomial | Loss::CustomClasses => num / den * (classes as f64 - 1.0) / classes as f64,
             Loss::Poisson | Loss::Gamma | Loss::Tweedie(_) => (num / den).ln().clamp(-EXP_MAX, EXP_MAX),
             _ => num / den,
         }
@@ -191,4 +202,64 @@ pub fn weighted_quantile(pairs: &[(f64, f64)], p: f64) -> f64 {
     };
     let (a, b) = (at(low), at(low + 1.0));
     a + (position - low) * (b - a)
+}
+
+/// A loss that the user wrote.
+pub struct Custom {
+    pub script: Script,
+    pub loss: Loss,
+}
+
+impl Custom {
+    pub fn new(script: &Script, classes: usize) -> Result<Custom> {
+        let loss = match (script.link()?, classes) {
+            (_, 3..) => Loss::CustomClasses,
+            (link, _) => Loss::Custom(link),
+        };
+        Ok(Custom { script: script.clone(), loss })
+    }
+
+    /// The constant to begin with: the link of the ratio that `init` adds up.
+    pub fn initial(&self, y: &[f64], weight: impl Fn(usize) -> f64, offset: Option<&[f64]>) -> Result<f64> {
+        let Loss::Custom(link) = self.loss else { return Ok(0.0) };
+        let rows: Vec<usize> = (0..y.len()).filter(|&i| weight(i) > 0.0).collect();
+        let each = |f: &dyn Fn(usize) -> f64| rows.iter().map(|&i| f(i)).collect::<Vec<f64>>();
+        let arguments = vec![each(&weight), each(&|i| offset.map_or(0.0, |o| o[i])), each(&|i| y[i])];
+        let (mut num, mut den) = (0.0, 0.0);
+        for pair in self.script.call("init", arguments, 2)?.chunks_exact(2) {
+            (num, den) = (num + pair[0], den + pair[1]);
+        }
+        let mean = num / den;
+        Ok(match link {
+            Link::Log => mean.ln(),
+            Link::Logit => (mean / (1.0 - mean)).ln(),
+            _ => mean,
+        })
+    }
+
+    /// Half the negative gradients at scores `f`; of classes at their probabilities.
+    pub fn gradients(&self, y: &[f64], f: &[f64], sums: usize) -> Result<Vec<f32>> {
+        let arguments = match self.loss.by_class() {
+            false => vec![y.to_vec(), f.to_vec()],
+            true => {
+                let mut p = f.to_vec();
+                for row in p.chunks_mut(sums) {
+                    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    row.iter_mut().for_each(|v| *v = (*v - top).exp());
+                    let total: f64 = row.iter().sum();
+                    row.iter_mut().for_each(|v| *v /= total);
+                }
+                let actual = y.iter().flat_map(|y| std::iter::repeat_n(*y, sums)).collect();
+                let class = (0..f.len()).map(|i| (i % sums) as f64).collect();
+                vec![actual, p, class]
+            }
+        };
+        Ok(self.script.call("gradient", arguments, 1)?.into_iter().map(|v| v as f32).collect())
+    }
+
+    /// Numerators and denominators that rows add to their leaves.
+    pub fn leaf_terms(&self, w: Vec<f64>, y: &[f64], z: &[f32], f: Vec<f64>) -> Result<Vec<f64>> {
+        let z = z.iter().map(|v| f64::from(*v)).collect();
+        self.script.call("gamma", vec![w, y.to_vec(), z, f], 2)
+    }
 }

@@ -93,7 +93,12 @@ impl Algorithm for Gbm {
         let Some(category) = shape.category else { return };
         let d = params.common.distribution;
         match d {
-            Custom | Ordinal => {
+            Custom if params.common.scripts.distribution.is_none() => {
+                if params.common.custom_distribution_func.as_deref().unwrap_or_default().is_empty() {
+                    notes.error("_distribution", "distribution custom needs a custom_distribution_func");
+                }
+            }
+            Ordinal => {
                 notes.error("_distribution", format!("distribution {} is not supported by this version of ochre", d.name()));
             }
             Bernoulli | Quasibinomial if category != Category::Binomial => {

@@ -14,7 +14,7 @@ use ochre_core::{Column, Error, Frame, Kind, Result, time};
 use ochre_model::driver::measure;
 use ochre_model::metrics::{GlmExtras, Kind as MetricKind};
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, adapt};
-use ochre_schema::{Cell, Table};
+use ochre_schema::{Cell, Table, Value};
 use ochre_score::{GlmScorer, LinkFunction, PathStep, Scorer};
 
 pub fn family(params: &GlmParams, category: Category) -> Family {
@@ -520,6 +520,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     let mut found: Vec<Submodel> = vec![];
     let mut iterations = 0;
     let (mut lambda_max, mut lambda_min) = (-1.0, -1.0);
+    let mut tried = vec![];
     for (round, &alpha) in alphas.iter().enumerate() {
         problem.alpha = alpha;
         let lambdas: Vec<f64> = if !given.is_empty() {
@@ -543,6 +544,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
                 vec![10.0 * ratio * top]
             }
         };
+        tried.clone_from(&lambdas);
         let mut warm = first.clone();
         let (mut idle, mut before) = (0, f64::INFINITY);
         let count = lambdas.len();
@@ -740,8 +742,68 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         output.common.scoring_history = Some(history::with_metrics(table, train.category, &full, "unrestricted_"));
         output.scoring_history_unrestricted_model = Some(history::steps(&rows, &full, started, train.category, paths));
     }
+    output.common.effective = effective(&problem, &alphas, tried, p, blocks);
     let order = problem.raw.clone();
     Ok(Fitted { output, scorer: Scorer::Glm(scorer), deviance, training, validation, order: Some(order) })
+}
+
+/// What parameters that were left to the server stand for. Bounds on iterations and tolerances are told as the
+/// reference's defaults; those that ochre works with are tighter.
+fn effective(problem: &Problem<'_>, alphas: &[f64], lambdas: Vec<f64>, p: usize, blocks: usize) -> Vec<(&'static str, Value)> {
+    let params = &problem.run.params;
+    let search = params.lambda_search;
+    let bfgs = params.solver == Solver::LBfgs;
+    let rows = problem.run.train.nominal_weight;
+    let single = lambdas.len() == 1 && lambdas[0] == 0.0;
+    let mut out: Vec<(&'static str, Value)> = vec![("alpha", alphas.into()), ("lambda", lambdas.into())];
+    if params.family == Family::Auto {
+        out.push(("family", problem.family.name().into()));
+    }
+    if params.link == Link::FamilyDefault {
+        let name = match problem.family {
+            Family::Multinomial => "multinomial",
+            Family::Ordinal => "ologit",
+            _ => problem.link.name(),
+        };
+        out.push(("link", name.into()));
+    }
+    if params.solver == Solver::Auto {
+        let by_coordinates = search && problem.family != Family::Multinomial;
+        out.push(("solver", if by_coordinates { "COORDINATE_DESCENT" } else { "IRLSM" }.into()));
+    }
+    let nlambdas = match params.nlambdas {
+        n if n > 0 || !search => n,
+        _ if alphas[0] == 0.0 => 30,
+        _ => 100,
+    };
+    let blocks = blocks as i32;
+    let most = match (params.max_iterations, bfgs, search) {
+        (n, ..) if n >= 0 => n,
+        (_, true, true) => nlambdas * 100 * blocks,
+        (_, true, false) => blocks * (p as i32 >> 2).max(20),
+        (_, false, true) => 10 * nlambdas,
+        (_, false, false) => 50,
+    };
+    let asked = problem.run.asked().unwrap_or(params);
+    let ratio = match asked.lambda_min_ratio {
+        r if r > 0.0 => r,
+        _ => (if rows as usize >> 4 > p { 1e-4 } else { 1e-2 }) * if alphas[0] == 0.0 { 1e-2 } else { 1.0 },
+    };
+    let given = |v: f64, or: f64| if v >= 0.0 { v } else { or };
+    let gradient = if single { 1e-6 } else { 1e-4 };
+    out.extend([
+        ("nlambdas", nlambdas.into()),
+        ("max_iterations", most.into()),
+        ("early_stopping", asked.early_stopping.into()),
+        ("lambda_min_ratio", ratio.into()),
+        ("obj_reg", given(params.obj_reg, 1.0 / rows).into()),
+        ("objective_epsilon", given(params.objective_epsilon, gradient).into()),
+        ("gradient_epsilon", given(params.gradient_epsilon, if search { gradient * 1e-2 } else { gradient }).into()),
+    ]);
+    if params.max_active_predictors < 0 && !bfgs {
+        out.push(("max_active_predictors", 5000.into()));
+    }
+    out
 }
 
 /// A penalty in few digits, as tables show it.
@@ -1194,14 +1256,14 @@ fn metrics(
     let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
     let data = adapt::adapt(&frame, &ordered)?;
     let preds = adapt::score(scorer, &data, train.offset.as_deref())?;
-    let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins)?;
+    let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins.clone())?;
     training.glm = Some(extras(&training, &preds, &train.y, train.w.as_deref(), train.offset.as_deref()));
     let validation = match &run.valid {
         None => None,
         Some(v) => {
             let data = reordered(v, &problem.raw);
             let preds = adapt::score(scorer, &data, v.offset.as_deref())?;
-            let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins)?;
+            let mut m = measure(train.category, &preds, &v.y, v.w.as_deref(), domain, deviance, bins.clone())?;
             m.glm = Some(extras(&m, &preds, &v.y, v.w.as_deref(), v.offset.as_deref()));
             Some(m)
         }

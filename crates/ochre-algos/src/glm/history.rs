@@ -29,8 +29,9 @@ pub fn names(category: Category) -> &'static [&'static str] {
 
 /// Columns of metrics, blank where a row was not scored.
 pub fn with_metrics(mut t: Table, category: Category, scored: &[Scored], prefix: &str) -> Table {
+    let custom = scored.iter().flatten().any(|m| m.0.custom.is_some()).then_some(&"custom");
     let mut add = |sample: &str, pick: &dyn Fn(&(Metrics, Option<Metrics>)) -> Option<Metrics>| {
-        for name in names(category) {
+        for name in names(category).iter().chain(custom) {
             let cells = scored
                 .iter()
                 .map(|s| s.as_ref().and_then(pick).map_or(Cell::Missing, |m| Cell::Double(m.get(name).unwrap_or(f64::NAN))))

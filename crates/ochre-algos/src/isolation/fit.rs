@@ -1,7 +1,7 @@
 //! Growing the forest.
 
 use super::{IsolationForestOutput, IsolationForestParams};
-use crate::tree::ensemble::{HISTORY_BUDGET, summary};
+use crate::tree::ensemble::{HISTORY_BUDGET, effective, summary};
 use ochre_core::rng::draw_rows;
 use ochre_core::{CHUNK_ROWS, Column, Error, Result, Rng, Team, f64s, time};
 use ochre_model::driver::measure;
@@ -258,6 +258,8 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
     let Scorer::Trees(ensemble) = &scorer else { unreachable!("made above") };
     let mut output =
         IsolationForestOutput { variable_splits: Some(split_table(&train.names, &splits)), ..IsolationForestOutput::default() };
+    output.common.effective = effective(&params.common, train.category, &[]);
+    output.common.effective.push(("sample_rate", rate.into()));
     output.common.model_summary = Some(summary(ensemble));
     output.common.scoring_history = Some(history_table(&history, run.started_ms));
     Ok(Fitted { output, scorer, deviance: Deviance::Gaussian, training, validation, order: None })

@@ -136,6 +136,7 @@ impl Algorithm for IsotonicRegression {
             thresholds_y: Some(ys.clone()),
             ..IsotonicOutput::default()
         };
+        output.common.effective.push(("fold_assignment", "AUTO".into()));
         output.common.model_summary = Some(
             Table::new("Isotonic Regression Model", "summary")
                 .row_labels(vec!["".into()])
@@ -148,7 +149,7 @@ impl Algorithm for IsotonicRegression {
             let p = adapt::score(&inner, data, None)?;
             let w: Vec<f64> = (0..y.len()).map(|i| if p[i].is_nan() { 0.0 } else { w.map_or(1.0, |w| w[i]) }).collect();
             let p: Vec<f64> = p.into_iter().map(|v| if v.is_nan() { 0.0 } else { v }).collect();
-            measure(Category::Regression, &p, y, Some(&w), &[], Deviance::Gaussian, Default::default())
+            measure(Category::Regression, &p, y, Some(&w), &[], Deviance::Gaussian, run.params.common.detail())
         };
         let data = adapt::adapt(&train.frame()?, &train.predictors())?;
         let training = measured(&data, &train.y, train.w.as_deref())?;

@@ -6,6 +6,7 @@ use super::passes::{AssignPass, ClusterSums};
 use super::sizes;
 use ochre_core::{CHUNK_ROWS, Error, Frame, Result, Rng, Team, time};
 use ochre_model::metrics::{Kind, argmax};
+use ochre_model::params::CategoricalEncoding;
 use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
 use ochre_schema::{Cell, Table};
 use ochre_score::{KMeansScorer, Scorer};
@@ -61,7 +62,9 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     let fewest: Option<Vec<usize>> = params.cluster_size_constraints.as_ref().map(|c| c.iter().map(|n| *n as usize).collect());
     let _room = match &fewest {
         // Distances of every row to every centre, and the moves between clusters.
-        Some(f) => Some(run.node.ledger.reserve(&format!("distances of {rows} rows to {} centres", f.len()), (rows * f.len() * 24) as u64)?),
+        Some(f) => {
+            Some(run.node.ledger.reserve(&format!("distances of {rows} rows to {} centres", f.len()), (rows * f.len() * 24) as u64)?)
+        }
         None => None,
     };
     let started = time::now_ms();
@@ -112,6 +115,9 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     let k = scorer.centers.len();
     let one = |v: Cell| vec![v];
     let mut output = KMeansOutput::default();
+    if params.common.categorical_encoding == CategoricalEncoding::Auto {
+        output.common.effective.push(("categorical_encoding", "Enum".into()));
+    }
     output.common.model_summary = Some(
         Table::new("Model Summary", "")
             .row_labels(vec!["".into()])

@@ -76,7 +76,10 @@ impl Algorithm for KMeans {
             }
             if fewest.len() != params.k as usize {
                 let n = fewest.len();
-                notes.error(field, format!("cluster_size_constraints must have one number for each of the k = {} clusters, but has {n}", params.k));
+                notes.error(
+                    field,
+                    format!("cluster_size_constraints must have one number for each of the k = {} clusters, but has {n}", params.k),
+                );
             }
             if let Some(n) = fewest.iter().find(|n| **n < 0) {
                 notes.error(field, format!("cluster_size_constraints must not be negative, but one is {n}"));

@@ -272,6 +272,9 @@ pub fn fit(run: &mut Run<'_, RuleFitParams>) -> Result<Fitted<RuleFitOutput>> {
         0 => 0.0,
         n => rules.sizes.iter().map(f).sum::<usize>() as f64 / n as f64,
     };
+    if run.params.algorithm.as_deref().is_none_or(|a| a == "AUTO") {
+        output.common.effective.push(("algorithm", "DRF".into()));
+    }
     output.common.model_summary = fitted.output.common.model_summary.map(|t| {
         let one = |v: usize| vec![Cell::from(v)];
         let mut t = t

@@ -377,6 +377,7 @@ pub fn fit(run: &mut SelectionRun<'_>) -> Result<Fitted<SelectionOutput>> {
         (output.predictors_added_per_step, output.predictors_removed_per_step) = (Some(added), Some(removed));
     }
     let shown: Vec<Vec<String>> = subsets.iter().map(|s| s.iter().map(|j| run.train.names[*j].clone()).collect()).collect();
+    output.common.effective.push(("fold_assignment", "AUTO".into()));
     output.common.model_summary = Some(summary(&output, &shown, &names));
     output.best_predictors_subset = Some(shown);
     output.coefficient_names = Some(names);

@@ -2,9 +2,9 @@
 
 use super::TreeData;
 use ochre_core::Result;
-use ochre_model::params::{CommonParams, StoppingMetric};
+use ochre_model::params::{CalibrationMethod, CategoricalEncoding, CommonParams, Distribution, HistogramType, StoppingMetric, TreeParams};
 use ochre_model::{Category, adapt};
-use ochre_schema::{Cell, Table};
+use ochre_schema::{Cell, Table, Value};
 use ochre_score::{Flat, Split, TreeEnsemble};
 use rayon::prelude::*;
 
@@ -208,6 +208,37 @@ pub fn summary(ensemble: &TreeEnsemble) -> Table {
         .column("Mean Leaves", "double", "%.5f", vec![Cell::Double(mean(&leaves))])
 }
 
+/// What parameters that were left to the server stand for: the metric of early stopping, and the choices in `named`.
+pub fn effective(common: &CommonParams, category: Category, named: &[(&'static str, &str)]) -> Vec<(&'static str, Value)> {
+    let mut out: Vec<(&'static str, Value)> = named.iter().map(|(n, v)| (*n, Value::from(*v))).collect();
+    if common.stopping_metric == StoppingMetric::Auto {
+        let metric = match category {
+            Category::AnomalyDetection => "anomaly_score",
+            _ => stopping_metric(common, category),
+        };
+        out.push(("stopping_metric", if common.stopping_rounds > 0 { metric.into() } else { Value::Null }));
+    }
+    if common.categorical_encoding == CategoricalEncoding::Auto {
+        out.push(("categorical_encoding", "Enum".into()));
+    }
+    out
+}
+
+/// The same for the forests' and boosters' own choices.
+pub fn effective_trees(common: &CommonParams, tree: &TreeParams, category: Category, distribution: &str) -> Vec<(&'static str, Value)> {
+    let mut named = vec![];
+    if common.distribution == Distribution::Auto {
+        named.push(("distribution", distribution));
+    }
+    if tree.histogram_type == HistogramType::Auto {
+        named.push(("histogram_type", "UniformAdaptive"));
+    }
+    if tree.calibration_method == CalibrationMethod::Auto {
+        named.push(("calibration_method", "PlattScaling"));
+    }
+    effective(common, category, &named)
+}
+
 /// The name under which metrics are looked up for early stopping.
 pub fn stopping_metric(common: &CommonParams, category: Category) -> &'static str {
     match common.stopping_metric {
@@ -223,6 +254,8 @@ pub fn stopping_metric(common: &CommonParams, category: Category) -> &'static st
         StoppingMetric::LiftTopGroup => "lift_top_group",
         StoppingMetric::Misclassification => "misclassification",
         StoppingMetric::MeanPerClassError => "mean_per_class_error",
+        StoppingMetric::Custom => "custom",
+        StoppingMetric::CustomIncreasing => "custom_increasing",
         _ => "logloss",
     }
 }

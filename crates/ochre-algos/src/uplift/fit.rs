@@ -4,7 +4,7 @@ use super::{UpliftOutput, UpliftParams};
 use crate::tree::ensemble::{HISTORY_BUDGET, importances, summary};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Error, Result, Rng, time::now_ms};
-use ochre_model::metrics::{Event, uplift_metrics};
+use ochre_model::metrics::{Event, custom_uplift, uplift_metrics};
 use ochre_model::params::StoppingMetric;
 use ochre_model::uplift::{self, Uplift};
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory, adapt};
@@ -431,23 +431,35 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
     let mut valid_sums = vec![[0.0; 2]; run.valid.as_ref().map_or(0, |v| v.data.rows)];
     let mut history = ScoringHistory::default();
     let mut thresholds: Vec<f64> = vec![];
-    let mut score = |n: usize, sums: &[[f64; 2]], counts: &[f64], valid: &[[f64; 2]]| -> Event {
+    let custom = |sums: &[[f64; 2]], counts: &[f64], treated: &[f64], y: &[f64]| -> Result<Option<(String, f64)>> {
+        let Some(script) = &params.common.scripts.metric else { return Ok(None) };
+        let rates = |(s, n): (&[f64; 2], &f64)| [(s[0] - s[1]) / n, s[0] / n, s[1] / n];
+        let predictions: Vec<f64> = sums.iter().zip(counts).flat_map(rates).collect();
+        custom_uplift(script, &predictions, treated, y).map(Some)
+    };
+    let mut score = |n: usize, sums: &[[f64; 2]], counts: &[f64], valid: &[[f64; 2]]| -> Result<Event> {
         let own = predictions(sums, counts);
         let of_valid = run.valid.as_ref().map(|_| predictions(valid, &vec![n as f64; valid.len()]));
         thresholds = uplift::thresholds(of_valid.as_ref().unwrap_or(&own), params.auuc_nbins);
         let own_y: Vec<f64> = (0..train.rows).map(|r| if known(r) { train.y[r] } else { f64::NAN }).collect();
         let own_thresholds = if run.valid.is_some() { uplift::thresholds(&own, params.auuc_nbins) } else { thresholds.clone() };
-        let training = uplift_metrics(Uplift::new(&own, &treated, &own_y, own_thresholds, kind, &domain));
-        let validation = run
+        let mut training = uplift_metrics(Uplift::new(&own, &treated, &own_y, own_thresholds, kind, &domain));
+        training.custom = custom(sums, counts, &treated, &own_y)?;
+        let mut validation = run
             .valid
             .as_ref()
             .zip(of_valid)
             .zip(valid_treated.as_ref())
             .map(|((v, p), treated)| uplift_metrics(Uplift::new(&p, treated, &v.y, thresholds.clone(), kind, &domain)));
-        Event { at_ms: now_ms(), step: n, training, validation }
+        if let (Some(m), Some(v), Some(treated)) = (&mut validation, &run.valid, &valid_treated) {
+            m.custom = custom(valid, &vec![n as f64; valid.len()], treated, &v.y)?;
+        }
+        Ok(Event { at_ms: now_ms(), step: n, training, validation })
     };
-    history.events.push(score(0, &unseen, &unseen_trees, &valid_sums));
+    history.events.push(score(0, &unseen, &unseen_trees, &valid_sums)?);
     let metric = match params.common.stopping_metric {
+        StoppingMetric::Custom => "custom",
+        StoppingMetric::CustomIncreasing => "custom_increasing",
         StoppingMetric::Ate => "ate",
         StoppingMetric::Att => "att",
         StoppingMetric::Atc => "atc",
@@ -515,7 +527,7 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
             n * train.rows <= HISTORY_BUDGET || n >= 2 * last_scored
         };
         if n == ntrees || due {
-            history.events.push(score(n, &unseen, &unseen_trees, &valid_sums));
+            history.events.push(score(n, &unseen, &unseen_trees, &valid_sums)?);
             last_scored = n;
             if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
                 break;
@@ -524,7 +536,7 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
     }
     if last_scored != ensemble.trees.len() {
         let n = ensemble.trees.len();
-        history.events.push(score(n, &unseen, &unseen_trees, &valid_sums));
+        history.events.push(score(n, &unseen, &unseen_trees, &valid_sums)?);
     }
     let last = history.events.last().ok_or_else(|| Error::Internal("nothing was scored".into()))?;
     let training = Metrics { description: Some("Metrics reported on Out-Of-Bag training samples".into()), ..last.training.clone() };

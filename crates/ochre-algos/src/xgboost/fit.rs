@@ -3,14 +3,15 @@
 use super::objective::Objective;
 use super::params::{Booster, GrowPolicy, MatrixType, NormalizeType, SampleType, TreeMethod};
 use super::{XgBoostOutput, XgBoostParams, linear};
-use crate::tree::ensemble::{HISTORY_BUDGET, ROWS, continued, history_columns, mark_leaves, monotone, stopping_metric, together};
+use crate::tree::ensemble::{self, HISTORY_BUDGET, ROWS, continued, history_columns, mark_leaves, monotone, stopping_metric, together};
 use crate::tree::{BinnedData, Binning, NewtonGrower, NewtonRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{CHUNK_ROWS, Result, Rng, Team, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
-use ochre_model::{Fitted, Metrics, Run, ScoringHistory, adapt};
-use ochre_schema::{Cell, Table};
+use ochre_model::params::CalibrationMethod;
+use ochre_model::{Category, Fitted, Metrics, Run, ScoringHistory, adapt};
+use ochre_schema::{Cell, Table, Value};
 use ochre_score::{Scorer, Tree, TreeEnsemble};
 use rayon::prelude::*;
 
@@ -115,7 +116,7 @@ impl Scores<'_, '_> {
         let (train, detail) = (&self.run.train, self.run.params.common.detail());
         let domain = train.labels();
         let one = |p: &[f64], y: &[f64], w: Option<&[f64]>| -> Result<Metrics> {
-            measure(train.category, p, y, w, domain, self.objective.deviance(), detail)
+            measure(train.category, p, y, w, domain, self.objective.deviance(), detail.clone())
         };
         let validation = match self.run.valid.as_ref().zip(f_valid) {
             Some((v, f)) => Some(one(&self.valid_team.concat(self.predictions(f))?, &v.y, v.w.as_deref())?),
@@ -354,6 +355,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
         variable_importances_frequency: Some(importances("Variable Importances - Frequency", &names, &tables[2])),
         ..XgBoostOutput::default()
     };
+    output.common.effective = effective(&run.params, train.category);
     output.common.model_summary = Some(Table::new("Model Summary", "").row_labels(vec!["".into()]).named(
         "number_of_trees",
         "number_of_trees",
@@ -388,4 +390,10 @@ fn drop(p: &XgBoostParams, weights: &[Vec<f32>], seed: i64) -> Vec<(usize, usize
         out.push(all[rng.below(all.len() as u32) as usize]);
     }
     out
+}
+
+/// What parameters that were left to the server stand for.
+pub fn effective(params: &XgBoostParams, category: Category) -> Vec<(&'static str, Value)> {
+    let platt = (params.calibration_method == CalibrationMethod::Auto).then_some(("calibration_method", "PlattScaling"));
+    ensemble::effective(&params.common, category, platt.as_slice())
 }

@@ -1,7 +1,7 @@
 //! Boosting of linear terms: one step of coordinate descent a round, feature after feature (the package's `coord_descent`
 //! with a cyclic selector).
 
-use super::fit::{Scores, feature_names, score_now};
+use super::fit::{Scores, effective, feature_names, score_now};
 use super::objective::Objective;
 use super::{XgBoostOutput, XgBoostParams};
 use crate::tree::ensemble::{history_columns, stopping_metric};
@@ -224,6 +224,7 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
         .column("Scaled Importance", "double", "%5f", column(&|v| v / top))
         .column("Percentage", "double", "%5f", column(&|v| v / sum));
     let mut output = XgBoostOutput { variable_importances: Some(table), ..XgBoostOutput::default() };
+    output.common.effective = effective(&run.params, train.category);
     output.common.model_summary = Some(Table::new("Model Summary", "").row_labels(vec!["".into()]).named(
         "number_of_trees",
         "number_of_trees",
