@@ -5,7 +5,14 @@ import sys
 import tempfile
 
 import h2o
-from h2o.estimators import H2OGradientBoostingEstimator, H2OIsotonicRegressionEstimator, H2OXGBoostEstimator
+from h2o.estimators import (
+    H2OGeneralizedLinearEstimator,
+    H2OGradientBoostingEstimator,
+    H2OIsotonicRegressionEstimator,
+    H2OKMeansEstimator,
+    H2ORandomForestEstimator,
+    H2OXGBoostEstimator,
+)
 from h2o.job import H2OJob
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -66,9 +73,80 @@ def continued():
     assert abs(more.mse() - whole.mse()) < 1e-9, (more.mse(), whole.mse())
 
 
+def prostate(*categorical):
+    f = h2o.import_file(os.path.join(HERE, "data", "prostate.csv"))
+    for c in categorical:
+        f[c] = f[c].asfactor()
+    return f
+
+
+def clusters():
+    """The number of clusters, and bounds on their sizes; numbers of the reference, which finds the same ones."""
+    f = prostate()
+    m = H2OKMeansEstimator(k=10, estimate_k=True, max_iterations=20, seed=7)
+    m.train(x=f.columns[1:], training_frame=f)
+    assert m.size() == [221, 159] and abs(m.tot_withinss() - 2441.12082635) < 1e-4, (m.size(), m.tot_withinss())
+    iris = h2o.import_file(os.path.join(HERE, "data", "iris_wheader.csv"))[:4]
+    for fewest, total in (([50, 50, 50], 140.27444063), ([70, 30, 30], 223.96293979), ([30, 70, 30], 146.95455503)):
+        m = H2OKMeansEstimator(k=3, user_points=iris[[0, 60, 120], :], cluster_size_constraints=fewest)
+        m.train(training_frame=iris)
+        assert all(n >= w for n, w in zip(m.size(), fewest)) and abs(m.tot_withinss() - total) < 1e-6, (m.size(), m.tot_withinss())
+
+
+def while_training():
+    """Every checkpoint that is written while training goes on to the same model."""
+    f = prostate("CAPSULE")
+    with tempfile.TemporaryDirectory() as at:
+        m = H2OGradientBoostingEstimator(ntrees=7, seed=1, model_id="part", in_training_checkpoints_dir=at, in_training_checkpoints_tree_interval=3)
+        m.train(y="CAPSULE", training_frame=f)
+        assert sorted(os.listdir(at)) == ["part.ntrees_3", "part.ntrees_6"], os.listdir(at)
+        for name in os.listdir(at):
+            more = H2OGradientBoostingEstimator(ntrees=7, seed=1, checkpoint=h2o.load_model(os.path.join(at, name)))
+            more.train(y="CAPSULE", training_frame=f)
+            assert abs(more.predict(f)["p1"] - m.predict(f)["p1"]).max() == 0
+
+
+def histograms():
+    f = prostate("CAPSULE")
+    found = set()
+    for kind in ("UniformAdaptive", "Random", "QuantilesGlobal", "RoundRobin", "UniformRobust"):
+        for builder in (H2OGradientBoostingEstimator, H2ORandomForestEstimator):
+            m = builder(ntrees=10, max_depth=4, seed=1, histogram_type=kind)
+            m.train(x=["AGE", "PSA", "VOL", "GLEASON"], y="CAPSULE", training_frame=f)
+            assert m.auc(train=True) > 0.6
+            found.add(round(m.model_performance(f).logloss(), 9))
+    assert len(found) >= 8, found
+
+
+def influence():
+    """Numbers of the reference."""
+    for y, family, wanted in (("AGE", "gaussian", [-8.11592971685308e-4, 0.005081537775821746, -9.249261060317979e-4]),
+                              ("CAPSULE", "binomial", [-1.6626110773396936e-4, -0.0031253378962845897, -0.0011868151889528158])):
+        f = prostate("RACE", *(["CAPSULE"] if y == "CAPSULE" else []))
+        if y == "AGE":
+            f[0:5, "PSA"] = None
+        m = H2OGeneralizedLinearEstimator(family=family, lambda_=0, influence="dfbetas")
+        m.train(x=["PSA", "RACE", "GLEASON"], y=y, training_frame=f)
+        r = m.get_regression_influence_diagnostics()
+        assert r.names[:3] == ["RACE", "PSA", "GLEASON"] and r.names[-2:] == ["DFBETA_Intercept", y], r.names
+        got = numbers(r["DFBETA_RACE.1"])
+        assert all(abs(got[i] - w) < 1e-8 for i, w in zip((0, 1, 100), wanted)), [got[i] for i in (0, 1, 100)]
+
+
+def by_variable():
+    f = prostate("RACE")
+    m = H2OGradientBoostingEstimator(ntrees=3, seed=1)
+    m.train(x=["PSA", "RACE", "GLEASON"], y="AGE", training_frame=f)
+    table = m.predicted_vs_actual_by_variable(f, m.predict(f), "RACE")
+    wanted = {"0": (66.39706582763934, 62.666666666666664), "1": (66.06516714752748, 66.16129032258064), "2": (65.76630012909956, 65.16666666666667)}
+    assert table.col_header == ["RACE", "predict", "actual"]
+    for level, p, y in table.cell_values:
+        assert abs(float(p) - wanted[level][0]) < 1e-6 and abs(float(y) - wanted[level][1]) < 1e-9, (level, p, y)
+
+
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
-checks = [imputed, sparse, calibrated, continued]
+checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, by_variable]
 for check in checks:
     check()
     h2o.remove_all()

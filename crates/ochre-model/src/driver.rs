@@ -1114,6 +1114,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         help.insert(f.name.into(), Value::String(f.help.into()));
     }
     out.help = Value::Object(help);
+    let belongings = run.belongings.iter().cloned().chain(std::mem::take(&mut out.belongings)).collect();
     let mut effective = std::mem::take(&mut out.effective);
     if common.nfolds == 0 && common.fold_column.is_none() {
         effective.insert(0, ("fold_assignment", Value::Null));
@@ -1139,7 +1140,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         output: ochre_schema::object(&output),
         timestamp_ms: now_ms(),
         metrics: RwLock::new(vec![]),
-        belongings: run.belongings.clone(),
+        belongings,
         key,
     };
     let sum = model.checksum();

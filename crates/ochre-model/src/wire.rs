@@ -202,6 +202,9 @@ pub struct ModelOutput {
     /// Values that parameters left to the server took, by name.
     #[api(skip)]
     pub effective: Vec<(&'static str, Value)>,
+    /// Keys of frames that were made with the model and go with it, beside those of the run.
+    #[api(skip)]
+    pub belongings: Vec<String>,
     /// Names.
     #[api(output)]
     pub names: Option<Vec<String>>,

@@ -2,7 +2,7 @@
 
 use crate::parse::Ast;
 use crate::{Apply, Env, Prim, Value};
-use ochre_core::{Column, Error, Result};
+use ochre_core::{Column, Error, Kind, Result};
 use ochre_model::{Model, permute};
 use std::sync::Arc;
 
@@ -30,6 +30,12 @@ pub const MODELS: &[Prim] = &[
         args: &["model"],
         apply: Apply::Special(result),
         help: "The summary of a model that compares others, as a frame: a row for each of them.",
+    },
+    Prim {
+        name: "predicted.vs.actual.by.var",
+        args: &["model", "frame", "variable", "predicted"],
+        apply: Apply::Special(by_variable),
+        help: "Means of predictions and of answers for each level of a categorical column.",
     },
     Prim {
         name: "rulefit.predict.rules",
@@ -63,6 +69,45 @@ fn rules(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let frame = env.eval(&args[1])?.frame()?;
     let wanted = env.eval(&args[2])?.texts()?;
     Ok(Value::Frame(model.rules(env.node, &frame, &wanted)?.into()))
+}
+
+/// Rows without an answer or without a level take no part; weights are those that the model was trained with.
+fn by_variable(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let model = model(env, &args[0])?;
+    let frame = env.eval(&args[1])?.frame()?;
+    let variable = env.eval(&args[2])?.text()?.to_string();
+    let predicted = env.eval(&args[3])?.frame()?;
+    let column = |name: &str| frame.by_name(name).ok_or_else(|| Error::invalid(format!("Frame doesn't contain column '{name}'.")));
+    let Some(response) = &model.response else {
+        return Err(Error::invalid(format!("model '{}' ({}) has no response to compare with", model.key, model.info.full_name)));
+    };
+    let by = column(&variable)?;
+    let Some(levels) = by.domain() else {
+        return Err(Error::invalid(format!("the column '{variable}' has no levels; make it categorical first")));
+    };
+    if predicted.rows() != frame.rows() {
+        let (n, m) = (frame.rows(), predicted.rows());
+        return Err(Error::invalid(format!("the frame has {n} rows and the predictions have {m}; they must be of the same rows")));
+    }
+    let actual = column(&response.name)?;
+    if actual.domain().is_some() && predicted.column(0).domain() != actual.domain() {
+        return Err(Error::invalid("Actual and predicted need to have identical domain."));
+    }
+    let weights = model.weights_column.as_deref().map(column).transpose()?.map(|c| c.to_f64()).transpose()?;
+    let (code, y, p) = (by.to_f64()?, actual.to_f64()?, predicted.column(0).to_f64()?);
+    let mut sums = vec![[0.0; 3]; levels.len()];
+    for r in (0..y.len()).filter(|&r| !y[r].is_nan() && !code[r].is_nan()) {
+        let w = weights.as_ref().map_or(1.0, |w| w[r]);
+        let slot = &mut sums[code[r] as usize];
+        for (s, v) in slot.iter_mut().zip([w, w * p[r], w * y[r]]) {
+            *s += v;
+        }
+    }
+    let ledger = &env.node.ledger;
+    let mean = |i: usize| Column::from_f64(ledger, &sums.iter().map(|s| s[i] / s[0]).collect::<Vec<_>>());
+    let codes: Vec<f64> = (0..levels.len()).map(|k| k as f64).collect();
+    let labels = Column::numeric(ledger, Kind::Enum(levels.clone()), &codes)?;
+    Value::new_frame(vec![variable, "predict".into(), "actual".into()], vec![labels, mean(1)?, mean(2)?])
 }
 
 fn result(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {

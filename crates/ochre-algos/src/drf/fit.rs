@@ -3,15 +3,14 @@
 use super::{DrfOutput, DrfParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, importances, leaf_at,
-    mark_leaves, stopping_metric, summary,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, histograms, history_columns, importances,
+    leaf_at, mark_leaves, stopping_metric, summary,
 };
 use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
-use ochre_model::params::HistogramType;
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory};
 use ochre_score::{Scorer, TreeEnsemble, TreeLink};
 use rayon::prelude::*;
@@ -106,6 +105,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         _ if category == Category::Regression => width / 3,
         _ => (width as f64).sqrt() as usize,
     };
+    let (histogram, points) = histograms(t, &train.columns)?;
     let rules = TreeRules {
         max_depth: if t.max_depth == 0 { usize::from(u16::MAX) } else { t.max_depth as usize },
         min_rows: t.min_rows,
@@ -118,7 +118,8 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         change_per_level: t.col_sample_rate_change_per_level,
         monotone: vec![],
         together: vec![],
-        random: t.histogram_type == HistogramType::Random,
+        histogram,
+        points,
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);

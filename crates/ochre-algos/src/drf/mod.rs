@@ -9,7 +9,7 @@ mod output;
 mod params;
 
 use ochre_core::Result;
-use ochre_model::params::{CommonParams, Distribution, HistogramType};
+use ochre_model::params::{CommonParams, Distribution};
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape};
 use ochre_schema::Notes;
@@ -62,13 +62,6 @@ impl Algorithm for Drf {
     fn check(params: &DrfParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Distribution::*;
         let tree = &params.tree;
-        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive | HistogramType::Random) {
-            let name = tree.histogram_type.name();
-            notes.error(
-                "_histogram_type",
-                format!("histogram_type {name} is not supported by this version of ochre; use AUTO, UniformAdaptive or Random"),
-            );
-        }
         let classes = shape.category.filter(|c| *c != Category::Regression).map(|_| shape.training.classes());
         tree.check_class_rates(classes, notes);
         crate::calibration::check(tree, shape, notes);

@@ -4,8 +4,8 @@ use super::loss::{Custom, Loss, weighted_quantile};
 use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, importances,
-    mark_leaves, monotone, stopping_metric, summary, together,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, histograms, history_columns,
+    importances, mark_leaves, monotone, stopping_metric, summary, together,
 };
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -13,7 +13,6 @@ use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure;
 use ochre_model::metrics::Event;
 use ochre_model::params::Distribution;
-use ochre_model::params::HistogramType;
 use ochre_model::{Category, Fitted, Metrics, Run, ScoringHistory, Training};
 use ochre_score::{Scorer, TreeEnsemble};
 use rayon::prelude::*;
@@ -103,6 +102,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let t = &params.tree;
     let per_tree = ((width as f64 * t.col_sample_rate_per_tree) as usize).clamp(1, width);
     let per_split = ((params.col_sample_rate * t.col_sample_rate_per_tree * width as f64) as usize).clamp(1, width);
+    let (histogram, points) = histograms(t, &train.columns)?;
     let rules = TreeRules {
         max_depth: if t.max_depth == 0 { usize::from(u16::MAX) } else { t.max_depth as usize },
         min_rows: t.min_rows,
@@ -115,7 +115,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         change_per_level: t.col_sample_rate_change_per_level,
         monotone: monotone(&params.monotone_constraints, &train.names),
         together: together(&params.interaction_constraints, &train.names),
-        random: t.histogram_type == HistogramType::Random,
+        histogram,
+        points,
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);

@@ -12,7 +12,7 @@ mod params;
 
 use crate::tree::ensemble::{check_constraints, constraints};
 use ochre_core::Result;
-use ochre_model::params::{CommonParams, Distribution, HistogramType};
+use ochre_model::params::{CommonParams, Distribution};
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape};
 use ochre_schema::Notes;
@@ -57,15 +57,6 @@ impl Algorithm for Gbm {
     fn check(params: &GbmParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Distribution::*;
         let tree = &params.tree;
-        if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive | HistogramType::Random) {
-            notes.error(
-                "_histogram_type",
-                format!(
-                    "histogram_type {} is not supported by this version of ochre; use AUTO, UniformAdaptive or Random",
-                    tree.histogram_type.name()
-                ),
-            );
-        }
         let classes = shape.category.filter(|c| *c != Category::Regression).map(|_| shape.training.classes());
         tree.check_class_rates(classes, notes);
         crate::calibration::check(tree, shape, notes);

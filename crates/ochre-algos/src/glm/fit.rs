@@ -3,18 +3,18 @@
 use super::constraints::{self, Limits};
 use super::design::Design;
 use super::history::{self, Scored, Step};
-use super::interactions;
 use super::likelihood::{self, Fit};
 use super::ordinal::{self, OrdinalPass};
 use super::output::GlmOutput;
 use super::params::{Family, GlmParams, Link, MissingValues, Solver};
 use super::passes::{Gram, GramPass, Shapes};
+use super::{influence, interactions};
 use crate::linalg;
 use ochre_core::{Column, Error, Frame, Kind, Result, time};
 use ochre_model::driver::measure;
 use ochre_model::metrics::{GlmExtras, Kind as MetricKind};
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, adapt};
-use ochre_schema::{Cell, Table, Value};
+use ochre_schema::{Cell, FrameKey, Table, Value};
 use ochre_score::{GlmScorer, LinkFunction, PathStep, Scorer};
 
 pub fn family(params: &GlmParams, category: Category) -> Family {
@@ -601,8 +601,12 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     }
     // A likelihood with a dispersion brings the statistics that rest on it, as in the reference.
     let implied = params.calc_like && problem.lambda == 0.0 && matches!(family, Family::Gaussian | Family::Gamma | Family::Tweedie);
-    let statistics =
-        if params.compute_p_values || implied { Some(statistics(&problem, &beta[0], &scorer_of(&problem, &beta))?) } else { None };
+    let told = params.compute_p_values || implied;
+    let spread = match told || params.influence.is_some() {
+        true => Some(statistics(&problem, &beta[0], &scorer_of(&problem, &beta))?),
+        false => None,
+    };
+    let statistics = spread.as_ref().filter(|_| told);
     let mut scorer = scorer_of(&problem, &beta);
     scorer.covariance = statistics.as_ref().map_or(vec![], |s| s.covariance.clone());
     scorer.path = found
@@ -741,6 +745,12 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
             .named("unrestricted_objective", "unrestricted_objective", "double", "%.5f", cells(&|s| s.objective));
         output.common.scoring_history = Some(history::with_metrics(table, train.category, &full, "unrestricted_"));
         output.scoring_history_unrestricted_model = Some(history::steps(&rows, &full, started, train.category, paths));
+    }
+    if let (Some(s), true) = (&spread, params.influence.is_some()) {
+        let key = format!("{}_regression_influence_diagnostics", run.params.common.model_id.clone().unwrap_or_default().0);
+        run.node.store.put(&key, influences(&problem, s, &scorer, &names)?)?;
+        output.common.belongings.push(key.clone());
+        output.regression_influence_diagnostics = Some(FrameKey(key));
     }
     output.common.effective = effective(&problem, &alphas, tried, p, blocks);
     let order = problem.raw.clone();
@@ -1057,6 +1067,54 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     };
     let values = z.iter().map(|z| tail(*z)).collect();
     Ok(Statistics { values: [errors, z, values], covariance, dispersion })
+}
+
+/// The predictors, what leaving out each row would change in each coefficient, weights and offsets, and the response.
+fn influences(problem: &Problem<'_>, s: &Statistics, scorer: &GlmScorer, names: &[String]) -> Result<Frame> {
+    let (train, design) = (&problem.run.train, &problem.design);
+    let ledger = &problem.run.node.ledger;
+    let values =
+        problem.columns[..problem.columns.len() - 3].iter().map(|&i| problem.frame.column(i).to_f64()).collect::<Result<Vec<_>>>()?;
+    let views: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
+    let counts = |i: usize| !problem.dead.get(i).is_some_and(|d| *d) && (design.intercept || i + 1 < design.len());
+    let alive: Vec<usize> = (0..design.len()).filter(|&i| counts(i)).collect();
+    let inverse: Vec<f64> = s.covariance.iter().map(|v| v / s.dispersion).collect();
+    let fitted = influence::Fitted {
+        columns: &views,
+        y: &train.y,
+        mu: &positive_shares(problem, scorer)?,
+        weight: &|r| train.weight(r),
+        inverse: &inverse,
+        alive: &alive,
+        binomial: problem.family.is_binomial(),
+    };
+    let changes = influence::dfbetas(design, &fitted);
+    let mut columns: Vec<(String, Column)> = problem.raw.iter().map(|&i| (train.names[i].clone(), train.columns[i].clone())).collect();
+    for (i, change) in alive.iter().zip(changes) {
+        let name = names.get(*i).map_or("Intercept", String::as_str);
+        columns.push((format!("DFBETA_{name}"), Column::numeric(ledger, Kind::Real, &change)?));
+    }
+    let common = &problem.run.params.common;
+    for (name, values) in [(&common.weights_column, &train.w), (&common.offset_column, &train.offset)] {
+        if let (Some(name), Some(values)) = (name, values) {
+            columns.push((name.clone(), Column::numeric(ledger, Kind::Real, values)?));
+        }
+    }
+    if let Some(r) = &train.response {
+        let kind = r.domain.clone().map_or(Kind::Real, Kind::Enum);
+        columns.push((r.name.clone(), Column::numeric(ledger, kind, &train.y)?));
+    }
+    let (names, columns) = columns.into_iter().unzip();
+    Frame::new(names, columns)
+}
+
+/// What the model predicts for the training rows; of two classes the second one's probability.
+fn positive_shares(problem: &Problem<'_>, scorer: &GlmScorer) -> Result<Vec<f64>> {
+    let p = fitted_means(problem, scorer)?;
+    Ok(match problem.run.train.classes() {
+        2 => p.chunks(2).map(|p| p[1]).collect(),
+        _ => p,
+    })
 }
 
 /// What the model predicts for the training rows.

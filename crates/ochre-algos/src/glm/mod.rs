@@ -11,6 +11,7 @@ mod constraints;
 mod design;
 mod fit;
 mod history;
+mod influence;
 mod interactions;
 mod likelihood;
 pub mod ordinal;
@@ -90,6 +91,25 @@ impl Algorithm for Glm {
             }
             if params.family == Multinomial || shape.category == Some(Category::Multinomial) {
                 notes.error("_compute_p_values", "P-values can not be computed for the multinomial family");
+            }
+        }
+        if params.influence.is_some() {
+            let penalised = params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));
+            let known = match params.family {
+                Auto => matches!(shape.category, Some(Category::Regression | Category::Binomial)),
+                f => matches!(f, Gaussian | Binomial),
+            };
+            if !known {
+                notes.error("_influence", "influence can only be specified for the gaussian and binomial families.");
+            }
+            if penalised || params.lambda_search {
+                notes.error("_lambda", "regularization is not allowed when influence is set to dfbetas.  Please set all lambdas to 0.0.");
+            }
+            if !matches!(params.solver, Solver::Auto | Solver::Irlsm) {
+                notes.error("_solver", "regression influence diagnostic is only calculated for IRLSM solver.");
+            }
+            if params.common.nfolds > 0 || params.common.fold_column.is_some() {
+                notes.error("_influence", "cross-validation is not allowed when influence is set to dfbetas.");
             }
         }
         if params.prior >= 1.0 {

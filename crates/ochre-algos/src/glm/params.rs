@@ -144,8 +144,8 @@ pub struct GlmParams {
     /// What to do with missing predictors.
     #[api(inout, expert, gridable)]
     pub missing_values_handling: MissingValues,
-    /// Influence.
-    #[api(ty = "enum", choice = "GlmGLMModelGLMParametersInfluence", expert, values("dfbetas"), unsupported)]
+    /// What is told of each row's influence on the coefficients.
+    #[api(ty = "enum", choice = "GlmGLMModelGLMParametersInfluence", expert, values("dfbetas"))]
     pub influence: Option<String>,
     /// Plug values.
     pub plug_values: Option<FrameKey>,

@@ -1,7 +1,8 @@
 //! What the ensembles of trees share beside growing: drawing rows, the leaf of each row, scores of validation data, tables.
 
 use super::TreeData;
-use ochre_core::Result;
+use super::grow::{Histogram, points};
+use ochre_core::{Column, Result};
 use ochre_model::params::{CalibrationMethod, CategoricalEncoding, CommonParams, Distribution, HistogramType, StoppingMetric, TreeParams};
 use ochre_model::{Category, adapt};
 use ochre_schema::{Cell, Table, Value};
@@ -206,6 +207,19 @@ pub fn summary(ensemble: &TreeEnsemble) -> Table {
         .named("min_leaves", "Min. Leaves", "long", "%d", long(low(&leaves)))
         .named("max_leaves", "Max. Leaves", "long", "%d", long(high(&leaves)))
         .column("Mean Leaves", "double", "%.5f", vec![Cell::Double(mean(&leaves))])
+}
+
+/// Where the edges of bins lie, and the points that they need. Robust histograms are even ones but for skewed columns,
+/// whose bins hold as many rows each (the reference looks at each node's bins instead, and divides those that are full).
+pub fn histograms(tree: &TreeParams, columns: &[Column]) -> Result<(Histogram, Vec<Vec<f64>>)> {
+    let top = tree.nbins_top_level.max(tree.nbins) as usize;
+    Ok(match tree.histogram_type {
+        HistogramType::Auto | HistogramType::UniformAdaptive => (Histogram::Even, vec![]),
+        HistogramType::Random => (Histogram::Drawn, vec![]),
+        HistogramType::QuantilesGlobal => (Histogram::Points, points(columns, top, false)?),
+        HistogramType::RoundRobin => (Histogram::InTurn, points(columns, top, false)?),
+        HistogramType::UniformRobust => (Histogram::Points, points(columns, top, true)?),
+    })
 }
 
 /// What parameters that were left to the server stand for: the metric of early stopping, and the choices in `named`.

@@ -24,9 +24,65 @@ pub struct TreeRules {
     pub monotone: Vec<i8>,
     /// Per set of columns that may meet on a way down a tree, which columns it holds; empty when all may.
     pub together: Vec<Vec<bool>>,
-    /// Are the edges of bins drawn at random, as extremely randomized trees have it?
-    pub random: bool,
+    /// Where the edges of bins lie.
+    pub histogram: Histogram,
+    /// For each column points that divide its rows evenly, where the histogram wants them; empty otherwise.
+    pub points: Vec<Vec<f64>>,
 }
+
+/// Where the edges of a numeric column's bins lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Histogram {
+    /// At even distances over the values that the node has.
+    Even,
+    /// Drawn at random, as extremely randomized trees have it (Geurts et al. 2006).
+    Drawn,
+    /// At the points of the rules, as long as the node has as many of them as bins; then at even distances.
+    Points,
+    /// Another of these for each tree.
+    InTurn,
+}
+
+impl Histogram {
+    fn of_tree(self, seed: i64) -> Histogram {
+        match self {
+            // As the reference deals its kinds: the first two are one here.
+            Histogram::InTurn => {
+                [Histogram::Even, Histogram::Even, Histogram::Drawn, Histogram::Points][(seed.unsigned_abs() % 4) as usize]
+            }
+            h => h,
+        }
+    }
+}
+
+/// Points that divide the values of columns evenly, at most `n` of them a column: all columns, or (`skewed`) only those
+/// whose rows would fill few of so many even bins.
+pub fn points(columns: &[ochre_core::Column], n: usize, skewed: bool) -> Result<Vec<Vec<f64>>> {
+    columns
+        .iter()
+        .map(|c| {
+            if c.is_enum() {
+                return Ok(vec![]);
+            }
+            let mut v = c.to_f64()?;
+            v.retain(|v| v.is_finite());
+            v.sort_by(f64::total_cmp);
+            let (Some(&low), Some(&high)) = (v.first(), v.last()) else { return Ok(vec![]) };
+            let bin = |v: f64| (((v - low) / (high - low) * n as f64) as usize).min(n - 1);
+            let distinct = 1 + v.windows(2).filter(|w| w[0] < w[1]).count();
+            let filled = 1 + v.windows(2).filter(|w| bin(w[0]) < bin(w[1])).count();
+            if skewed && filled * SKEWED >= n.min(distinct) {
+                return Ok(vec![]);
+            }
+            let mut points: Vec<f64> = (1..n).map(|i| v[i * v.len() / n]).collect();
+            points.dedup();
+            Ok(points)
+        })
+        .collect()
+}
+
+/// A column is skewed when its rows fill less than one in so many bins.
+const SKEWED: usize = 4;
 
 impl TreeRules {
     /// May a column split below nodes that were split by another one (or at the root)?
@@ -47,28 +103,45 @@ impl TreeRules {
 /// The bins of a column at a node: `bins` of them over [min, max_exclusive), of equal width, or, with a seed, with each
 /// edge drawn from its share of the range.
 #[derive(Clone, Copy, Debug)]
-struct Bins {
+struct Bins<'p> {
     bins: usize,
     min: f64,
     max_ex: f64,
     step: f64,
-    seed: Option<u64>,
+    edges: Edges<'p>,
 }
 
-impl Bins {
-    fn new(nbins: usize, rules: &TreeRules, column: &TreeColumn, min: f64, max_ex: f64, seed: u64) -> Option<Bins> {
+#[derive(Clone, Copy, Debug)]
+enum Edges<'p> {
+    Even,
+    Drawn(u64),
+    Points(&'p [f64]),
+}
+
+impl<'p> Bins<'p> {
+    fn new(
+        nbins: usize,
+        rules: &'p TreeRules,
+        c: usize,
+        column: &TreeColumn,
+        (min, max_ex): (f64, f64),
+        (kind, seed): (Histogram, u64),
+    ) -> Option<Bins<'p>> {
         let wanted = if column.level == 2 { rules.nbins_cats } else { nbins };
         if column.level > 0 && max_ex - min <= wanted as f64 {
-            return Some(Bins { bins: (max_ex - min) as usize, min, max_ex, step: 1.0, seed: None });
+            return Some(Bins { bins: (max_ex - min) as usize, min, max_ex, step: 1.0, edges: Edges::Even });
         }
         let step = wanted as f64 / (max_ex - min);
-        (step > 0.0 && step.is_finite()).then_some(Bins {
-            bins: wanted,
-            min,
-            max_ex,
-            step,
-            seed: (rules.random && wanted > 1).then_some(seed),
-        })
+        let points = rules.points.get(c).filter(|_| kind == Histogram::Points).map_or(&[][..], |p| {
+            let inside = p.partition_point(|p| *p <= min)..p.partition_point(|p| *p < max_ex);
+            &p[inside]
+        });
+        let (bins, edges) = match kind {
+            Histogram::Drawn if wanted > 1 => (wanted, Edges::Drawn(seed)),
+            _ if points.len() + 1 >= rules.nbins.max(2) => (points.len() + 1, Edges::Points(points)),
+            _ => (wanted, Edges::Even),
+        };
+        (step > 0.0 && step.is_finite()).then_some(Bins { bins, min, max_ex, step, edges })
     }
 
     #[inline]
@@ -76,9 +149,10 @@ impl Bins {
         if v.is_infinite() {
             return if v < 0.0 { 0 } else { self.bins - 1 };
         }
-        match self.seed {
-            None => (((v - self.min) * self.step) as usize).min(self.bins - 1),
-            Some(_) => {
+        match self.edges {
+            Edges::Even => (((v - self.min) * self.step) as usize).min(self.bins - 1),
+            Edges::Points(p) => p.partition_point(|p| *p <= v),
+            Edges::Drawn(_) => {
                 let share = ((v - self.min) / (self.max_ex - self.min) * (self.bins - 1) as f64) as usize;
                 let share = share.min(self.bins - 2);
                 share + usize::from(v >= self.edge(share + 1))
@@ -87,8 +161,8 @@ impl Bins {
     }
 
     fn edge(&self, b: usize) -> f64 {
-        match self.seed {
-            Some(seed) if (1..self.bins).contains(&b) => {
+        match self.edges {
+            Edges::Drawn(seed) if (1..self.bins).contains(&b) => {
                 // SplitMix64 (Steele et al. 2014): one number for each edge.
                 let mut z = (seed ^ b as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -96,7 +170,8 @@ impl Bins {
                 let u = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
                 self.min + (b as f64 - 1.0 + u) * (self.max_ex - self.min) / (self.bins - 1) as f64
             }
-            Some(_) if b >= self.bins => self.max_ex,
+            Edges::Points(p) if (1..self.bins).contains(&b) => p[b - 1],
+            Edges::Drawn(_) | Edges::Points(_) if b >= self.bins => self.max_ex,
             _ => self.min + b as f64 / self.step,
         }
     }
@@ -174,7 +249,7 @@ struct Parent {
 }
 
 /// A node that may still be split.
-struct Open {
+struct Open<'p> {
     /// Index in the tree.
     id: usize,
     /// Its rows: a range of the row index.
@@ -182,7 +257,7 @@ struct Open {
     end: usize,
     /// Rows of all nodes of the cluster.
     all_rows: usize,
-    bins: Vec<Option<Bins>>,
+    bins: Vec<Option<Bins<'p>>>,
     /// Of columns that this node adds up; all of them, when there are no others.
     counts: Vec<Option<Counts>>,
     /// Which columns were counted by distinct value, here or on other nodes.
@@ -335,6 +410,7 @@ impl TreeGrower<'_> {
         let mut tree = Tree::default();
         let mut gains = vec![0.0; self.data.columns.len()];
         let mut leaves = vec![];
+        let kind = self.rules.histogram.of_tree(seed);
         let mut open = vec![self.root(index, taking_part, seed)];
         let root_weight = w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum());
         tree.nodes.push(blank(team.gather(root_weight)?.into_iter().sum()));
@@ -398,7 +474,7 @@ impl TreeGrower<'_> {
                 let mut start = node.start;
                 for way in 0..2 {
                     ids[way] = tree.nodes.len();
-                    let bins = self.child_bins(&node, &choice, way, |column| edge_seed(seed, ids[way], column));
+                    let bins = self.child_bins(&node, &choice, way, |column| (kind, edge_seed(seed, ids[way], column)));
                     let rows = drawn_sides.as_ref().unwrap_or(&sides)[way];
                     let all_rows = all_drawn.as_ref().unwrap_or(&all_sides)[way];
                     tree.nodes.push(blank(if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] }));
@@ -455,7 +531,7 @@ impl TreeGrower<'_> {
         Ok(Grown { tree, leaves, gains })
     }
 
-    fn root(&self, index: &[u32], all_rows: usize, seed: i64) -> Open {
+    fn root(&self, index: &[u32], all_rows: usize, seed: i64) -> Open<'_> {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
         let bins = self.data.columns.iter().enumerate().map(|(j, c)| {
             if c.constant || !self.rules.may_meet(j, None) {
@@ -463,7 +539,7 @@ impl TreeGrower<'_> {
             }
             let (min, max_ex) =
                 if c.level == 2 { (0.0, c.levels as f64) } else { (c.min.max(-f64::MAX), exclusive(c.max.min(f64::MAX), c.level == 1)) };
-            Bins::new(top, &self.rules, c, min, max_ex, edge_seed(seed, 0, j))
+            Bins::new(top, &self.rules, j, c, (min, max_ex), (self.rules.histogram.of_tree(seed), edge_seed(seed, 0, j)))
         });
         let bins = bins.collect();
         Open {
@@ -1018,7 +1094,13 @@ impl TreeGrower<'_> {
     }
 
     /// Bins of a child's columns, or `None` when it cannot be split further.
-    fn child_bins(&self, node: &Open, choice: &Choice, way: usize, seed: impl Fn(usize) -> u64) -> Option<Vec<Option<Bins>>> {
+    fn child_bins(
+        &self,
+        node: &Open,
+        choice: &Choice,
+        way: usize,
+        how: impl Fn(usize) -> (Histogram, u64),
+    ) -> Option<Vec<Option<Bins<'_>>>> {
         // Pure by the reference's arithmetic; otherwise purity shows when the child is counted.
         if choice.w[way] < self.rules.min_rows || choice.error[way] <= 1e-30 {
             return None;
@@ -1064,7 +1146,7 @@ impl TreeGrower<'_> {
                 {
                     return None;
                 }
-                let made = Bins::new(next, &self.rules, column, min, max_ex, seed(j))?;
+                let made = Bins::new(next, &self.rules, j, column, (min, max_ex), how(j))?;
                 any = true;
                 Some(made)
             })
@@ -1179,7 +1261,7 @@ impl TreeGrower<'_> {
                                 block.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.square(*r as usize)).sum::<i64>();
                         }
                     }
-                    Values::Coded { codes, distinct } if !column.has_missing && bins.seed.is_none() => {
+                    Values::Coded { codes, distinct } if !column.has_missing && matches!(bins.edges, Edges::Even) => {
                         tally_bins(codes, distinct, bins, block, (&y, &w), counts);
                     }
                     _ => {
@@ -1241,7 +1323,9 @@ fn fill_bins(column: &TreeColumn, bins: &Bins, counts: &Counts, cells: &mut [Cel
     let last = counts.cells[counts.cells.len() - 1];
     match &column.values {
         // Categories with a bin each: the bins are the counts from the first one on.
-        Values::Coded { distinct, .. } if counts.seen.0.is_nan() && column.level == 2 && bins.step == 1.0 && bins.seed.is_none() => {
+        Values::Coded { distinct, .. }
+            if counts.seen.0.is_nan() && column.level == 2 && bins.step == 1.0 && matches!(bins.edges, Edges::Even) =>
+        {
             let first = bins.min as usize;
             let n = cells.len().min(distinct.len() - first.min(distinct.len()));
             cells[..n].copy_from_slice(&counts.cells[first..first + n]);
