@@ -990,7 +990,8 @@ fn build<A: Algorithm>(
     let seed = A::seed_mut(&mut params).map_or(0, |s| *s);
     let fold_column = common.fold_column.as_deref().and_then(|n| frame.by_name(n));
     let checksum = frame.checksum()?;
-    let about = |key: String, train_key: &FrameKey| Identity { key, frame_key: train_key.clone(), frame_checksum: checksum };
+    let about =
+        |key: String, train_key: &FrameKey| Identity { key, frame_key: train_key.clone(), frame_checksum: checksum, priors: vec![] };
     let Some(folds) = folds::assign(&common, seed, &train, fold_column)? else {
         let model = train_model::<A>(node, job, about(key.into(), frame_key), params, input, train, valid)?;
         return Ok(Made { models: vec![model], frames: vec![] });
@@ -1058,6 +1059,8 @@ struct Identity {
     key: String,
     frame_key: FrameKey,
     frame_checksum: i64,
+    /// Shares of the classes in the data, before a fit weighs them otherwise.
+    priors: Vec<f64>,
 }
 
 /// Fits, and makes a model of it.
@@ -1076,6 +1079,7 @@ fn train_model<A: Algorithm>(
         None => None,
     };
     let key = about.key.clone();
+    let about = Identity { priors: class_shares(&train), ..about };
     let mut run = Run { params, train, valid, job, node, started_ms, checkpoint, belongings: vec![], about: Some((about, input)) };
     let fitted = A::fit(&mut run)?;
     assemble::<A>(&run, key, fitted)
@@ -1086,7 +1090,6 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
     let (identity, input) = run.about.as_ref().ok_or_else(|| Error::Internal("a part of a model is no model".into()))?;
     let (frame_key, frame_checksum) = (&identity.frame_key, identity.frame_checksum);
     let common = A::common(&run.params);
-    let priors = class_shares(&run.train);
     let order = fitted.order.unwrap_or_else(|| (0..run.train.columns.len()).collect());
     let all = run.train.predictors();
     let predictors: Vec<Predictor> = order.iter().map(|&i| all[i].clone()).collect();
@@ -1131,7 +1134,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         response: run.train.response.clone(),
         weights_column: common.weights_column.clone(),
         offset_column: common.offset_column.clone(),
-        priors,
+        priors: identity.priors.clone(),
         threshold,
         deviance: fitted.deviance,
         detail: common.detail(),

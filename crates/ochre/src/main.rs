@@ -5,6 +5,7 @@ mod logs;
 mod memory;
 mod ready;
 mod score;
+mod scorer;
 mod serve;
 mod train;
 

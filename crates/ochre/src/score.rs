@@ -1,6 +1,6 @@
 //! `ochre score`: score files with an exported model, without any server.
 
-use crate::{memory, serve, train};
+use crate::{memory, scorer, serve, train};
 use ochre_core::{Frame, Kind, Node};
 use ochre_io::{ColumnType, RawFile, setup};
 use ochre_model::Model;
@@ -32,6 +32,15 @@ pub struct Flags {
     /// Say which columns of the data are missing, too many, of another type or hold levels that the model does not know.
     #[arg(long)]
     explain_schema: bool,
+    /// Answer requests to score rows, told as JSON, instead of scoring a file.
+    #[arg(long, conflicts_with_all = ["data", "out", "contributions", "leaf", "verify", "explain_schema"])]
+    serve: bool,
+    /// Address to serve at.
+    #[arg(long, default_value = "127.0.0.1", requires = "serve")]
+    ip: std::net::IpAddr,
+    /// Port to serve at; 0 for any that is free.
+    #[arg(long, default_value_t = 8080, requires = "serve")]
+    port: u16,
     /// Threads for computation; all cores when not given.
     #[arg(long)]
     nthreads: Option<i64>,
@@ -133,17 +142,28 @@ fn explain(frame: &Frame, mojo: &Mojo, out: &mut dyn Write) -> Result<bool, Stri
     Ok(fatal)
 }
 
+fn node(f: &Flags) -> Result<Arc<Node>, String> {
+    let ice = std::env::temp_dir().join("ochre");
+    Node::new(serve::threads(f.nthreads), memory::budget(f.max_mem.as_deref())?, &ice).map(Arc::new).map_err(|e| e.to_string())
+}
+
 pub fn run(f: Flags) -> Result<(), String> {
     if f.verify {
         return verify(&f.model);
     }
     let mojo = open(&f.model)?;
+    if f.serve {
+        let (node, name) = (node(&f)?, f.model.display().to_string());
+        let model = ochre_algos::generic::model("model".into(), mojo, serde_json::Value::Null, &name).map_err(|e| e.to_string())?;
+        return scorer::serve(scorer::Scorer::new(node, model), (f.ip, f.port).into());
+    }
     let Some(data) = &f.data else {
-        return Err("name the data to score: ochre score MODEL DATA (or --verify to check the model alone)".into());
+        return Err(
+            "name the data to score: ochre score MODEL DATA (or --serve to answer requests, --verify to check the model alone)".into()
+        );
     };
     let text = |e: ochre_core::Error| e.to_string();
-    let ice = std::env::temp_dir().join("ochre");
-    let node = Arc::new(Node::new(serve::threads(f.nthreads), memory::budget(f.max_mem.as_deref())?, &ice).map_err(text)?);
+    let node = node(&f)?;
     let frame = load(&node, data, &mojo)?;
     let mut sink = train::sink(f.out.as_deref())?;
     if f.explain_schema {

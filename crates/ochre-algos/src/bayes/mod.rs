@@ -37,11 +37,11 @@ pub struct BayesParams {
         )
     )]
     pub common: CommonParams,
-    /// Balance classes by sampling.
-    #[api(inout, secondary, unsupported)]
+    /// Balance classes. Weighing classes alike and correcting what is predicted by their shares gives the same model.
+    #[api(inout, secondary)]
     pub balance_classes: bool,
-    /// Sampling rate of each class, in lexicographic order.
-    #[api(inout, expert, unsupported)]
+    /// Weight of each class, in lexicographic order, when they are balanced.
+    #[api(inout, expert)]
     pub class_sampling_factors: Option<Vec<f32>>,
     /// Largest relative size of the frame after balancing.
     #[api(default = 5.0_f32, inout, expert)]
@@ -127,6 +127,10 @@ impl Algorithm for NaiveBayes {
     fn check(params: &BayesParams, shape: &Shape<'_>, notes: &mut Notes) {
         if shape.category == Some(Category::Regression) {
             notes.error("_response", "Response must be a categorical column");
+        }
+        if params.balance_classes {
+            let text = "the predictions of naive Bayes are the same with balanced classes, once they are corrected by the classes' shares";
+            notes.info("_balance_classes", text);
         }
         let mut least = |name: &str, value: f64, least: f64, what: &str| {
             if value.is_nan() || value < least {
