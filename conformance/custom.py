@@ -92,6 +92,12 @@ def metrics(f, two, iris):
     iso = H2OIsotonicRegressionEstimator(custom_metric_func=mae)
     iso.train(x=["PSA"], y="AGE", training_frame=f)
     near(iso.model_performance(train=True).custom_metric_value(), 5.2757861663442425, 1e-12)
+    plain = H2OGradientBoostingEstimator(ntrees=3, seed=1)
+    plain.train(x=x, y="AGE", training_frame=f)
+    plain.predict(f, custom_metric_func=mae)
+    kept = [m for m in h2o.api(f"GET /3/ModelMetrics/models/{plain.model_id}")["model_metrics"] if m["custom_metric_name"] == "mae"]
+    assert len(kept) == 1, kept
+    near(kept[0]["custom_metric_value"], kept[0]["mae"], 1e-12)
     logloss = h2o.upload_custom_metric(LOGLOSS, class_name="Logloss", func_name="ll", func_file="ll.py")
     for y, frame, columns in (("CAPSULE", two, x), ("class", iris, iris.columns[:4])):
         g = H2OGradientBoostingEstimator(ntrees=3, seed=1, nfolds=3, custom_metric_func=logloss)

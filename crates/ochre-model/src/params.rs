@@ -2,7 +2,7 @@
 //!
 //! An algorithm flattens the groups it needs, changes defaults there, and says which fields it does not offer.
 
-use ochre_core::{Blob, Error, Store};
+use ochre_core::{Blob, Error, Result, Store};
 use ochre_schema::{Choice, FrameKey, ModelKey, Schema};
 use ochre_script::Script;
 
@@ -295,18 +295,25 @@ pub struct Scripts {
     pub distribution: Option<Script>,
 }
 
+/// What a class has to have to be a metric.
+pub const METRIC: [&str; 3] = ["map", "reduce", "metric"];
+
+/// The class that a reference names, out of what was uploaded.
+pub fn script(store: &Store, reference: &str, methods: &[&str]) -> Result<Script> {
+    Script::read(reference, methods, |key| match store.get::<Blob>(key) {
+        Ok(blob) => Ok(blob.0.clone()),
+        Err(_) => Err(Error::invalid(format!("nothing was uploaded under the key '{key}' of '{reference}'"))),
+    })
+}
+
 impl CommonParams {
     /// Reads the functions that the user names; what is wrong with them is noted at their parameters.
     pub(crate) fn read_scripts(&mut self, store: &Store, notes: &mut ochre_schema::Notes) {
         let mut read = |field: &str, reference: &Option<String>, methods: &[&str]| {
             let reference = reference.as_deref().filter(|r| !r.is_empty())?;
-            let archive = |key: &str| match store.get::<Blob>(key) {
-                Ok(blob) => Ok(blob.0.clone()),
-                Err(_) => Err(Error::invalid(format!("nothing was uploaded under the key '{key}' of '{reference}'"))),
-            };
-            Script::read(reference, methods, archive).map_err(|e| notes.error(field, e.to_string())).ok()
+            script(store, reference, methods).map_err(|e| notes.error(field, e.to_string())).ok()
         };
-        self.scripts.metric = read("_custom_metric_func", &self.custom_metric_func, &["map", "reduce", "metric"]);
+        self.scripts.metric = read("_custom_metric_func", &self.custom_metric_func, &METRIC);
         let methods = ["link", "init", "gamma", "gradient"];
         self.scripts.distribution = read("_custom_distribution_func", &self.custom_distribution_func, &methods);
         let by_custom = matches!(self.stopping_metric, StoppingMetric::Custom | StoppingMetric::CustomIncreasing);

@@ -11,6 +11,7 @@ use crate::{App, Failure};
 use ochre_core::Error;
 use ochre_model::insight::{Contributions, Insight};
 use ochre_model::metrics::Detail;
+use ochre_model::params::{METRIC, script};
 use ochre_model::wire::ModelSynopsis;
 use ochre_model::{Builder, Category, Deviance, Metrics, Model, Refusal, write_whole};
 use ochre_schema::{AnyKey, FrameKey, ModelKey, Value, Wire};
@@ -261,12 +262,11 @@ fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, 
         .store
         .frame(&f)
         .map_err(|e| if matches!(e, Error::KeyNotFound { .. }) { missing("frame", &f, "predict") } else { e.into() })?;
-    let asked: [(&str, bool); 5] = [
+    let asked: [(&str, bool); 4] = [
         ("reconstruction_error", a.reconstruction_error),
         ("deep_features_hidden_layer", a.deep_features_hidden_layer > 0 || a.deep_features_hidden_layer_name.is_some()),
         ("project_archetypes", a.project_archetypes),
         ("exemplar_index", a.exemplar_index >= 0 && ask.param("exemplar_index").is_some()),
-        ("custom_metric_func", a.custom_metric_func.as_deref().is_some_and(|c| !c.is_empty())),
     ];
     if let Some((name, _)) = asked.iter().find(|x| x.1) {
         return Err(Error::Unsupported(format!("{name} is not supported by this version of ochre")).into());
@@ -301,9 +301,23 @@ fn insight(a: &ModelMetricsListSchema) -> Result<Option<Insight>, Failure> {
     })
 }
 
+/// What is measured: as the model was trained with, and what the request asks for.
+fn detail(app: &App, a: &ModelMetricsListSchema, model: &Model) -> Result<Detail, Failure> {
+    let auc = auc_type(a.auc_type.as_deref())?.unwrap_or(model.detail.auc);
+    let custom = match a.custom_metric_func.as_deref().filter(|c| !c.is_empty()) {
+        Some(reference) => Some(script(&app.node.store, reference, &METRIC)?),
+        None => model.detail.custom.clone(),
+    };
+    Ok(Detail { auc, custom, ..model.detail.clone() })
+}
+
 fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, dest) = scoring(app, ask)?;
     let wanted = insight(&a)?;
+    // A metric that the request names is told of where the frame has the answers.
+    let known = model.response.as_ref().is_some_and(|r| frame.by_name(&r.name).is_some());
+    let named = a.custom_metric_func.as_deref().is_some_and(|c| !c.is_empty());
+    let measured = if named && known { Some(detail(app, &a, &model)?) } else { None };
     let node = app.node.clone();
     let key = dest.clone();
     let job = app.node.jobs.start("transformation", AnyKey::Frame(FrameKey(dest)), move |job| {
@@ -314,6 +328,9 @@ fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         };
         job.check()?;
         node.store.put(&key, out)?;
+        if let Some(detail) = measured.clone() {
+            keep(&model, model.evaluate_in(&node, &frame_key, &frame, detail)?);
+        }
         Ok(())
     })?;
     Reply::json(&jobs::started(&job))
@@ -337,7 +354,11 @@ fn predict(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     app.node.store.put(&dest, out)?;
     // Metrics come along when the frame has the answers.
     let known = model.response.as_ref().is_none_or(|r| frame.by_name(&r.name).is_some());
-    let metrics = if known { vec![keep(&model, model.evaluate(&app.node, &frame_key, &frame)?).json(Value::Null)] } else { vec![] };
+    let metrics = if known {
+        vec![keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, detail(app, &a, &model)?)?).json(Value::Null)]
+    } else {
+        vec![]
+    };
     let shown = FrameKey(dest);
     let mut json = ochre_schema::object(&ModelMetricsListSchema {
         model: Some(ModelKey(model.key.clone())),
@@ -373,8 +394,7 @@ fn score(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);
         return Reply::json(&json);
     }
-    let auc = auc_type(a.auc_type.as_deref())?.unwrap_or(model.detail.auc);
-    let m = keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, Detail { auc, ..model.detail.clone() })?);
+    let m = keep(&model, model.evaluate_in(&app.node, &frame_key, &frame, detail(app, &a, &model)?)?);
     let mut json =
         ochre_schema::object(&ModelMetricsListSchema { model: Some(ModelKey(model.key.clone())), frame: Some(FrameKey(frame_key)), ..a });
     json["model_metrics"] = Value::Array(vec![m.json(Value::Null)]);
