@@ -30,6 +30,22 @@ from h2o.estimators import (H2OAdaBoostEstimator, H2OANOVAGLMEstimator, H2ODecis
 OCHRE = sys.argv[1]
 WORK = tempfile.mkdtemp(prefix="ochre-cluster-")
 ROWS = 150_000
+MAE = """class Mae:
+    def map(self, pred, act, w, o, model):
+        return [w * abs(act[0] - pred[0]), w]
+    def reduce(self, l, r):
+        return [l[0] + r[0], l[1] + r[1]]
+    def metric(self, l):
+        return l[0] / l[1]"""
+SQUARES = """class Squares(object):
+    def link(self):
+        return "identity"
+    def init(self, w, o, y):
+        return [w * (y - o), w]
+    def gradient(self, y, f):
+        return y - f
+    def gamma(self, w, y, z, f):
+        return [w * z, w]"""
 STOPPED_SECONDS = float(os.environ.get("OCHRE_STOPPED_SECONDS", "15"))
 
 
@@ -232,6 +248,25 @@ def scenario(node):
         m = H2OGradientBoostingEstimator(ntrees=3, max_depth=4, seed=1, categorical_encoding=encoding)
         m.train(x, "late", train, validation_frame=test)
         out[encoding] = [digest(m.predict(test)), m.auc(valid=True)]
+    for kind in ("QuantilesGlobal", "UniformRobust", "RoundRobin"):
+        m = H2OGradientBoostingEstimator(ntrees=3, max_depth=4, seed=1, histogram_type=kind)
+        m.train(x, "late", train)
+        out[kind] = digest(m.predict(test))
+    metric = h2o.upload_custom_metric(MAE, class_name="Mae", func_name="mae", func_file="mae.py")
+    loss = h2o.upload_custom_distribution(SQUARES, class_name="Squares", func_name="squares", func_file="squares.py")
+    m = H2OGradientBoostingEstimator(ntrees=2, max_depth=4, seed=1, score_tree_interval=2, custom_metric_func=metric,
+                                     distribution="custom", custom_distribution_func=loss)
+    m.train(["k", "c", "late"], "x", train)
+    out["custom"] = [digest(m.predict(test)), m.model_performance(train=True).custom_metric_value()]
+    m = H2OKMeansEstimator(k=4, estimate_k=True, seed=5, max_iterations=5)
+    m.train(["x", "k"], training_frame=train)
+    out["estimated"] = [m.centers(), m.size()]
+    m = H2OKMeansEstimator(k=3, seed=5, max_iterations=3, cluster_size_constraints=[train.nrow // 4] * 3)
+    m.train(["x", "k"], training_frame=train)
+    out["bounded"] = [m.centers(), m.size()]
+    m = H2OGeneralizedLinearEstimator(family="gaussian", lambda_=0, influence="dfbetas")
+    m.train(["k", "c", "late"], "x", train)
+    out["influence"] = digest(m.get_regression_influence_diagnostics())
     out["interplay"] = m.h(test, ["x", "k"])
     m = H2ONaiveBayesEstimator(laplace=1, nfolds=3, seed=1)
     m.train(x, "late", train)
