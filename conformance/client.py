@@ -10,6 +10,7 @@ from h2o.estimators import (
     H2OGradientBoostingEstimator,
     H2OIsotonicRegressionEstimator,
     H2OKMeansEstimator,
+    H2OModelSelectionEstimator,
     H2ORandomForestEstimator,
     H2OXGBoostEstimator,
 )
@@ -133,6 +134,19 @@ def influence():
         assert all(abs(got[i] - w) < 1e-8 for i, w in zip((0, 1, 100), wanted)), [got[i] for i in (0, 1, 100)]
 
 
+def influences():
+    """Of every subset's model; the frames go when the selection goes."""
+    f = prostate()
+    before = set(h2o.ls()["key"])
+    m = H2OModelSelectionEstimator(mode="maxr", max_predictor_number=2, influence="dfbetas")
+    m.train(x=["AGE", "PSA", "VOL"], y="GLEASON", training_frame=f)
+    frames = m.get_regression_influence_diagnostics()
+    assert [r.ncol for r in frames] == [4, 6], [r.names for r in frames]
+    h2o.remove(m.model_id)
+    left = set(h2o.ls()["key"]) - before
+    assert not left, left
+
+
 def by_variable():
     f = prostate("RACE")
     m = H2OGradientBoostingEstimator(ntrees=3, seed=1)
@@ -146,7 +160,7 @@ def by_variable():
 
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
-checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, by_variable]
+checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable]
 for check in checks:
     check()
     h2o.remove_all()

@@ -27,5 +27,5 @@ pub use driver::{
     Algorithm, AlgorithmInfo, Builder, Category, Fitted, PublishedSchema, Refusal, Row, Run, Shape, Started, Training, Validation,
 };
 pub use metrics::{Deviance, Metrics, ScoringHistory};
-pub use model::{Model, Predictor};
+pub use model::{Model, Predictor, remove_whole};
 pub use saved::write_whole;

@@ -2,7 +2,7 @@
 
 use crate::driver::{AlgorithmInfo, Category};
 use crate::metrics::Metrics;
-use ochre_core::{Error, Result, Stored};
+use ochre_core::{Error, Result, Store, Stored};
 use ochre_schema::{Cell, Table, Value, Wire};
 use ochre_score::Scorer;
 use parking_lot::RwLock;
@@ -47,6 +47,17 @@ pub struct Model {
 
 impl Stored for Model {
     const TYPE: &'static str = "Model";
+}
+
+/// Removes what a key names; with a model goes what was made along with it, such as models of folds and their
+/// predictions. Was there anything?
+pub fn remove_whole(store: &Store, key: &str) -> Result<bool> {
+    let belongings = store.get::<Model>(key).map_or(vec![], |m| m.belongings.clone());
+    let there = store.remove(key)?;
+    for key in belongings.iter().filter(|k| store.contains(k)) {
+        remove_whole(store, key)?;
+    }
+    Ok(there)
 }
 
 impl Model {

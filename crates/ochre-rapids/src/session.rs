@@ -131,7 +131,7 @@ fn rename(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
 fn rm(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let name = name(&args[0])?;
     env.session.temporaries.lock().remove(&name);
-    Ok(Value::Num(f64::from(env.node.store.remove(&name)?)))
+    Ok(Value::Num(f64::from(ochre_model::remove_whole(&env.node.store, &name)?)))
 }
 
 fn last(_: &mut Env<'_>, mut values: Vec<Value>) -> Result<Value> {

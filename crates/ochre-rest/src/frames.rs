@@ -397,12 +397,8 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn remove_key(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("key");
-    // What was made along with a model goes with it: models and predictions of folds, baseline hazards.
-    let belongings = app.node.store.get::<Model>(key).map_or(vec![], |m| m.belongings.clone());
-    app.node.store.remove(key)?;
-    for key in belongings.iter().filter(|k| app.node.store.contains(k)) {
-        app.node.store.remove(key)?;
-    }
+    // Models and predictions of folds, baseline hazards and the like go with their model.
+    ochre_model::remove_whole(&app.node.store, key)?;
     Reply::schema(&Remove { key: Some(AnyKey::Other(key.into())), cascade: false })
 }
 

@@ -224,12 +224,8 @@ fn fetch(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn remove(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("model_id");
-    let model = model_at(app, key)?;
-    app.node.store.remove(key)?;
-    // What was made along with it goes with it.
-    for key in &model.belongings {
-        app.node.store.remove(key)?;
-    }
+    model_at(app, key)?;
+    ochre_model::remove_whole(&app.node.store, key)?;
     Reply::schema(&Models::default())
 }
 

@@ -61,7 +61,8 @@ impl Judge {
     fn new(run: &SelectionRun<'_>) -> Result<Judge> {
         let imputes = run.params.missing_values_handling.as_deref() == Some("MeanImputation");
         if penalised(&run.params) || !imputes || run.train.offset.is_some() {
-            return Ok(Judge::Fits(Box::new(GlmParams::taking(form(run, vec![], &[]), &[], &[])?)));
+            let params = GlmParams::taking(form(run, vec![], &[]), &[], &[])?;
+            return Ok(Judge::Fits(Box::new(GlmParams { influence: None, ..params })));
         }
         sums(run)
     }

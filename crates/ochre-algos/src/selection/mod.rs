@@ -155,8 +155,8 @@ pub struct SelectionParams {
     /// Going backward ends when no predictor has a larger p-value; 0 for never.
     #[api(expert)]
     pub p_values_threshold: f64,
-    /// Influence.
-    #[api(ty = "enum", choice = "GlmGLMModelGLMParametersInfluence", expert, values("dfbetas"), unsupported)]
+    /// What is told of each row's influence on the coefficients of the models that are built.
+    #[api(ty = "enum", choice = "GlmGLMModelGLMParametersInfluence", expert, values("dfbetas"))]
     pub influence: Option<String>,
     /// Has no effect: sums are made where the rows are.
     pub multinode_mode: bool,
