@@ -122,6 +122,9 @@ def metrics(f, two, iris):
     reads = h2o.upload_custom_metric(LOGLOSS.replace("import math", "import os"), class_name="Logloss", func_name="reads", func_file="reads.py")
     refused(H2OGradientBoostingEstimator(ntrees=1, custom_metric_func=reads), "ImportError", "line 8 of reads.py",
             x=x, y="CAPSULE", training_frame=two)
+    greedy = h2o.upload_custom_metric(LOGLOSS.replace("import math", "all = [0] * 10 ** 11"), class_name="Logloss", func_name="greedy", func_file="greedy.py")
+    refused(H2OGradientBoostingEstimator(ntrees=1, custom_metric_func=greedy), "more than 128 MiB of memory",
+            x=x, y="CAPSULE", training_frame=two)
 
 
 def distributions(f, two, iris):

@@ -1,6 +1,6 @@
 //! Threads that each have an interpreter with the script loaded.
 
-use crate::{MetricRow, prelude};
+use crate::{MetricRow, limit, prelude};
 use ochre_core::{Error, Result};
 use rustpython_vm as py;
 use rustpython_vm::builtins::{PyBaseExceptionRef, PyList, PyTuple};
@@ -23,6 +23,8 @@ type Task = Box<dyn FnOnce(&std::result::Result<Loaded<'_>, String>) + Send>;
 pub struct Workers {
     tasks: Sender<Task>,
     stop: Arc<AtomicBool>,
+    /// A thread asked for more memory than it may have, and is lost.
+    greedy: Arc<AtomicBool>,
 }
 
 impl Drop for Workers {
@@ -36,18 +38,18 @@ impl Workers {
     pub fn start(source: String, file: String, class: String) -> Result<Workers> {
         let (tasks, queue) = channel::<Task>();
         let queue = Arc::new(parking_lot::Mutex::new(queue));
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, greedy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX);
         for _ in 0..threads {
-            let (queue, stop) = (queue.clone(), stop.clone());
+            let (queue, stop, greedy) = (queue.clone(), stop.clone(), greedy.clone());
             let (source, file, class) = (source.clone(), file.clone(), class.clone());
             std::thread::Builder::new()
                 .name("ochre-script".into())
                 .stack_size(16 << 20)
-                .spawn(move || serve(&queue, &stop, &source, &file, &class))
+                .spawn(move || limit::within(&greedy, || serve(&queue, &stop, &source, &file, &class)))
                 .map_err(|e| Error::Internal(format!("cannot start a thread for a custom function: {e}")))?;
         }
-        Ok(Workers { tasks, stop })
+        Ok(Workers { tasks, stop, greedy })
     }
 
     /// Runs pieces of work; gives up when `ended` says so.
@@ -78,6 +80,10 @@ impl Workers {
                 match results.recv_timeout(LOOK) {
                     Ok(r) => break r,
                     Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+                    Err(RecvTimeoutError::Timeout) if self.greedy.load(Relaxed) => {
+                        let most = limit::BYTES_MAX >> 20;
+                        return Err(Error::invalid(format!("a custom function asked for more than {most} MiB of memory")));
+                    }
                     Err(RecvTimeoutError::Timeout) => {
                         if let Err(e) = ended() {
                             self.stop.store(true, Relaxed);

@@ -12,6 +12,7 @@
 //! This crate must not know frames, models or the network.
 
 mod interpreter;
+pub mod limit;
 mod prelude;
 
 use interpreter::{Loaded, Workers};

@@ -1,6 +1,9 @@
 use super::*;
 use std::io::Write;
 
+#[global_allocator]
+static ALLOCATOR: limit::Limited<std::alloc::System> = limit::Limited(std::alloc::System);
+
 fn archive(file: &str, source: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
     zip.start_file(file, zip::write::SimpleFileOptions::default()).unwrap();
@@ -137,4 +140,21 @@ fn a_script_is_kept_as_text() {
     let back: Script = serde_json::from_str(&text).unwrap();
     assert_eq!(back, s);
     assert_eq!(back.metric(vec![6.0, 4.0]).unwrap(), 1.5);
+}
+
+#[test]
+fn memory_and_depth_are_limited() {
+    let row = |_: usize| Some(MetricRow { predictions: vec![1.0], actual: vec![1.0], weight: 1.0, offset: 0.0 });
+    for (line, why) in [
+        ("x = [0] * (10 ** 11)", "more than 128 MiB"),
+        ("x = 'a' * (10 ** 10)", "more than 128 MiB"),
+        ("x = [[0] * 1000000 for _ in range(1000)]", "more than 128 MiB"),
+        ("f = lambda n: f(n + 1)\n        f(0)", "RecursionError"),
+    ] {
+        let s = script(&MAE.replace("return [w", &format!("{line}\n        return [w")), "MaeWrapper", &METRIC).unwrap();
+        let e = s.metric_part(3, row).unwrap_err().to_string();
+        assert!(e.contains(why), "{line}: {e}");
+        // The next one starts afresh.
+        assert_eq!(s.metric(vec![6.0, 4.0]).unwrap(), 1.5);
+    }
 }

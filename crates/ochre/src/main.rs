@@ -10,9 +10,10 @@ mod serve;
 mod train;
 
 use clap::{Parser, Subcommand};
+use ochre_script::limit::Limited;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Limited<mimalloc::MiMalloc> = Limited(mimalloc::MiMalloc);
 
 /// Machine learning server that the official H2O clients speak to, and a command line that trains without any server.
 #[derive(Parser)]
