@@ -626,9 +626,7 @@ impl<A: Algorithm> Ready<A> {
                 None => None,
             };
             build::<A>(node, job, &key, params.clone(), &input, &frame, &frame_key, train, valid)
-        });
-        A::common(&params).rest_scripts();
-        let made = made?;
+        })?;
         job.check()?;
         if let Some(dir) = A::common(&params).export_checkpoints_dir.as_deref().filter(|d| !d.is_empty()) {
             for model in &made.models {
@@ -1139,7 +1137,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         priors: identity.priors.clone(),
         threshold,
         deviance: fitted.deviance,
-        detail: Detail { custom: common.scripts.metric.as_ref().map(ochre_script::Script::unwatched), ..common.detail() },
+        detail: common.detail(),
         scorer: fitted.scorer,
         parameters,
         output: ochre_schema::object(&output),

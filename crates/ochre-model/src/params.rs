@@ -323,11 +323,6 @@ impl CommonParams {
         }
     }
 
-    /// Gives back the threads of the user's functions.
-    pub(crate) fn rest_scripts(&self) {
-        [&self.scripts.metric, &self.scripts.distribution].into_iter().flatten().for_each(Script::rest);
-    }
-
     /// The work of the user's functions ends when the job does.
     pub(crate) fn watch_scripts(&mut self, job: &std::sync::Arc<ochre_core::Job>) {
         for script in [&mut self.scripts.metric, &mut self.scripts.distribution].into_iter().flatten() {
