@@ -122,8 +122,13 @@ def metrics(f, two, iris):
     reads = h2o.upload_custom_metric(LOGLOSS.replace("import math", "import os"), class_name="Logloss", func_name="reads", func_file="reads.py")
     refused(H2OGradientBoostingEstimator(ntrees=1, custom_metric_func=reads), "ImportError", "line 8 of reads.py",
             x=x, y="CAPSULE", training_frame=two)
+    # Time that is over ends training, not what is measured last, nor later.
+    short = H2OGradientBoostingEstimator(ntrees=100000, seed=1, max_runtime_secs=1, custom_metric_func=mae)
+    short.train(x=x, y="AGE", training_frame=f)
+    near(short.model_performance(train=True).custom_metric_value(), short.mae(), 1e-12)
+    near(short.model_performance(f).custom_metric_value(), short.model_performance(f).mae(), 1e-12)
     greedy = h2o.upload_custom_metric(LOGLOSS.replace("import math", "all = [0] * 10 ** 11"), class_name="Logloss", func_name="greedy", func_file="greedy.py")
-    refused(H2OGradientBoostingEstimator(ntrees=1, custom_metric_func=greedy), "more than 128 MiB of memory",
+    refused(H2OGradientBoostingEstimator(ntrees=1, custom_metric_func=greedy), "more than 256 MiB of memory",
             x=x, y="CAPSULE", training_frame=two)
 
 

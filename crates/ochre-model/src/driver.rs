@@ -1137,7 +1137,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         priors: identity.priors.clone(),
         threshold,
         deviance: fitted.deviance,
-        detail: common.detail(),
+        detail: Detail { custom: common.scripts.metric.as_ref().map(ochre_script::Script::unwatched), ..common.detail() },
         scorer: fitted.scorer,
         parameters,
         output: ochre_schema::object(&output),

@@ -272,7 +272,11 @@ pub struct Metrics {
 
 /// The metric that the user wrote, over rows with known answers; `predictions` as predicting gives them, the label of
 /// classes first.
-pub fn custom(script: &ochre_script::Script, rows: usize, row: impl Fn(usize) -> Option<ochre_script::MetricRow>) -> Result<(String, f64)> {
+pub fn custom(
+    script: &ochre_script::Script,
+    rows: usize,
+    row: impl Fn(usize) -> Option<ochre_script::MetricRow> + Sync,
+) -> Result<(String, f64)> {
     let value = match script.metric_part(rows, row)? {
         Some(last) => script.metric(last)?,
         None => f64::NAN,

@@ -5,35 +5,44 @@
 //! [`Script::metric`] calls `map` for each row, `reduce` for pairs of results, `metric` for the last one.
 //!
 //! The interpreter has no files, no network, no processes and no modules but `math` and the names that the client's
-//! generated code imports (`java.lang.Math`, `water.udf`). Each thread of a script has an interpreter of its own, which
-//! ends with the script. Work is cut into runs of rows whose length does not depend on the threads, and results are
-//! merged in the order of the rows, so the same data give the same bits.
+//! generated code imports (`java.lang.Math`, `water.udf`). It runs in processes of its own (`pool`), which are this
+//! same program started with [`WORKER`], so that a script that crashes or asks for too much memory ends itself and not
+//! the server. Work is cut into runs of rows whose length does not depend on how many processes there are, and results
+//! are merged in the order of the rows, so the same data give the same bits.
 //!
 //! This crate must not know frames, models or the network.
 
 mod interpreter;
-pub mod limit;
+mod pool;
 mod prelude;
+mod wire;
+mod worker;
 
-use interpreter::{Loaded, Workers};
 use ochre_core::{Error, Job, Result};
-use parking_lot::Mutex;
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use worker::{Question, Reply};
+
+pub use worker::live as worker;
+
+/// The argument with which a program that runs scripts calls [`worker`] and nothing else.
+pub const WORKER: &str = "script-worker";
 
 /// Largest source, in bytes.
 const SOURCE_MAX: u64 = 1 << 20;
-/// Rows in one run: what one interpreter works through between two looks at whether it shall stop.
+/// Rows in one run: what one interpreter is given at once.
 const RUN_ROWS: usize = 1 << 14;
 /// Longest time for work that belongs to no job, such as measuring a model on request.
 const UNWATCHED: Duration = Duration::from_secs(600);
+/// How long work may go on once its job's time is over: what a job measures last is not refused at once.
+const OVERTIME: Duration = Duration::from_secs(60);
 
 /// A class that a user wrote, ready to be called.
 #[derive(Clone)]
 pub struct Script {
     text: Arc<Text>,
-    workers: Arc<Mutex<Option<Arc<Workers>>>>,
     /// Whose end or deadline ends the script's work.
     job: Option<Arc<Job>>,
 }
@@ -48,6 +57,7 @@ struct Text {
 }
 
 /// A row that a metric is told of.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct MetricRow {
     pub predictions: Vec<f64>,
     /// The response; for uplift, whether the row was treated after it.
@@ -78,18 +88,22 @@ impl Script {
         let file = format!("{}.py", module.replace('.', "/"));
         let source = source(&archive(key)?, &file).map_err(|why| Error::invalid(format!("custom function '{key}': {why}")))?;
         let script = Script::new(Text { key: key.into(), class: class.into(), file, source });
-        let wanted: Vec<String> = methods.iter().map(|m| m.to_string()).collect();
-        script.run(vec![()], move |loaded, ()| loaded.require(&wanted))?;
+        script.ask(Question::Require(methods.iter().map(|m| m.to_string()).collect()))?;
         Ok(script)
     }
 
     fn new(text: Text) -> Script {
-        Script { text: Arc::new(text), workers: Arc::default(), job: None }
+        Script { text: Arc::new(text), job: None }
     }
 
     /// The same, with its work ending when the job does.
     pub fn watched(&self, job: &Arc<Job>) -> Script {
-        Script { job: Some(job.clone()), ..self.clone() }
+        Script { text: self.text.clone(), job: Some(job.clone()) }
+    }
+
+    /// The same, for work that belongs to no job.
+    pub fn unwatched(&self) -> Script {
+        Script { text: self.text.clone(), job: None }
     }
 
     /// The key under which it was uploaded.
@@ -98,13 +112,12 @@ impl Script {
     }
 
     /// Of some rows, what `reduce` makes of their results; `None` of no rows.
-    pub fn metric_part(&self, rows: usize, row: impl Fn(usize) -> Option<MetricRow>) -> Result<Option<Vec<f64>>> {
-        let mut runs = vec![];
-        for start in (0..rows).step_by(RUN_ROWS) {
-            runs.push((start..rows.min(start + RUN_ROWS)).filter_map(&row).collect::<Vec<_>>());
-        }
-        let parts = self.run(runs, |loaded, run| loaded.map_reduce(&run))?;
-        let parts: Vec<Vec<f64>> = parts.into_iter().flatten().collect();
+    pub fn metric_part(&self, rows: usize, row: impl Fn(usize) -> Option<MetricRow> + Sync) -> Result<Option<Vec<f64>>> {
+        let parts = self.ask_all(rows.div_ceil(RUN_ROWS), |run| {
+            let start = run * RUN_ROWS;
+            let told: Vec<MetricRow> = (start..rows.min(start + RUN_ROWS)).filter_map(&row).collect();
+            (!told.is_empty()).then_some(Question::MapReduce(told))
+        })?;
         self.reduce(parts)
     }
 
@@ -113,17 +126,20 @@ impl Script {
         if parts.len() < 2 {
             return Ok(parts.into_iter().next());
         }
-        Ok(self.run(vec![parts], |loaded, parts| loaded.reduce(&parts))?.pop())
+        self.numbers(Question::Reduce(parts)).map(Some)
     }
 
     /// What `metric` makes of the last result.
     pub fn metric(&self, last: Vec<f64>) -> Result<f64> {
-        Ok(self.run(vec![last], |loaded, last| loaded.number("metric", &[last.as_slice().into()]))?[0])
+        Ok(self.numbers(Question::OfList("metric".into(), last))?[0])
     }
 
     /// The link that the distribution names.
     pub fn link(&self) -> Result<Link> {
-        let name = self.run(vec![()], |loaded, ()| loaded.text("link"))?.remove(0);
+        let name = match self.ask(Question::Text("link".into()))? {
+            Reply::Text(name) => name,
+            Reply::Numbers(_) => String::new(),
+        };
         Ok(match name.to_ascii_lowercase().as_str() {
             "identity" => Link::Identity,
             "log" => Link::Log,
@@ -136,65 +152,83 @@ impl Script {
     }
 
     /// Calls a method for each row of arguments and gives what it answers: one number, or a list of `width`.
-    pub fn call(&self, method: &'static str, arguments: Vec<Vec<f64>>, width: usize) -> Result<Vec<f64>> {
+    pub fn call(&self, method: &str, arguments: &[Vec<f64>], width: usize) -> Result<Vec<f64>> {
         let rows = arguments.first().map_or(0, Vec::len);
-        let runs = (0..rows).step_by(RUN_ROWS).map(|s| s..rows.min(s + RUN_ROWS)).collect();
-        let arguments = Arc::new(arguments);
-        let parts = self.run(runs, move |loaded, run: std::ops::Range<usize>| {
-            let mut out = Vec::with_capacity(run.len() * width);
-            for r in run {
-                let row: Vec<interpreter::Argument<'_>> = arguments.iter().map(|c| c[r].into()).collect();
-                loaded.numbers(method, &row, width, &mut out)?;
-            }
-            Ok(out)
+        let parts = self.ask_all(rows.div_ceil(RUN_ROWS), |run| {
+            let start = run * RUN_ROWS;
+            let columns = arguments.iter().map(|c| c[start..rows.min(start + RUN_ROWS)].to_vec()).collect();
+            Some(Question::OfRows(method.into(), columns, width))
         })?;
         Ok(parts.concat())
     }
 
-    /// Runs pieces of work on the script's threads; the results in the order of the pieces.
-    fn run<W: Send + 'static, T: Send + 'static>(
-        &self,
-        work: Vec<W>,
-        f: impl Fn(&Loaded<'_>, W) -> std::result::Result<T, String> + Send + Sync + 'static,
-    ) -> Result<Vec<T>> {
-        let workers = {
-            let mut slot = self.workers.lock();
-            match &*slot {
-                Some(w) => w.clone(),
-                None => {
-                    let text = &self.text;
-                    let made = Arc::new(Workers::start(text.source.clone(), text.file.clone(), text.class.clone())?);
-                    slot.insert(made).clone()
+    fn numbers(&self, question: Question) -> Result<Vec<f64>> {
+        match self.ask(question)? {
+            Reply::Numbers(n) => Ok(n),
+            Reply::Text(t) => Err(Error::Internal(format!("a custom function answers '{t}' where numbers are wanted"))),
+        }
+    }
+
+    fn ask(&self, question: Question) -> Result<Reply> {
+        let ended = self.ended();
+        self.answer(&mut pool::Lease::take(&self.text, &ended)?, question, &ended)
+    }
+
+    fn answer(&self, lease: &mut pool::Lease, question: Question, ended: &dyn Fn() -> Result<()>) -> Result<Reply> {
+        let key = self.key();
+        lease.ask(&question, ended)?.map_err(|why| Error::invalid(format!("custom function '{key}' ({}): {why}", self.text.class)))
+    }
+
+    /// The numbers that answer several questions, in their order; those that are `None` are not asked.
+    fn ask_all(&self, n: usize, question: impl Fn(usize) -> Option<Question> + Sync) -> Result<Vec<Vec<f64>>> {
+        let ended = self.ended();
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, Vec<f64>)>> {
+            let mut lease = pool::Lease::take(&self.text, &ended)?;
+            let mut out = vec![];
+            loop {
+                let i = next.fetch_add(1, Relaxed);
+                if i >= n {
+                    return Ok(out);
                 }
-            }
-        };
-        let started = Instant::now();
-        let ended = || -> Result<()> {
-            match &self.job {
-                Some(job) => {
-                    job.check()?;
-                    match job.out_of_time() {
-                        true => {
-                            Err(Error::invalid(format!("custom function '{}' was still running when max_runtime_secs ended", self.key())))
-                        }
-                        false => Ok(()),
+                let Some(q) = question(i) else { continue };
+                match self.answer(&mut lease, q, &ended) {
+                    Ok(Reply::Numbers(v)) => out.push((i, v)),
+                    Ok(Reply::Text(_)) => return Err(Error::Internal("a custom function answers no numbers".into())),
+                    Err(e) => {
+                        // The others need not begin anything more.
+                        next.store(n, Relaxed);
+                        return Err(e);
                     }
                 }
-                None if started.elapsed() > UNWATCHED => {
-                    Err(Error::invalid(format!("custom function '{}' ran for more than {} s", self.key(), UNWATCHED.as_secs())))
-                }
-                None => Ok(()),
             }
         };
-        match workers.run(work, f, &ended) {
-            Ok(done) => done
-                .into_iter()
-                .collect::<std::result::Result<Vec<T>, String>>()
-                .map_err(|why| Error::invalid(format!("custom function '{}' ({}): {why}", self.key(), self.text.class))),
-            Err(e) => {
-                // Its threads may be in the middle of something: new ones are started next time.
-                *self.workers.lock() = None;
-                Err(e)
+        let mut out: Vec<(usize, Vec<f64>)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (1..n.min(pool::most())).map(|_| scope.spawn(work)).collect();
+            let mut all = if n > 0 { work()? } else { vec![] };
+            for t in threads {
+                all.extend(t.join().map_err(|_| Error::Internal("a thread that waits for a custom function panicked".into()))??);
+            }
+            Ok::<_, Error>(all)
+        })?;
+        out.sort_by_key(|o| o.0);
+        Ok(out.into_iter().map(|o| o.1).collect())
+    }
+
+    /// Says when work that begins now shall end.
+    fn ended(&self) -> impl Fn() -> Result<()> + Sync {
+        let begun = Instant::now();
+        move || {
+            let (limit, why) = match &self.job {
+                Some(job) => {
+                    job.check()?;
+                    (if job.out_of_time() { OVERTIME } else { Duration::MAX }, " after max_runtime_secs ended")
+                }
+                None => (UNWATCHED, ""),
+            };
+            match begun.elapsed() > limit {
+                true => Err(Error::invalid(format!("custom function '{}' was still running {} s{why}", self.key(), limit.as_secs()))),
+                false => Ok(()),
             }
         }
     }

@@ -1,8 +1,12 @@
 use super::*;
 use std::io::Write;
 
-#[global_allocator]
-static ALLOCATOR: limit::Limited<std::alloc::System> = limit::Limited(std::alloc::System);
+/// No test: what the program of these tests does when it is started for a script.
+#[test]
+#[ignore = "started by the other tests"]
+fn worker() {
+    crate::worker().unwrap();
+}
 
 fn archive(file: &str, source: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
@@ -110,11 +114,11 @@ class D(object):
 ";
     let d = script(source, "D", &["link", "gamma"]).unwrap();
     assert_eq!(d.link().unwrap(), Link::Log);
-    let got = d.call("gamma", vec![vec![0.0, 1.0], vec![1.0, 1.0], vec![5.0, 7.0], vec![6.0, 3.0]], 2).unwrap();
+    let got = d.call("gamma", &[vec![0.0, 1.0], vec![1.0, 1.0], vec![5.0, 7.0], vec![6.0, 3.0]], 2).unwrap();
     assert_eq!(got, [1.0, 7.0, 1f64.exp(), 5.0]);
-    assert_eq!(d.call("gradient", vec![vec![1.0], vec![4.0]], 1).unwrap(), [f64::INFINITY]);
-    assert!(d.call("gradient", vec![vec![1.0], vec![-4.0]], 1).unwrap_err().to_string().contains("ValueError"));
-    assert!(d.call("gamma", vec![vec![0.0]; 4], 3).is_err());
+    assert_eq!(d.call("gradient", &[vec![1.0], vec![4.0]], 1).unwrap(), [f64::INFINITY]);
+    assert!(d.call("gradient", &[vec![1.0], vec![-4.0]], 1).unwrap_err().to_string().contains("ValueError"));
+    assert!(d.call("gamma", &vec![vec![0.0]; 4], 3).is_err());
 }
 
 #[test]
@@ -146,9 +150,9 @@ fn a_script_is_kept_as_text() {
 fn memory_and_depth_are_limited() {
     let row = |_: usize| Some(MetricRow { predictions: vec![1.0], actual: vec![1.0], weight: 1.0, offset: 0.0 });
     for (line, why) in [
-        ("x = [0] * (10 ** 11)", "more than 128 MiB"),
-        ("x = 'a' * (10 ** 10)", "more than 128 MiB"),
-        ("x = [[0] * 1000000 for _ in range(1000)]", "more than 128 MiB"),
+        ("x = [0] * (10 ** 11)", "more than 256 MiB"),
+        ("x = 'a' * (10 ** 10)", "more than 256 MiB"),
+        ("x = [[0] * 1000000 for _ in range(1000)]", "more than 256 MiB"),
         ("f = lambda n: f(n + 1)\n        f(0)", "RecursionError"),
     ] {
         let s = script(&MAE.replace("return [w", &format!("{line}\n        return [w")), "MaeWrapper", &METRIC).unwrap();
@@ -157,4 +161,20 @@ fn memory_and_depth_are_limited() {
         // The next one starts afresh.
         assert_eq!(s.metric(vec![6.0, 4.0]).unwrap(), 1.5);
     }
+}
+
+#[test]
+fn the_end_of_a_process_is_told_and_survived() {
+    let s = script(MAE, "MaeWrapper", &METRIC).unwrap();
+    let forever = || Ok(());
+    let mut lease = pool::Lease::take(&s.text, &forever).unwrap();
+    lease.kill();
+    let e = lease.ask(&Question::OfList("metric".into(), vec![6.0, 4.0]), &forever).err().unwrap().to_string();
+    assert!(e.contains("the process of custom function 'key' ended"), "{e}");
+    drop(lease);
+    // One that ends while it waits is not even noticed.
+    let mut lease = pool::Lease::take(&s.text, &forever).unwrap();
+    lease.kill();
+    drop(lease);
+    assert_eq!(s.metric(vec![6.0, 4.0]).unwrap(), 1.5);
 }

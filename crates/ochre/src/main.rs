@@ -10,10 +10,9 @@ mod serve;
 mod train;
 
 use clap::{Parser, Subcommand};
-use ochre_script::limit::Limited;
 
 #[global_allocator]
-static ALLOCATOR: Limited<mimalloc::MiMalloc> = Limited(mimalloc::MiMalloc);
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Machine learning server that the official H2O clients speak to, and a command line that trains without any server.
 #[derive(Parser)]
@@ -61,13 +60,17 @@ fn h2o_spelling(args: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn main() {
-    let cli = Cli::parse_from(h2o_spelling(std::env::args()));
-    let outcome = match cli.command {
-        Command::Serve(f) => serve::run(f),
-        Command::Doctor(f) => doctor::run(f),
-        Command::Ready(f) => ready::run(f),
-        Command::Train(f) => train::run(f),
-        Command::Score(f) => score::run(f),
+    // How a server starts the processes of users' functions; nothing for people.
+    let outcome = if std::env::args().nth(1).as_deref() == Some(ochre_script::WORKER) {
+        ochre_script::worker().map_err(|e| e.to_string())
+    } else {
+        match Cli::parse_from(h2o_spelling(std::env::args())).command {
+            Command::Serve(f) => serve::run(f),
+            Command::Doctor(f) => doctor::run(f),
+            Command::Ready(f) => ready::run(f),
+            Command::Train(f) => train::run(f),
+            Command::Score(f) => score::run(f),
+        }
     };
     if let Err(message) = outcome {
         eprintln!("error: {message}");

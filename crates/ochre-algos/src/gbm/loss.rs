@@ -226,7 +226,7 @@ impl Custom {
         let each = |f: &dyn Fn(usize) -> f64| rows.iter().map(|&i| f(i)).collect::<Vec<f64>>();
         let arguments = vec![each(&weight), each(&|i| offset.map_or(0.0, |o| o[i])), each(&|i| y[i])];
         let (mut num, mut den) = (0.0, 0.0);
-        for pair in self.script.call("init", arguments, 2)?.chunks_exact(2) {
+        for pair in self.script.call("init", &arguments, 2)?.chunks_exact(2) {
             (num, den) = (num + pair[0], den + pair[1]);
         }
         let mean = num / den;
@@ -254,12 +254,12 @@ impl Custom {
                 vec![actual, p, class]
             }
         };
-        Ok(self.script.call("gradient", arguments, 1)?.into_iter().map(|v| v as f32).collect())
+        Ok(self.script.call("gradient", &arguments, 1)?.into_iter().map(|v| v as f32).collect())
     }
 
     /// Numerators and denominators that rows add to their leaves.
     pub fn leaf_terms(&self, w: Vec<f64>, y: &[f64], z: &[f32], f: Vec<f64>) -> Result<Vec<f64>> {
         let z = z.iter().map(|v| f64::from(*v)).collect();
-        self.script.call("gamma", vec![w, y.to_vec(), z, f], 2)
+        self.script.call("gamma", &[w, y.to_vec(), z, f], 2)
     }
 }
