@@ -14,6 +14,7 @@ from h2o.estimators import H2OGeneralizedAdditiveEstimator as Gam
 from h2o.estimators import H2OGradientBoostingEstimator as Gbm
 from h2o.estimators import H2ORandomForestEstimator as Forest
 from h2o.estimators import H2OModelSelectionEstimator as Selection
+from h2o.estimators import H2OSupportVectorMachineEstimator as Svm
 from survival import differences
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -57,6 +58,19 @@ GAM = {
     "binomial": ("CAPSULE", ["RACE", "DPROS"], dict(gam_columns=["PSA", "AGE"], num_knots=[5, 5], family="binomial")),
     "p values": ("CAPSULE", ["DPROS"], dict(gam_columns=["PSA"], num_knots=[5], family="binomial", compute_p_values=True, remove_collinear_columns=True)),
     "poisson": ("GLEASON", ["RACE", "DPROS"], dict(gam_columns=["PSA"], num_knots=[5], family="poisson")),
+}
+# Support vector machines: response, parameters.
+SVM = {
+    "chosen": ("CAPSULE", dict(disable_training_metrics=False)),
+    "complete factor": ("CAPSULE", dict(rank_ratio=1.0, gamma=0.05)),
+    "half a factor": ("CAPSULE", dict(rank_ratio=0.5, fact_threshold=1.0, gamma=0.001, disable_training_metrics=False)),
+    "narrow factor": ("CAPSULE", dict(rank_ratio=0.033)),
+    "wide kernel": ("CAPSULE", dict(rank_ratio=0.1, gamma=0.01)),
+    "penalty": ("CAPSULE", dict(hyper_param=5.0, rank_ratio=0.5)),
+    "weights of classes": ("CAPSULE", dict(rank_ratio=1.0, positive_weight=2.0, negative_weight=0.7)),
+    "threshold": ("CAPSULE", dict(sv_threshold=0.05)),
+    "exact": ("CAPSULE", dict(rank_ratio=0.2, surrogate_gap_threshold=1e-6, feasible_threshold=1e-6, mu_factor=5)),
+    "signs": ("SIGN", dict(disable_training_metrics=False)),
 }
 ENCODINGS = ["one_hot_explicit", "binary", "label_encoder", "enum_limited", "sort_by_response"]
 
@@ -105,6 +119,24 @@ def run():
         if p.get("compute_p_values"):
             got["statistics"] = [out["glm_zvalues"], out["glm_pvalues"]]
         yield f"gam {name}", got
+    g = f.cbind(((f["CAPSULE"] == "1") * 2 - 1).set_names(["SIGN"]))
+    for name, (y, p) in SVM.items():
+        m = Svm(**p)
+        # With two categorical columns the reference measures distances otherwise when it predicts than when it trains.
+        m.train(["AGE", "RACE", "PSA", "GLEASON", "VOL"], y, g)
+        out = m._model_json["output"]
+        got = {k: out[k] for k in ("svs_count", "bsv_count", "rho", "names", "domains", "default_threshold")}
+        # Name, counts, size, constant, steps, gap; residuals are rounding.
+        got["summary"] = cells(out["model_summary"])[0][:7]
+        got["alpha"] = [float(r[0]) if r and r[0] else "none" for r in h2o.as_list(h2o.get_frame(out["alpha_key"]["name"]), use_pandas=False, header=False)]
+        got["labels"] = [r for r in h2o.as_list(m.predict(g), use_pandas=False)]
+        measured = m.model_performance(g)
+        got["metrics"] = [measured.mse(), measured.r2(), measured.auc(), measured.logloss(), measured.mean_per_class_error()[0][1]]
+        for t in [measured] + ([] if p.get("disable_training_metrics", True) else [m.model_performance(train=True)]):
+            got["tables"] = [cells(t._metric_json[k]) for k in ("thresholds_and_metric_scores", "max_criteria_and_metric_scores")]
+            got["confusion"] = cells(t._metric_json["cm"]["table"])
+        yield f"svm {name}", got
+
     # Categories of many levels, for encodings to tell apart.
     g = f.cbind(f["AGE"].asfactor().set_names(["YEARS"]))
     for name in ENCODINGS:

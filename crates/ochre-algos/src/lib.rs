@@ -22,6 +22,7 @@ pub mod isolation;
 pub mod isotonic;
 pub mod kmeans;
 mod linalg;
+pub mod psvm;
 pub mod rulefit;
 pub mod selection;
 mod tree;
@@ -48,6 +49,7 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &Row::<bayes::NaiveBayes>::new(),
     &Row::<isotonic::IsotonicRegression>::new(),
     &Row::<coxph::CoxPh>::new(),
+    &Row::<psvm::Psvm>::new(),
     &Row::<selection::ModelSelection>::new(),
     &Row::<anova::AnovaGlm>::new(),
     &generic::Import::new(),

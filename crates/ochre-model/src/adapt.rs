@@ -79,7 +79,9 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
             }
             // Labels that look like numbers were parsed as numbers: match them by their text.
             let texts = column.to_texts()?;
-            let codes: FxHashMap<&str, usize> = domain.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
+            let plain = |t: &'_ String| -> String { if *kind == Kind::Text { t.clone() } else { t.trim_start_matches('+').into() } };
+            let plain: Vec<String> = domain.iter().map(plain).collect();
+            let codes: FxHashMap<&str, usize> = plain.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
             let values: Vec<f64> = texts.iter().map(|t| t.as_deref().and_then(|t| codes.get(t)).map_or(f64::NAN, |c| *c as f64)).collect();
             // Held for the length of one scoring; small next to the frame it came from.
             let ledger = ochre_core::Ledger::new(u64::MAX, std::path::Path::new("/nonexistent"))?;

@@ -88,6 +88,8 @@ pub trait Algorithm: Send + Sync + 'static {
     const FIXED_BY_CHECKPOINT: Option<&'static [&'static str]> = None;
     /// Is a response of two categories taken as the numbers 0 and 1?
     const CLASSES_AS_NUMBERS: bool = false;
+    /// Is a response of the numbers -1 and 1 taken as two classes, and no other number?
+    const SIGNS_AS_CLASSES: bool = false;
     type Params: Schema + Clone + Send + Sync;
     type Output: Schema;
 
@@ -103,6 +105,10 @@ pub trait Algorithm: Send + Sync + 'static {
     /// Does the user want metrics on the training data?
     fn wants_training_metrics(_params: &Self::Params) -> bool {
         true
+    }
+    /// How much metrics tell.
+    fn detail(params: &Self::Params) -> Detail {
+        Self::common(params).detail()
     }
     /// Predictors that the parameters name, whether or not they are among the ignored columns.
     fn named_predictors(_params: &Self::Params) -> Vec<String> {
@@ -840,6 +846,18 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
         {
             column = c;
         }
+        if A::SIGNS_AS_CLASSES && !column.is_enum() {
+            match as_classes(node, &column)? {
+                Some(c) if c.domain().is_some_and(|d| d[..] == ["-1", "1"]) => {
+                    let signs = Arc::new(vec!["-1".to_string(), "+1".to_string()]);
+                    column = Column::map_chunks(&node.ledger, Kind::Enum(signs), &[&c], |v| v[0].to_vec())?;
+                }
+                _ => notes.error(
+                    "_response",
+                    format!("the response '{name}' must be categorical with two levels, or have the values -1 and 1 only"),
+                ),
+            }
+        }
         let r = column.rollup()?;
         if r.missing == rows {
             notes.error("_response_column", format!("Response cannot be constant: every value of '{name}' is missing"));
@@ -1137,7 +1155,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         priors: identity.priors.clone(),
         threshold,
         deviance: fitted.deviance,
-        detail: Detail { custom: common.scripts.metric.as_ref().map(ochre_script::Script::unwatched), ..common.detail() },
+        detail: Detail { custom: common.scripts.metric.as_ref().map(ochre_script::Script::unwatched), ..A::detail(&run.params) },
         scorer: fitted.scorer,
         parameters,
         output: ochre_schema::object(&output),

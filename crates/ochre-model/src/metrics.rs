@@ -419,17 +419,24 @@ pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[S
         },
     )?
     .unwrap_or_default();
-    let curve = sketch.curve();
-    let best = curve.argmax(criterion("f1"));
+    let mut curve = sketch.curve();
+    if detail.labels {
+        curve.keep_labels();
+    }
+    let best = match detail.labels {
+        true => (!curve.thresholds.is_empty()).then_some(0),
+        false => curve.argmax(criterion("f1")),
+    };
     let mean_per_class_error = best.map_or(f64::NAN, |i| {
         let (tp, fp, fn_, tn) = curve.counts(i);
         0.5 * (fp / (fp + tn) + fn_ / (fn_ + tp))
     });
-    let gains_lift = if detail.bins == 0 { None } else { gains_lift(p1, actual, weights, detail.bins)? };
+    let gains_lift = if detail.bins == 0 || detail.labels { None } else { gains_lift(p1, actual, weights, detail.bins)? };
+    let ordered = |v: f64| if detail.labels { f64::NAN } else { v };
     let kind = Kind::Binomial(Binomial {
-        logloss: s.extra / s.w,
-        auc: curve.auc(),
-        pr_auc: curve.pr_auc(),
+        logloss: ordered(s.extra / s.w),
+        auc: ordered(curve.auc()),
+        pr_auc: ordered(curve.pr_auc()),
         mean_per_class_error,
         domain: domain.to_vec(),
         curve,
@@ -450,11 +457,14 @@ pub struct Detail {
     /// A metric that the user wrote.
     #[serde(default)]
     pub custom: Option<ochre_script::Script>,
+    /// The predictions are labels and no probabilities: what needs an order of the rows cannot be told.
+    #[serde(default)]
+    pub labels: bool,
 }
 
 impl Default for Detail {
     fn default() -> Self {
-        Detail { bins: -1, auc: AucType::Auto, custom: None }
+        Detail { bins: -1, auc: AucType::Auto, custom: None, labels: false }
     }
 }
 
@@ -891,6 +901,16 @@ impl Thresholds {
     /// tp, fp, fn, tn at a threshold.
     pub fn counts(&self, i: usize) -> (f64, f64, f64, f64) {
         (self.tps[i], self.fps[i], self.positives - self.tps[i], self.negatives - self.fps[i])
+    }
+
+    /// Of rows whose predictions are 0 or 1, what counts as 1.
+    fn keep_labels(&mut self) {
+        if self.thresholds.is_empty() {
+            return;
+        }
+        let seconds = self.thresholds.iter().position(|t| *t == 1.0);
+        let (tp, fp) = seconds.map_or((0.0, 0.0), |i| (self.tps[i], self.fps[i]));
+        (self.thresholds, self.tps, self.fps) = (vec![1.0], vec![tp], vec![fp]);
     }
 
     fn argmax(&self, f: Criterion) -> Option<usize> {

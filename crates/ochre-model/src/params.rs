@@ -369,7 +369,7 @@ impl CommonParams {
 
     /// How much metrics tell.
     pub fn detail(&self) -> crate::metrics::Detail {
-        crate::metrics::Detail { bins: self.gainslift_bins, auc: self.auc_type, custom: self.scripts.metric.clone() }
+        crate::metrics::Detail { bins: self.gainslift_bins, auc: self.auc_type, custom: self.scripts.metric.clone(), labels: false }
     }
 }
 

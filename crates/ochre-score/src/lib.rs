@@ -12,6 +12,7 @@ mod file;
 mod flat;
 mod glm;
 mod isotonic;
+mod kernel;
 mod kmeans;
 mod mixed;
 pub mod mojo;
@@ -27,6 +28,7 @@ pub use file::{Column, ModelFile};
 pub use flat::Flat;
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep, Plate, Spline};
 pub use isotonic::IsotonicScorer;
+pub use kernel::{KernelScorer, KernelSpace};
 pub use kmeans::KMeansScorer;
 pub use mixed::{Group, MixedScorer, Sums, Term, dot};
 pub use planes::{PlaneForest, PlaneNode, goes_left};
@@ -45,6 +47,7 @@ pub enum Scorer {
     Planes(PlaneForest),
     Committee(Committee),
     Mixed(MixedScorer),
+    Kernel(KernelScorer),
     /// A model that predicts nothing itself, such as one that lists others.
     Silent,
 }
@@ -55,7 +58,7 @@ impl Scorer {
         match self {
             Scorer::Trees(m) => m.width(),
             Scorer::Glm(m) => m.width(),
-            Scorer::Planes(_) | Scorer::Committee(_) => 2,
+            Scorer::Planes(_) | Scorer::Committee(_) | Scorer::Kernel(_) => 2,
             Scorer::Bayes(m) => m.priors.len(),
             Scorer::KMeans(_) | Scorer::Isotonic(_) | Scorer::Cox(_) | Scorer::Mixed(_) | Scorer::Silent => 1,
         }
@@ -63,7 +66,7 @@ impl Scorer {
 
     /// Has the MOJO format a place for such a model?
     pub fn has_mojo(&self) -> bool {
-        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Committee(_) | Scorer::Mixed(_) | Scorer::Silent)
+        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Committee(_) | Scorer::Mixed(_) | Scorer::Kernel(_) | Scorer::Silent)
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.
@@ -100,6 +103,7 @@ impl Scorer {
             Scorer::Planes(m) => m.score(columns, out),
             Scorer::Committee(m) => m.score(columns, out),
             Scorer::Mixed(m) => m.score(columns, offset, out),
+            Scorer::Kernel(m) => m.score(columns, out),
             Scorer::Silent => out.fill(f64::NAN),
         }
     }

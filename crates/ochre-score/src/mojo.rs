@@ -205,6 +205,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
         Scorer::Planes(m) => planes::write(m, &mut parts)?,
         Scorer::Committee(_) => return Err("the MOJO format has no place for AdaBoost; save the model instead".into()),
         Scorer::Mixed(_) => return Err("the MOJO format has no place for mixed models; save the model instead".into()),
+        Scorer::Kernel(_) => return Err("the MOJO format has no place for a support vector machine; save the model instead".into()),
         Scorer::Silent => return Err("a model that predicts nothing itself has no MOJO; export the models that it names".into()),
         Scorer::Bayes(_) => return Err("the MOJO format has no place for a naive Bayes model; save the model instead".into()),
     }

@@ -97,10 +97,10 @@ pub struct AnovaParams {
     /// Early stopping.
     pub early_stopping: bool,
     /// Balance classes.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub balance_classes: bool,
     /// Class sampling factors.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub class_sampling_factors: Option<Vec<f32>>,
     /// Max after balance size.
     #[api(default = 5.0_f32, inout, expert)]
@@ -169,6 +169,7 @@ impl Algorithm for AnovaGlm {
     }
 
     fn check(params: &AnovaParams, shape: &Shape<'_>, notes: &mut Notes) {
+        crate::glm::warn_of_balance(params.balance_classes, notes);
         if shape.predictors < 2 {
             notes.error("_predictors", " there must be at least two predictors.");
         }

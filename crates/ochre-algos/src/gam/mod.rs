@@ -135,10 +135,10 @@ pub struct GamParams {
     #[api(default = -1.0)]
     pub obj_reg: f64,
     /// Balance classes.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub balance_classes: bool,
     /// Class sampling factors.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub class_sampling_factors: Option<Vec<f32>>,
     /// Max after balance size.
     #[api(default = 5.0_f32, inout, expert)]
@@ -363,6 +363,7 @@ impl Algorithm for Gam {
     }
 
     fn check(params: &GamParams, shape: &Shape<'_>, notes: &mut Notes) {
+        crate::glm::warn_of_balance(params.balance_classes, notes);
         if params.smooths().is_empty() {
             notes.error("_gam_columns", "gam_columns must name at least one column; without a smooth the model is a GLM");
         }

@@ -32,6 +32,14 @@ use params::{MissingValues, Solver};
 
 pub struct Glm;
 
+/// Linear models are fitted to the rows as they are, here as in the reference.
+pub fn warn_of_balance(balance_classes: bool, notes: &mut Notes) {
+    if balance_classes {
+        let text = "balance_classes changes nothing in a linear model; weights_column gives classes other weights";
+        notes.warn("_balance_classes", text);
+    }
+}
+
 impl Algorithm for Glm {
     const INFO: AlgorithmInfo = AlgorithmInfo {
         name: "glm",
@@ -69,6 +77,7 @@ impl Algorithm for Glm {
 
     fn check(params: &GlmParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Family::*;
+        warn_of_balance(params.balance_classes, notes);
         match params.solver {
             Solver::Auto | Solver::Irlsm | Solver::CoordinateDescent => {}
             // The optimum is the same whatever the way to it.

@@ -218,10 +218,10 @@ pub struct GlmParams {
     #[api(expert)]
     pub remove_offset_effects: bool,
     /// Balance classes by sampling.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub balance_classes: bool,
     /// Sampling rate of each class, in lexicographic order.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub class_sampling_factors: Option<Vec<f32>>,
     /// Largest relative size of the frame after balancing.
     #[api(default = 5.0_f32, inout, expert)]

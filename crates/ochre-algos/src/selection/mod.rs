@@ -127,10 +127,10 @@ pub struct SelectionParams {
     #[api(default = -1.0)]
     pub obj_reg: f64,
     /// Balance classes.
-    #[api(inout, secondary, unsupported)]
+    #[api(inout, secondary)]
     pub balance_classes: bool,
     /// Class sampling factors.
-    #[api(inout, expert, unsupported)]
+    #[api(inout, expert)]
     pub class_sampling_factors: Option<Vec<f32>>,
     /// Max after balance size.
     #[api(default = 5.0_f32, inout, expert)]
@@ -231,6 +231,7 @@ impl Algorithm for ModelSelection {
     }
 
     fn check(params: &SelectionParams, shape: &Shape<'_>, notes: &mut Notes) {
+        crate::glm::warn_of_balance(params.balance_classes, notes);
         let backward = params.mode.as_deref() == Some("backward");
         if !backward && shape.category.is_some_and(|c| c != Category::Regression) {
             notes.error("_response", "'allsubsets', 'maxr', 'maxrsweep' only works with regression.");
