@@ -5,6 +5,7 @@
 //!
 //! This crate must not know REST, parsers, models or the network.
 
+mod admission;
 mod column;
 mod error;
 mod exchange;
@@ -18,6 +19,7 @@ mod store;
 mod team;
 pub mod time;
 
+pub use admission::{Admission, Turn};
 pub use column::{
     CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_at, number_text, pack_f64, store_data, uuid_text,
 };
@@ -38,6 +40,8 @@ pub struct Node {
     pub jobs: Jobs,
     pub runner: Runner,
     pub ledger: std::sync::Arc<Ledger>,
+    /// Who may begin to train.
+    pub admission: Admission,
     pub started: std::time::Instant,
 }
 
@@ -49,6 +53,7 @@ impl Node {
             jobs: Jobs::default(),
             runner: Runner::new(threads)?,
             ledger,
+            admission: Admission::default(),
             started: std::time::Instant::now(),
         })
     }

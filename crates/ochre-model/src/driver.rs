@@ -553,22 +553,24 @@ impl<A: Algorithm> Builder for Row<A> {
         if validate_only {
             return Ok(Started { job: None, model: key.0, schema, notes });
         }
-        let prepared = match prepared.train.is_some() && !notes.has_errors() {
-            true => Arc::new(parking_lot::Mutex::new(prepared)),
-            false => return Err(Refusal::Notes { schema: Box::new(schema), notes, key: key.0 }),
+        if prepared.train.is_none() || notes.has_errors() {
+            return Err(Refusal::Notes { schema: Box::new(schema), notes, key: key.0 });
+        }
+        let prepared = match node.admission.is_idle() {
+            true => prepared,
+            // It may have to wait, and waits without data.
+            false => prepared.again(),
         };
+        let prepared = Arc::new(parking_lot::Mutex::new(prepared));
         let warnings: Vec<String> = notes.0.iter().filter(|n| n.severity == Severity::Warn).map(|n| n.message.clone()).collect();
         let node2 = node.clone();
         let job = node.jobs.start(Self::INFO.stem, AnyKey::Model(key.clone()), move |job| {
-            let mut ready = {
+            let ready = {
                 let mut p = prepared.lock();
                 // On a cluster each attempt prepares its own: the members that share the rows may be others by then.
                 let train = p.train.take().filter(|_| ochre_core::current_task().is_none());
                 Ready { train, ..p.again() }
             };
-            if ready.train.is_none() {
-                ready.train = prepare::<A>(&node2, &ready.params, &ready.frame, &mut Notes::default())?;
-            }
             for w in &warnings {
                 job.warn(w.clone());
             }
@@ -594,6 +596,14 @@ impl<A: Algorithm> Builder for Row<A> {
     }
 }
 
+/// What training is taken to need for each row and predictor, and for each row beside them (response, weight, offset,
+/// predictions, residuals); what an algorithm really takes it reserves itself.
+const COLUMN_BYTES: usize = 8;
+const ROW_BYTES: usize = 96;
+
+/// Data are prepared for one request at a time: to be checked, before anybody may train on them.
+static PREPARING: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
 /// Everything that training needs.
 struct Ready<A: Algorithm> {
     params: A::Params,
@@ -617,24 +627,45 @@ impl<A: Algorithm> Ready<A> {
         }
     }
 
-    /// Trains and publishes.
-    fn run(self, node: &Arc<Node>, job: &Arc<Job>) -> Result<()> {
-        let Ready { mut params, input, frame, frame_key, valid, train } = self;
-        A::common_mut(&mut params).watch_scripts(job);
-        let train = train.ok_or_else(|| Error::Internal("the training data cannot be prepared again".into()))?;
-        job.set_deadline(A::common(&params).max_runtime_secs);
+    /// Waits until there is memory, trains and publishes. What does not fit beside others is tried again alone.
+    fn run(mut self, node: &Arc<Node>, job: &Arc<Job>) -> Result<()> {
+        A::common_mut(&mut self.params).watch_scripts(job);
+        // The nodes of a cluster would let in their jobs in different orders, and then wait for each other.
+        if ochre_core::current_task().is_some() {
+            return self.attempt(node, job);
+        }
+        let budget = node.ledger.budget();
+        let mut bytes = (self.frame.rows() * (self.frame.width() * COLUMN_BYTES + ROW_BYTES)) as u64;
+        loop {
+            let turn = node.admission.enter(job, bytes, budget)?;
+            match self.attempt(node, job) {
+                Err(Error::OutOfMemory { .. }) if !turn.alone() => bytes = budget,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn attempt(&mut self, node: &Arc<Node>, job: &Arc<Job>) -> Result<()> {
+        let Ready { params, input, frame, frame_key, valid, train } = self;
+        let _room = node.ledger.reserve(&format!("responses and weights of {} rows", frame.rows()), (frame.rows() * 24) as u64)?;
+        let train = match train.take() {
+            Some(t) => t,
+            None => prepare::<A>(node, params, frame, &mut Notes::default())?
+                .ok_or_else(|| Error::Internal("the training data cannot be prepared again".into()))?,
+        };
+        job.set_deadline(A::common(params).max_runtime_secs);
         let frames: Vec<&str> = std::iter::once(frame_key.text()).chain(valid.as_ref().map(|v| v.1.as_str())).collect();
         let _held = node.store.hold(&frames, &job.key.0);
-        let key = A::common(&params).model_id.clone().unwrap_or_default().0;
+        let key = A::common(params).model_id.clone().unwrap_or_default().0;
         let made = node.runner.install(|| {
             let valid = match &valid {
-                Some((f, k)) => Some(validation(f, k, &train, A::common(&params), job)?),
+                Some((f, k)) => Some(validation(f, k, &train, A::common(params), job)?),
                 None => None,
             };
-            build::<A>(node, job, &key, params.clone(), &input, &frame, &frame_key, train, valid)
+            build::<A>(node, job, &key, params.clone(), input, frame, frame_key, train, valid)
         })?;
         job.check()?;
-        if let Some(dir) = A::common(&params).export_checkpoints_dir.as_deref().filter(|d| !d.is_empty()) {
+        if let Some(dir) = A::common(params).export_checkpoints_dir.as_deref().filter(|d| !d.is_empty()) {
             for model in &made.models {
                 model.save_to(&std::path::Path::new(dir).join(&model.key), true)?;
             }
@@ -677,6 +708,8 @@ impl<A: Algorithm> Row<A> {
         if let Some(seed) = A::seed_mut(&mut params).filter(|s| **s == -1) {
             *seed = Rng::fresh_seed();
         }
+        // On a cluster the nodes prepare together, request by request.
+        let _one = ochre_core::current_task().is_none().then(|| PREPARING.lock());
         let train = prepare::<A>(node, &params, &frame, &mut notes)?;
         if let Some(train) = &train {
             A::settle(&mut params, train);

@@ -60,6 +60,7 @@ fn h2o_spelling(args: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn main() {
+    memory::return_what_is_freed();
     // How a server starts the processes of users' functions; nothing for people.
     let outcome = if std::env::args().nth(1).as_deref() == Some(ochre_script::WORKER) {
         ochre_script::worker().map_err(|e| e.to_string())
