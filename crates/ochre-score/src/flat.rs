@@ -46,6 +46,8 @@ pub struct Flat {
 const BLOCK: usize = 256;
 /// Rows that go down a tree side by side.
 const LANES: usize = 8;
+/// Trees that one row goes down side by side.
+const TREES: usize = 8;
 /// Beyond this many words of sets the nodes are walked as they are.
 const WORDS_MAX: usize = 1 << 23;
 /// Fewer rows are not worth the laying out.
@@ -171,6 +173,18 @@ impl Flat {
         for first in (0..n).step_by(BLOCK) {
             let here = BLOCK.min(n - first);
             self.fill(here, |c, i| read(c, first + i), &mut block[..here * width]);
+            if here < LANES {
+                // Too few rows to go down a tree together: each goes down several trees.
+                for row in 0..here {
+                    for trees in self.trees.chunks(TREES) {
+                        let at = self.descend_trees(trees, &block[row * width..(row + 1) * width]);
+                        for (tree, at) in trees.iter().zip(at) {
+                            add(first + row, tree.class, tree.values[at as usize]);
+                        }
+                    }
+                }
+                continue;
+            }
             for tree in &self.trees {
                 for row in (0..here).step_by(LANES) {
                     let at = self.descend(tree, &block[row * width..(row + LANES) * width]);
@@ -190,22 +204,8 @@ impl Flat {
         let mut at = [0u32; LANES];
         loop {
             let mut moved = 0;
-            for (lane, at) in at.iter_mut().enumerate() {
-                // SAFETY: `new` makes every child's index that of a step, every slot one of `slots`, and every set as long
-                // as the largest code of its slot asks for; `fill` writes no larger code. Rows past the last of a block
-                // hold what an earlier block left there, which obeys the same.
-                let (step, word, value) = unsafe {
-                    let step = *tree.steps.get_unchecked(*at as usize);
-                    let value = *rows.get_unchecked(lane * width + usize::from(step.slot));
-                    let set = 0u32.wrapping_sub(u32::from(step.kind & 1));
-                    let word = *self.words.get_unchecked(((step.test.wrapping_add(value >> 5)) & set) as usize);
-                    (step, word, value)
-                };
-                let (v, t) = (f32::from_bits(value), f32::from_bits(step.test));
-                let above = u32::from(v >= t) | (u32::from(v.is_nan()) & u32::from(step.kind >> 1));
-                let set = u32::from(step.kind & 1);
-                let right = (set & (word >> (value & 31))) | ((set ^ 1) & above);
-                let next = step.left + right;
+            for (at, row) in at.iter_mut().zip(rows.chunks_exact(width)) {
+                let next = self.step(tree, *at, row);
                 moved |= next ^ *at;
                 *at = next;
             }
@@ -213,6 +213,54 @@ impl Flat {
                 return at;
             }
         }
+    }
+
+    /// The leaves of one row in several trees.
+    #[inline]
+    fn descend_trees(&self, trees: &[FlatTree], row: &[u32]) -> [u32; TREES] {
+        assert!(row.len() == self.slots.len());
+        let mut at = [0u32; TREES];
+        // As many trees as there may be make a loop of known length.
+        match <&[FlatTree; TREES]>::try_from(trees) {
+            Ok(all) => self.walk(&mut at, all, row),
+            Err(_) => self.walk(&mut at, trees, row),
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn walk(&self, at: &mut [u32; TREES], trees: &[FlatTree], row: &[u32]) {
+        loop {
+            let mut moved = 0;
+            for (at, tree) in at.iter_mut().zip(trees) {
+                let next = self.step(tree, *at, row);
+                moved |= next ^ *at;
+                *at = next;
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Where a row that is at a step goes next; `at` is 0 or what this answered before, `row` as long as there are slots.
+    #[inline(always)]
+    fn step(&self, tree: &FlatTree, at: u32, row: &[u32]) -> u32 {
+        // SAFETY: `new` makes every child's index that of a step, every slot one of `slots`, and every set as long as the
+        // largest code of its slot asks for; `fill` writes no larger code. Rows past the last of a block hold what an
+        // earlier block left there, which obeys the same.
+        let (step, word, value) = unsafe {
+            let step = *tree.steps.get_unchecked(at as usize);
+            let value = *row.get_unchecked(usize::from(step.slot));
+            let set = 0u32.wrapping_sub(u32::from(step.kind & 1));
+            let word = *self.words.get_unchecked(((step.test.wrapping_add(value >> 5)) & set) as usize);
+            (step, word, value)
+        };
+        let (v, t) = (f32::from_bits(value), f32::from_bits(step.test));
+        let above = u32::from(v >= t) | (u32::from(v.is_nan()) & u32::from(step.kind >> 1));
+        let set = u32::from(step.kind & 1);
+        let right = (set & (word >> (value & 31))) | ((set ^ 1) & above);
+        step.left + right
     }
 }
 
@@ -280,5 +328,16 @@ mod tests {
             },
         );
         assert_eq!(seen, rows * groups.len());
+        for row in 0..rows {
+            let mut tree = 0;
+            flat.leaves(
+                1,
+                |c, _| views[c][row],
+                |_, _, value| {
+                    assert_eq!(value, groups[tree][0].leaf(&views, row).value, "row {row} alone");
+                    tree += 1;
+                },
+            );
+        }
     }
 }

@@ -188,7 +188,7 @@ impl TreeEnsemble {
         let width = self.width();
         let rows = out.len() / width;
         let sums = if matches!(self.link, TreeLink::Softmax | TreeLink::Shares | TreeLink::Uplift) { self.classes } else { 1 };
-        let mut f = vec![0.0; BLOCK * sums];
+        let mut f = vec![0.0; BLOCK.min(rows) * sums];
         for start in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - start);
             let base = |i: usize| self.init + offset.map_or(0.0, |o| o[start + i]);
