@@ -16,6 +16,7 @@ use ochre_model::metrics::{GlmExtras, Kind as MetricKind};
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, adapt};
 use ochre_schema::{Cell, FrameKey, Table, Value};
 use ochre_score::{GlmScorer, LinkFunction, PathStep, Scorer};
+use std::sync::Arc;
 
 pub fn family(params: &GlmParams, category: Category) -> Family {
     match params.family {
@@ -63,6 +64,28 @@ struct Problem<'a> {
     lambda: f64,
     /// The coefficients that may be other than 0, rising, the intercept last; empty for all.
     within: Vec<u32>,
+    /// Sums of a quadratic loss, which are the same wherever they are taken.
+    quadratic: parking_lot::Mutex<Option<Arc<Quadratic>>>,
+}
+
+/// A quadratic loss: its sums, and the coefficients where its value was taken.
+struct Quadratic {
+    sums: Gram,
+    at: Vec<f64>,
+}
+
+impl Quadratic {
+    /// The loss elsewhere. None where nearly all of it is gone, and with it the digits.
+    fn loss(&self, beta: &[f64]) -> Option<f64> {
+        let p = beta.len();
+        let step: Vec<f64> = beta.iter().zip(&self.at).map(|(b, a)| b - a).collect();
+        let mut gain = 0.0;
+        for i in 0..p {
+            let row = |v: &[f64]| (0..p).map(|j| self.sums.xx[i.max(j) * p + i.min(j)] * v[j]).sum::<f64>();
+            gain += step[i] * (self.sums.xy[i] - row(&self.at) - 0.5 * row(&step));
+        }
+        Some(self.sums.loss - gain).filter(|l| *l > 1e-6 * self.sums.loss)
+    }
 }
 
 /// Coefficients from which on a lasso looks only at those that may be other than 0.
@@ -75,7 +98,31 @@ impl Problem<'_> {
 
     fn weighted_pass(&self, beta: &[Vec<f64>], class: usize, loss_only: bool, observed: bool) -> Result<Gram> {
         let within = if loss_only { vec![] } else { self.within.clone() };
+        if self.is_quadratic() && within.is_empty() && self.design.len() <= SCREENED_FROM {
+            let q = self.quadratic(beta)?;
+            match q.loss(&beta[0]) {
+                Some(loss) if loss_only => return Ok(Gram { xx: vec![], xy: vec![], loss }),
+                Some(loss) => return Ok(Gram { xx: q.sums.xx.clone(), xy: q.sums.xy.clone(), loss }),
+                None => {}
+            }
+        }
         self.sum(GramPass { loss_only, observed, within, ..self.gram_pass(beta, class) })
+    }
+
+    /// Is the loss a quadratic of the coefficients? One pass says all of it then.
+    fn is_quadratic(&self) -> bool {
+        self.family == Family::Gaussian && self.link == Link::Identity
+    }
+
+    fn quadratic(&self, beta: &[Vec<f64>]) -> Result<Arc<Quadratic>> {
+        let mut kept = self.quadratic.lock();
+        match &*kept {
+            Some(q) => Ok(q.clone()),
+            None => {
+                let made = Quadratic { sums: self.sum(self.gram_pass(beta, 0))?, at: beta[0].clone() };
+                Ok(kept.insert(Arc::new(made)).clone())
+            }
+        }
     }
 
     /// The pass that sums everything of all coefficients.
@@ -235,8 +282,8 @@ struct Found {
     iterations: usize,
 }
 
-/// Iterates to the optimum at the problem's penalty, from some coefficients.
-fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> Result<Found> {
+/// Iterates to the optimum at the problem's penalty, from some coefficients, whose loss may be known.
+fn descend(problem: &Problem<'_>, from: &[Vec<f64>], known: Option<f64>, steps: &mut Vec<Step>) -> Result<Found> {
     let (run, params) = (problem.run, &problem.run.params);
     let many = problem.family == Family::Multinomial;
     let classes = run.train.classes();
@@ -249,10 +296,10 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
         1e-4
     };
     let iterations_max = if params.max_iterations >= 0 { params.max_iterations.max(1) as usize } else { 50 };
-    let loss = problem.loss(from)?;
+    let loss = known.map_or_else(|| problem.loss(from), Ok)?;
     let mut state = (from.to_vec(), loss, problem.objective(loss, from));
     let mut iterations = 0;
-    let single = problem.family == Family::Gaussian && problem.link == Link::Identity;
+    let single = problem.is_quadratic();
     loop {
         run.job.check()?;
         if iterations > 0 && run.out_of_time()? {
@@ -274,6 +321,8 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
             let found = linalg::elastic_net(&g.xx, n, &g.xy, l1, l2, &theta, None, classes - 1);
             next = ordinal::unpack(&found, p, classes);
         }
+        // Loss where the classes that had their turn have come to.
+        let mut loss = None;
         for k in 0..sets {
             let g = problem.pass(&next, k, false)?;
             let candidate = problem.solve(g, &next[k])?;
@@ -282,21 +331,25 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], steps: &mut Vec<Step>) -> R
                 continue;
             }
             // A full Newton step of one class may overshoot: halve it until the objective falls.
-            let from = problem.objective(problem.pass(&next, k, true)?.loss, &next);
+            let here = loss.unwrap_or(state.1);
+            let from = problem.objective(here, &next);
             let base = next[k].clone();
             for halving in 0..12 {
                 let t = 0.5f64.powi(halving);
                 next[k] = base.iter().zip(&candidate).map(|(a, b)| a + t * (b - a)).collect();
-                if problem.objective(problem.pass(&next, k, true)?.loss, &next) <= from {
+                let there = problem.loss(&next)?;
+                if problem.objective(there, &next) <= from {
+                    loss = Some(there);
                     break;
                 }
                 if halving == 11 {
                     next[k].clone_from(&base);
+                    loss = Some(here);
                 }
             }
         }
         iterations += 1;
-        let mut loss = problem.loss(&next)?;
+        let mut loss = loss.map_or_else(|| problem.loss(&next), Ok)?;
         let mut halvings = 0;
         while (loss.is_nan() || problem.objective(loss, &next) > state.2 + objective_epsilon) && halvings < 20 && !single {
             for (n, old) in next.iter_mut().flatten().zip(state.0.iter().flatten()) {
@@ -347,7 +400,7 @@ fn descend_screened(problem: &mut Problem<'_>, from: &[Vec<f64>], chunks: usize,
         problem.within = (0..p).filter(|&i| taken[i]).map(|i| i as u32).collect();
         let m = problem.within.len();
         let _room = problem.run.node.ledger.reserve(&format!("Gram matrices of {m} coefficients"), (m * m * 8 * chunks) as u64)?;
-        let found = descend(problem, &state.beta, steps);
+        let found = descend(problem, &state.beta, None, steps);
         problem.within.clear();
         let found = found?;
         state = Found { iterations: state.iterations + found.iterations, ..found };
@@ -443,6 +496,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         alpha: alphas[0],
         lambda: 0.0,
         within: vec![],
+        quadratic: Default::default(),
     };
 
     // The null model: the intercept alone.
@@ -545,7 +599,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
             }
         };
         tried.clone_from(&lambdas);
-        let mut warm = first.clone();
+        let (mut warm, mut warm_loss) = (first.clone(), first_loss);
         let (mut idle, mut before) = (0, f64::INFINITY);
         let count = lambdas.len();
         for (i, lambda) in lambdas.into_iter().enumerate() {
@@ -557,10 +611,12 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
                 steps.drain(1..steps.len().saturating_sub(1).max(1));
                 done
             } else {
-                descend(&problem, from, &mut steps)?
+                let known = if params.cold_start { first_loss } else { warm_loss };
+                descend(&problem, from, Some(known), &mut steps)?
             };
             iterations += done.iterations;
             warm.clone_from(&done.beta);
+            warm_loss = done.loss;
             let deviance_train = 2.0 * (done.loss - saturated);
             let explained_valid = match &run.valid {
                 None => None,
