@@ -1,7 +1,10 @@
 """Files of several formats, written and read back: formats.py URL"""
+import json
 import os
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 
 import h2o
 
@@ -12,6 +15,39 @@ def same(a, b, what):
     assert a.names == b.names and a.types == b.types, f"{what}: {a.types} became {b.types}"
     x, y = (f.as_data_frame(use_pandas=False) for f in (a, b))
     assert x == y, f"{what}: values differ, first in row {next(i for i, p in enumerate(zip(x, y)) if p[0] != p[1])}"
+
+
+def arrow(f, work):
+    """There and back as Arrow, and saved and loaded; what is no Arrow is told."""
+    at = f"{sys.argv[1]}/3/Frames/{f.frame_id}.arrow"
+    with urllib.request.urlopen(at) as r:
+        assert r.headers["Content-Type"] == "application/vnd.apache.arrow.stream"
+        stream = r.read()
+
+    def post(data):
+        request = urllib.request.Request(f"{sys.argv[1]}/3/PostFrame.arrow?destination_frame=back", data=data)
+        request.add_header("Content-Type", "application/vnd.apache.arrow.stream")
+        with urllib.request.urlopen(request) as r:
+            return json.load(r)
+
+    assert post(stream) == {"destination_frame": "back", "rows": f.nrow}
+    same(f, h2o.get_frame("back"), "arrow stream")
+    for bad in (b"", b"no arrow at all", stream[: len(stream) // 2], b"ARROW1" + stream):
+        try:
+            post(bad)
+            raise AssertionError("what is no Arrow was taken")
+        except urllib.error.HTTPError as e:
+            assert e.code < 500 and "Arrow" in json.load(e)["msg"], e.code
+    f.save(work)
+    loaded = h2o.load_frame(f.frame_id, work)
+    same(h2o.get_frame("back"), loaded, "a saved frame")
+    try:
+        h2o.load_frame("never", work)
+        raise AssertionError("a frame that was never saved was loaded")
+    except h2o.exceptions.H2OResponseError as e:
+        assert "no frame 'never' was saved there" in str(e), e
+    h2o.remove("back")
+    return 2
 
 
 def main():
@@ -32,6 +68,9 @@ def main():
             back = h2o.import_file(path, col_types={"RACE": "enum", "word": "string"})
             same(f, back, name)
             done += 1
+        done += arrow(f, work)
+        done += arrow(h2o.create_frame(rows=70_000, cols=12, time_fraction=0.2, string_fraction=0.2, categorical_fraction=0.2, integer_fraction=0.2,
+                                       binary_fraction=0.1, missing_fraction=0.1, seed=2), work)
         some = h2o.import_file(os.path.join(work, "one.parquet"), skipped_columns=[0, 2])
         assert some.names == [n for i, n in enumerate(f.names) if i not in (0, 2)], some.names
         arff = os.path.join(work, "a.arff")

@@ -1,4 +1,5 @@
-//! Parquet: column types from the schema, values a row group at a time.
+//! Parquet: column types from the schema, values a row group at a time. Arrow IPC streams and files: the same, with the
+//! columns as they are.
 
 use crate::csv;
 use crate::parse::{Block, Buffer, Levels, MISSING};
@@ -6,11 +7,12 @@ use crate::setup::{ColumnType, Counts, Format, ParseSetup, Wishes};
 use crate::timetext;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use ochre_core::{Error, Result, number_text};
+use ochre_core::{CHUNK_ROWS, Column, ColumnBuilder, Error, Frame, Kind, Ledger, Result, number_text};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -350,4 +352,135 @@ fn push(array: &ArrayRef, buffer: &mut Buffer<'static>, time: bool, na: &[String
             });
         }
     }
+}
+
+/// A column of a stream, as it grows.
+enum Growing {
+    Numbers(Vec<f64>, Kind),
+    Codes(Vec<f64>, Vec<String>, FxHashMap<String, usize>),
+    Texts(Vec<Option<String>>),
+    Uuids(Vec<Option<[u8; 16]>>),
+}
+
+impl Growing {
+    fn new(field: &Field) -> Growing {
+        match (declared(field.data_type()), field.metadata().get("ochre.kind").map(String::as_str)) {
+            (Some(ColumnType::Enum), _) => Growing::Codes(vec![], vec![], FxHashMap::default()),
+            (Some(ColumnType::Time), _) => Growing::Numbers(vec![], Kind::Time),
+            (Some(_), _) => Growing::Numbers(vec![], Kind::Real),
+            (None, Some("uuid")) => Growing::Uuids(vec![]),
+            (None, _) => Growing::Texts(vec![]),
+        }
+    }
+
+    fn push(&mut self, array: &ArrayRef) {
+        let code = |t: &str, levels: &mut Vec<String>, known: &mut FxHashMap<String, usize>| match known.get(t) {
+            Some(c) => *c as f64,
+            None => {
+                known.insert(t.to_string(), levels.len());
+                levels.push(t.to_string());
+                (levels.len() - 1) as f64
+            }
+        };
+        match self {
+            Growing::Numbers(values, _) => {
+                each(array, &mut |c| {
+                    values.push(match c {
+                        Cell::Number(v) | Cell::Time(v) => v,
+                        _ => f64::NAN,
+                    })
+                });
+            }
+            Growing::Codes(codes, levels, known) => {
+                // Levels keep the order of the dictionary, also those that no row has.
+                if let DataType::Dictionary(_, _) = array.data_type() {
+                    each(array.as_any_dictionary().values(), &mut |c| {
+                        if let Cell::Text(t) = c {
+                            code(t, levels, known);
+                        }
+                    });
+                } else {
+                    for flag in [false, true] {
+                        code(flag_text(flag), levels, known);
+                    }
+                }
+                each(array, &mut |c| {
+                    codes.push(match c {
+                        Cell::Text(t) => code(t, levels, known),
+                        Cell::Flag(b) => code(flag_text(b), levels, known),
+                        Cell::Number(v) | Cell::Time(v) => code(&number_text(v), levels, known),
+                        Cell::Missing => f64::NAN,
+                    })
+                });
+            }
+            Growing::Texts(texts) => {
+                each(array, &mut |c| {
+                    texts.push(match c {
+                        Cell::Text(t) => Some(t.to_string()),
+                        _ => None,
+                    })
+                });
+            }
+            Growing::Uuids(values) => {
+                each(array, &mut |c| {
+                    values.push(match c {
+                        Cell::Text(t) => crate::setup::uuid(t.as_bytes()),
+                        _ => None,
+                    })
+                });
+            }
+        }
+    }
+
+    fn finish(self, ledger: &Arc<Ledger>) -> Result<Column> {
+        match self {
+            Growing::Numbers(values, kind) => Column::numeric(ledger, kind, &values),
+            Growing::Codes(codes, levels, _) => Column::numeric(ledger, Kind::Enum(Arc::new(levels)), &codes),
+            Growing::Texts(texts) => Column::from_texts(ledger, &texts),
+            Growing::Uuids(values) => {
+                let mut column = ColumnBuilder::new(ledger, Kind::Uuid);
+                for part in values.chunks(CHUNK_ROWS) {
+                    let parts = part.iter().map(|v| v.as_ref());
+                    column.push(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(parts, 16).expect("16 bytes")))?;
+                }
+                Ok(column.finish())
+            }
+        }
+    }
+}
+
+/// The frame in an Arrow IPC stream or file. Dictionaries become categories, in their order; texts stay texts.
+pub fn arrow_frame(path: &Path, ledger: &Arc<Ledger>) -> Result<Frame> {
+    let fail = |e: &dyn std::fmt::Display| {
+        Error::invalid(format!("{} is no Arrow IPC stream or file, or it is damaged or cut short: {e}", path.display()))
+    };
+    let open = || File::open(path).map_err(|e| Error::io(path.display(), e));
+    let mut file = open()?;
+    let bytes = file.metadata().map_err(|e| Error::io(path.display(), e))?.len();
+    let mut magic = [0; 6];
+    let is_file = std::io::Read::read_exact(&mut file, &mut magic).is_ok() && &magic == b"ARROW1";
+    let batches: Box<dyn Iterator<Item = std::result::Result<RecordBatch, arrow_schema::ArrowError>>>;
+    let schema;
+    if is_file {
+        let reader = arrow_ipc::reader::FileReader::try_new_buffered(open()?, None).map_err(|e| fail(&e))?;
+        schema = reader.schema();
+        batches = Box::new(reader);
+    } else {
+        let reader = arrow_ipc::reader::StreamReader::try_new_buffered(open()?, None).map_err(|e| fail(&e))?;
+        schema = reader.schema();
+        batches = Box::new(reader);
+    }
+    if let Some(f) = schema.fields().iter().find(|f| nested(f.data_type())) {
+        let (name, kind) = (f.name(), f.data_type());
+        return Err(Error::Unsupported(format!("column '{name}' is of the type {kind}, which has no place in a frame; leave it out")));
+    }
+    // Codes and narrow numbers are widened on the way.
+    let _room = ledger.reserve(&format!("the Arrow data of {}", path.display()), bytes.saturating_mul(3))?;
+    let mut columns: Vec<Growing> = schema.fields().iter().map(|f| Growing::new(f)).collect();
+    for batch in batches {
+        let batch = batch.map_err(|e| fail(&e))?;
+        columns.iter_mut().zip(batch.columns()).for_each(|(c, array)| c.push(array));
+    }
+    let names = ochre_core::unique_names(schema.fields().iter().map(|f| f.name().clone()).collect());
+    Frame::new(names, columns.into_iter().map(|c| c.finish(ledger)).collect::<Result<Vec<_>>>()?)
 }

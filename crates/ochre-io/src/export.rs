@@ -1,6 +1,7 @@
-//! Writing a frame as CSV or Parquet.
+//! Writing a frame as CSV, Parquet or an Arrow stream.
 
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use ochre_core::{CHUNK_ROWS, Error, Frame, Kind, Result, f64s, uuid_text};
 use rayon::prelude::*;
 use std::io::Write;
@@ -64,46 +65,70 @@ fn to_file(frame: &Frame, how: &Export, path: &Path, chunks: Range<usize>) -> Re
 /// Rows of a row group.
 const GROUP_ROWS: usize = 16 * CHUNK_ROWS;
 
-/// Whole numbers as integers, times as timestamps, categories as dictionaries of texts.
+/// Whole numbers as integers, times as timestamps, categories as dictionaries of texts. The kind of column that each
+/// was stands in its metadata.
+fn schema_of(frame: &Frame) -> Result<SchemaRef> {
+    let mut fields = vec![];
+    for (name, column) in frame.names().iter().zip(frame.columns()) {
+        let rollup = column.rollup()?;
+        let (kind, was) = match &column.kind {
+            Kind::Real if rollup.whole && rollup.min.abs().max(rollup.max.abs()) < 9e15 => (DataType::Int64, "number"),
+            Kind::Real | Kind::Missing => (DataType::Float64, "number"),
+            Kind::Time => (DataType::Timestamp(TimeUnit::Millisecond, None), "time"),
+            Kind::Enum(_) => (DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), "category"),
+            Kind::Text => (DataType::Utf8, "text"),
+            Kind::Uuid => (DataType::Utf8, "uuid"),
+        };
+        fields.push(Field::new(name, kind, true).with_metadata([("ochre.kind".to_string(), was.to_string())].into()));
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn batch(frame: &Frame, schema: &SchemaRef, k: usize) -> std::result::Result<RecordBatch, Box<dyn std::error::Error>> {
+    let arrays = frame
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(c, field)| Ok(exported(&c.kind, &c.chunks()[k].data()?, field.data_type())))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), arrays)?)
+}
+
 fn parquet(
     frame: &Frame,
     gzip: bool,
     chunks: Range<usize>,
     file: impl Write + Send,
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    use arrow_schema::{DataType, Field, Schema, TimeUnit};
     use parquet::basic::{Compression, GzipLevel};
-    let mut fields = vec![];
-    for (name, column) in frame.names().iter().zip(frame.columns()) {
-        let rollup = column.rollup()?;
-        let kind = match &column.kind {
-            Kind::Real if rollup.whole && rollup.min.abs().max(rollup.max.abs()) < 9e15 => DataType::Int64,
-            Kind::Real | Kind::Missing => DataType::Float64,
-            Kind::Time => DataType::Timestamp(TimeUnit::Millisecond, None),
-            Kind::Enum(_) => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
-            Kind::Text | Kind::Uuid => DataType::Utf8,
-        };
-        fields.push(Field::new(name, kind, true));
-    }
-    let schema = Arc::new(Schema::new(fields));
+    let schema = schema_of(frame)?;
     let compression = if gzip { Compression::GZIP(GzipLevel::default()) } else { Compression::SNAPPY };
     let properties =
         parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(GROUP_ROWS)).set_compression(compression);
     let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema.clone(), Some(properties.build()))?;
     for k in chunks {
-        let arrays = frame
-            .columns()
-            .iter()
-            .zip(schema.fields())
-            .map(|(c, field)| Ok(exported(&c.kind, &c.chunks()[k].data()?, field.data_type())))
-            .collect::<Result<Vec<_>>>()?;
-        writer.write(&RecordBatch::try_new(schema.clone(), arrays)?)?;
+        writer.write(&batch(frame, &schema, k)?)?;
     }
     writer.close()?;
     Ok(())
 }
 
-fn exported(kind: &Kind, data: &ochre_core::Data, to: &arrow_schema::DataType) -> ArrayRef {
+/// Writes a frame as an Arrow IPC stream, a batch for each chunk.
+pub fn arrow(frame: &Frame, path: &Path) -> Result<()> {
+    let write = || -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let schema = schema_of(frame)?;
+        let file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
+        let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &schema)?;
+        for k in 0..frame.rows().div_ceil(CHUNK_ROWS) {
+            writer.write(&batch(frame, &schema, k)?)?;
+        }
+        writer.into_inner()?.flush()?;
+        Ok(())
+    };
+    write().map_err(|e| Error::io(path.display(), e))
+}
+
+fn exported(kind: &Kind, data: &ochre_core::Data, to: &DataType) -> ArrayRef {
     use arrow_array::cast::AsArray;
     use arrow_array::{DictionaryArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampMillisecondArray};
     let present = |v: &f64| (!v.is_nan()).then_some(*v);
@@ -115,9 +140,7 @@ fn exported(kind: &Kind, data: &ochre_core::Data, to: &arrow_schema::DataType) -
             Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(domain.iter()))))
         }
         Kind::Time => Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<TimestampMillisecondArray>()),
-        _ if *to == arrow_schema::DataType::Int64 => {
-            Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<Int64Array>())
-        }
+        _ if *to == DataType::Int64 => Arc::new(f64s(data).iter().map(|v| present(v).map(|v| v as i64)).collect::<Int64Array>()),
         _ => Arc::new(f64s(data).iter().map(present).collect::<Float64Array>()),
     }
 }

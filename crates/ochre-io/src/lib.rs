@@ -7,7 +7,7 @@
 //! This crate must not know REST or models.
 
 mod arff;
-mod columnar;
+pub mod columnar;
 pub mod csv;
 pub mod export;
 pub mod parse;

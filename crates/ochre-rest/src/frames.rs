@@ -1,7 +1,7 @@
 //! Frames: list, look into, summarise, download, remove.
 
 use crate::route::{Ask, Body, Reply, TempFile, delete, get, post};
-use crate::wire::{Col, Frame as FrameSchema, FrameChunk, FrameChunks, FrameSynopsis, Frames, FramesList, Remove};
+use crate::wire::{Col, Frame as FrameSchema, FrameChunk, FrameChunks, FrameLoad, FrameSave, FrameSynopsis, Frames, FramesList, Remove};
 use crate::{App, Failure, jobs};
 use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, PERCENTILES, Result as CoreResult, chunk_lengths, f64s, histogram, quantile};
 use ochre_io::{RawFile, export};
@@ -27,6 +27,8 @@ pub const ROUTES: &[crate::Route] = &[
     ),
     get("/3/FrameChunks/{frame_id}", "frameChunks", ("FrameChunksV3", "FrameChunksV3"), chunks, "How a frame's rows are cut into chunks."),
     post("/3/Frames/{frame_id}/export", "exportFrame", ("FramesV3", "FramesV3"), export_frame, "Writes a frame to CSV or Parquet files."),
+    post("/3/Frames/load", "loadFrame", ("FrameLoadV3", "FrameLoadV3"), load_frame, "Reads a frame that was saved, in a job."),
+    post("/3/Frames/{frame_id}/save", "saveFrame", ("FrameSaveV3", "FrameSaveV3"), save_frame, "Saves a frame to a directory, in a job."),
     delete("/3/Frames/{frame_id}", "deleteFrame", ("FramesV3", "FramesV3"), remove, "Removes a frame."),
     delete("/3/Frames", "deleteAllFrames", ("FramesV3", "FramesV3"), remove_all_frames, "Removes all frames."),
     get("/3/DownloadDataset", "downloadDataset", ("DownloadDataV3", "DownloadDataV3"), download, "A frame as CSV."),
@@ -236,7 +238,7 @@ fn show(app: &App, ask: &Ask, tables: bool, statistics: bool) -> Result<Reply, F
     Reply::schema(&Frames { frames: Value::Array(vec![frame]), ..a })
 }
 
-fn fetch(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+pub fn fetch(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     show(app, ask, true, false)
 }
 
@@ -329,12 +331,17 @@ fn remove_all_frames(app: &App, _: &Ask) -> Result<Reply, Failure> {
     Reply::schema(&Frames::default())
 }
 
+/// A file for what is to be streamed to a client.
+pub fn scratch_file(app: &App, ending: &str) -> Result<std::path::PathBuf, Failure> {
+    let dir = app.config.ice_root.join("downloads");
+    std::fs::create_dir_all(&dir).map_err(|e| Failure::from(Error::io(dir.display(), e)))?;
+    Ok(dir.join(format!("{}-{}.{ending}", std::process::id(), ochre_core::Rng::fresh_seed())))
+}
+
 /// Writes a frame to a file of its own, to be streamed.
 fn csv_file(app: &App, f: &Frame, separator: u8, header: bool, quote_header: bool) -> Result<std::path::PathBuf, Failure> {
-    let dir = app.config.ice_root.join("downloads");
-    let fail = |e: std::io::Error| Failure::from(Error::io(dir.display(), e));
-    std::fs::create_dir_all(&dir).map_err(fail)?;
-    let path = dir.join(format!("{}-{}.csv", std::process::id(), ochre_core::Rng::fresh_seed()));
+    let path = scratch_file(app, "csv")?;
+    let fail = |e: std::io::Error| Failure::from(Error::io(path.display(), e));
     let mut out = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(&path).map_err(fail)?);
     export::csv(f, separator, header, quote_header, &mut out)?;
     std::io::Write::flush(&mut out).map_err(fail)?;
@@ -393,6 +400,51 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let job =
         app.node.jobs.start("Export dataset", AnyKey::Frame(FrameKey(key)), move |_| node.runner.install(|| export::to_files(&f, &how)))?;
     Reply::schema(&Frames { job: jobs::started(&job), ..a })
+}
+
+/// Where a frame with this key is saved: an Arrow IPC stream.
+fn saved_at(dir: &Option<String>, key: &str) -> Result<std::path::PathBuf, Failure> {
+    let dir = dir.as_deref().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the directory of saved frames"))?;
+    let name: String = key.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    Ok(std::path::Path::new(dir).join(format!("{name}.arrow")))
+}
+
+fn save_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: FrameSave = ask.decode()?;
+    let key = ask.path_param("frame_id").to_string();
+    let f = frame_at(app, &key)?;
+    let path = saved_at(&a.dir, &key)?;
+    if path.exists() && !a.force {
+        let path = path.display();
+        return Err(Failure::precondition(format!("File {path} already exists; give force=True to overwrite it")));
+    }
+    let node = app.node.clone();
+    let job = app.node.jobs.start("Save frame", AnyKey::Frame(FrameKey(key.clone())), move |_| {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
+        }
+        node.runner.install(|| export::arrow(&f, &path))
+    })?;
+    Reply::schema(&FrameSave { frame_id: Some(FrameKey(key)), job: jobs::started(&job), ..a })
+}
+
+fn load_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: FrameLoad = ask.decode()?;
+    let key =
+        a.frame_id.clone().filter(|k| !k.0.is_empty()).ok_or_else(|| Error::invalid("frame_id is required: the key of the saved frame"))?;
+    let path = saved_at(&a.dir, &key.0)?;
+    if !path.exists() {
+        return Err(Failure::not_found(format!("File {} does not exist: no frame '{}' was saved there", path.display(), key.0)));
+    }
+    if app.node.store.contains(&key.0) && !a.force {
+        return Err(Failure::precondition(format!("There is a frame '{}' already; give force=True to replace it", key.0)));
+    }
+    let (node, name) = (app.node.clone(), key.0.clone());
+    let job = app.node.jobs.start("Load frame", AnyKey::Frame(key.clone()), move |_| {
+        let frame = node.runner.install(|| ochre_io::columnar::arrow_frame(&path, &node.ledger))?;
+        node.store.put(&name, frame).map(|_| ())
+    })?;
+    Reply::schema(&FrameLoad { job: jobs::started(&job), ..a })
 }
 
 fn remove_key(app: &App, ask: &Ask) -> Result<Reply, Failure> {

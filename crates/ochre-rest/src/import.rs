@@ -1,7 +1,8 @@
 //! Bringing data in: import, upload, parse setup, parse, file name completion.
 
+use crate::frames::{fetch, frame_at, scratch_file};
 use crate::jobs;
-use crate::route::{Ask, Reply, get, post};
+use crate::route::{Ask, Body, Reply, TempFile, get, post};
 use crate::wire::{
     CreateFrame, ImportFiles, ImportFilesMulti, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema, ParseSvmLight,
     Typeahead,
@@ -9,7 +10,7 @@ use crate::wire::{
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
 use ochre_io::setup::{self, Wishes};
-use ochre_io::{ColumnType, Format, ParseSetup, RawFile, source};
+use ochre_io::{ColumnType, Format, ParseSetup, RawFile, columnar, export, source};
 use ochre_schema::{AnyKey, FrameKey, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,18 @@ pub const UPLOADS: &[crate::Route] = &[
     post("/3/PostFile.bin", "postFileBinary", ("PostFileV3", "PostFileV3"), post_file, "Uploads a file that is not data."),
     post("/3/PutKey", "putKey", ("PutKeyV3", "PutKeyV3"), put_key, "Puts the bytes of a file under a key."),
     post("/3/PutKey.bin", "putKeyBinary", ("PutKeyV3", "PutKeyV3"), put_key, "Puts the bytes of a file under a key."),
+];
+
+/// Frames as Arrow, which is ochre's own: there and back without a detour over text.
+pub const ARROW: &[crate::Route] = &[
+    get("/3/Frames/{frame_id}.arrow", "frameAsArrow", ("FramesV3", "FramesV3"), as_arrow, "A frame as an Arrow IPC stream."),
+    post(
+        "/3/PostFrame.arrow",
+        "postFrameAsArrow",
+        ("PostFileV3", "PostFileV3"),
+        post_arrow,
+        "Makes a frame of an Arrow IPC stream or file.",
+    ),
 ];
 
 /// Largest upload that is kept as a value; data are uploaded as files.
@@ -105,6 +118,31 @@ fn post_file(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let bytes = raw.bytes;
     app.node.store.put(&name, raw)?;
     Reply::json(&serde_json::json!({"destination_frame": name, "total_bytes": bytes}))
+}
+
+fn as_arrow(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let key = ask.path_param("frame_id");
+    // A frame may be named so itself.
+    let named = format!("{key}.arrow");
+    if app.node.store.type_of(&named) == Some("Frame") {
+        return fetch(app, &ask.at("frame_id", &named));
+    }
+    let frame = frame_at(app, key)?;
+    let path = scratch_file(app, "arrow")?;
+    export::arrow(&frame, &path)?;
+    Ok(Reply { status: 200, content_type: "application/vnd.apache.arrow.stream", headers: vec![], body: Body::File(TempFile(path)) })
+}
+
+fn post_arrow(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let path = ask.upload.clone().ok_or_else(|| Error::invalid("the request has no Arrow data"))?;
+    let named = ask.param("destination_frame").filter(|n| !n.is_empty()).map(str::to_string);
+    let key = named.unwrap_or_else(|| format!("arrow_{:032x}", ochre_core::Rng::fresh_seed()));
+    let read = app.node.runner.install(|| columnar::arrow_frame(&path, &app.node.ledger));
+    let _ = std::fs::remove_file(&path);
+    let frame = read?;
+    let rows = frame.rows();
+    app.node.store.put(&key, frame)?;
+    Reply::json(&serde_json::json!({"destination_frame": key, "rows": rows}))
 }
 
 /// Puts what was uploaded under a key as it is, for parts of the server that read bytes, such as custom functions.

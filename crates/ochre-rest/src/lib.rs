@@ -83,8 +83,8 @@ impl LogBuffer {
     }
 }
 
-/// Routes beside the contract.
-pub const EXTRA: &[&[Route]] = &[watch::METRICS, import::UPLOADS];
+/// Routes beside the contract; they are looked at first.
+pub const EXTRA: &[&[Route]] = &[watch::METRICS, import::UPLOADS, import::ARROW];
 
 /// Every route of the contract, resource by resource.
 pub const ROUTES: &[&[Route]] = &[

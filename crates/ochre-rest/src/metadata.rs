@@ -40,6 +40,8 @@ pub const SCHEMAS: &[Published] = table![
     wire::WaterMeterCpuTicks,
     wire::WaterMeterIo,
     wire::CreateFrame,
+    wire::FrameSave,
+    wire::FrameLoad,
     wire::Job,
     wire::Jobs,
     wire::ImportFiles,

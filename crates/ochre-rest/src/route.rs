@@ -79,6 +79,10 @@ impl Ask {
     pub fn path_param(&self, name: &str) -> &str {
         self.path_params.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
     }
+    /// The same request with another value of a path parameter.
+    pub fn at(&self, name: &str, value: &str) -> Ask {
+        Ask { path_params: vec![(name.to_string(), value.to_string())], ..self.clone() }
+    }
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
@@ -141,6 +145,13 @@ pub fn matches(pattern: &str, path: &str) -> Option<Vec<(String, String)>> {
     let (mut p, mut s) = (pattern.split('/').peekable(), path.split('/'));
     let mut out = vec![];
     while let Some(part) = p.next() {
+        // A parameter with an ending, such as {frame_id}.arrow, is the last part.
+        if let Some((name, ending)) = part.strip_prefix('{').and_then(|n| n.split_once('}')).filter(|n| !n.1.is_empty()) {
+            let rest: Vec<&str> = s.by_ref().collect();
+            let value = rest.join("/").strip_suffix(ending).filter(|v| !v.is_empty()).map(decode)?;
+            out.push((name.to_string(), value));
+            return Some(out);
+        }
         match part.strip_prefix('{').and_then(|n| n.strip_suffix('}')) {
             // Keys may hold slashes that a client did not encode: the last parameter takes the rest.
             Some(name) if p.peek().is_none() => {
@@ -170,5 +181,7 @@ mod tests {
         assert_eq!(matches("/3/Frames/{id}/summary", "/3/Frames/a/summary"), Some(vec![("id".into(), "a".into())]));
         assert_eq!(matches("/3/Frames/{id}/summary", "/3/Frames/a"), None);
         assert_eq!(matches("/3/Frames", "/3/Frames/a"), None);
+        assert_eq!(matches("/3/Frames/{id}.arrow", "/3/Frames/a.b.arrow"), Some(vec![("id".into(), "a.b".into())]));
+        assert_eq!(matches("/3/Frames/{id}.arrow", "/3/Frames/a/summary"), None);
     }
 }

@@ -78,7 +78,7 @@ async fn read(app: &App, request: Request, id: u64) -> Result<Ask, Failure> {
         ask.params = pairs(q.as_bytes());
     }
     let kind = request.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
-    let is_upload = ask.path.starts_with("/3/PostFile") || ask.path.starts_with("/3/PutKey");
+    let is_upload = ask.path.starts_with("/3/PostFile") || ask.path.starts_with("/3/PostFrame") || ask.path.starts_with("/3/PutKey");
     let body = request.into_body();
     if is_upload {
         ask.upload = Some(store_upload(app, body, id, &kind).await?);
@@ -154,7 +154,7 @@ pub(crate) fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
     // The route with the longest address wins: /3/Frames/{id}/summary before /3/Frames/{id}.
     let search = |path: &str| {
         let mut found: Option<(&crate::Route, Vec<(String, String)>)> = None;
-        for r in ROUTES.iter().chain(EXTRA).flat_map(|r| r.iter()).filter(|r| r.method == method) {
+        for r in EXTRA.iter().chain(ROUTES).flat_map(|r| r.iter()).filter(|r| r.method == method) {
             if let Some(p) = matches(r.url, path)
                 && found.as_ref().is_none_or(|f| {
                     f.0.url.split('/').count() < r.url.split('/').count() || (f.0.url.contains('{') && !r.url.contains('{'))

@@ -1531,6 +1531,38 @@ pub struct WaterMeterIo {
     pub persist_stats: Value,
 }
 
+/// A frame to save.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "FrameSaveV3", iced = "Iced", request)]
+pub struct FrameSave {
+    /// Key of the frame.
+    pub frame_id: Option<FrameKey>,
+    /// Directory to save it to.
+    pub dir: Option<String>,
+    /// Overwrite what is there.
+    #[api(default = true)]
+    pub force: bool,
+    /// Job.
+    #[api(ty = "Job", schema = "JobV3", output)]
+    pub job: Value,
+}
+
+/// A saved frame to read.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "FrameLoadV3", iced = "Iced", request)]
+pub struct FrameLoad {
+    /// Key that the frame was saved under.
+    pub frame_id: Option<FrameKey>,
+    /// Directory that it was saved to.
+    pub dir: Option<String>,
+    /// Replace a frame with this key.
+    #[api(default = true)]
+    pub force: bool,
+    /// Job.
+    #[api(ty = "Job", schema = "JobV3", output)]
+    pub job: Value,
+}
+
 /// A frame of random data.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "CreateFrameV3", iced = "CreateFrame", request)]

@@ -66,6 +66,8 @@ struct Problem<'a> {
     within: Vec<u32>,
     /// Sums of a quadratic loss, which are the same wherever they are taken.
     quadratic: parking_lot::Mutex<Option<Arc<Quadratic>>>,
+    /// Sums at the coefficients that were looked at last, with which the next step begins.
+    ahead: parking_lot::Mutex<Option<(Vec<Vec<f64>>, Vec<u32>, Gram)>>,
 }
 
 /// A quadratic loss: its sums, and the coefficients where its value was taken.
@@ -177,6 +179,25 @@ impl Problem<'_> {
             return Ok(self.ordinal(&ordinal::pack(beta), true)?.loss);
         }
         Ok(self.pass(beta, 0, true)?.loss)
+    }
+
+    /// The loss, with the sums that the next step needs if it begins here: one pass in place of two.
+    fn loss_ahead(&self, beta: &[Vec<f64>]) -> Result<f64> {
+        if beta.len() > 1 || self.is_quadratic() {
+            return self.loss(beta);
+        }
+        let g = self.pass(beta, 0, false)?;
+        let loss = g.loss;
+        *self.ahead.lock() = Some((beta.to_vec(), self.within.clone(), g));
+        Ok(loss)
+    }
+
+    /// Sums to step from.
+    fn sums(&self, beta: &[Vec<f64>], class: usize) -> Result<Gram> {
+        match self.ahead.lock().take() {
+            Some((at, within, g)) if at == beta && within == self.within => Ok(g),
+            _ => self.pass(beta, class, false),
+        }
     }
 
     fn penalty(&self, beta: &[Vec<f64>]) -> f64 {
@@ -324,7 +345,7 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], known: Option<f64>, steps: 
         // Loss where the classes that had their turn have come to.
         let mut loss = None;
         for k in 0..sets {
-            let g = problem.pass(&next, k, false)?;
+            let g = problem.sums(&next, k)?;
             let candidate = problem.solve(g, &next[k])?;
             if !many {
                 next[k] = candidate;
@@ -349,7 +370,7 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], known: Option<f64>, steps: 
             }
         }
         iterations += 1;
-        let mut loss = loss.map_or_else(|| problem.loss(&next), Ok)?;
+        let mut loss = loss.map_or_else(|| problem.loss_ahead(&next), Ok)?;
         let mut halvings = 0;
         while (loss.is_nan() || problem.objective(loss, &next) > state.2 + objective_epsilon) && halvings < 20 && !single {
             for (n, old) in next.iter_mut().flatten().zip(state.0.iter().flatten()) {
@@ -497,6 +518,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         lambda: 0.0,
         within: vec![],
         quadratic: Default::default(),
+        ahead: Default::default(),
     };
 
     // The null model: the intercept alone.
