@@ -8,6 +8,7 @@ os.environ["DO_NOT_TRACK"] = "1"
 import h2o  # noqa: E402
 from h2o.estimators import H2OGeneralizedLinearEstimator as GLM  # noqa: E402
 from h2o.estimators import H2OGradientBoostingEstimator as GBM  # noqa: E402
+from h2o.estimators import H2OXGBoostEstimator as XGB  # noqa: E402
 
 url, ochre = sys.argv[1:3]
 data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
@@ -46,6 +47,10 @@ with tempfile.TemporaryDirectory() as d:
     says("missing file", ["/no/such/file.csv", "does not exist"], lambda: h2o.import_file("/no/such/file.csv"))
     says("empty file", ["empty.csv", "no bytes"], lambda: h2o.import_file(file("empty.csv", b"")))
     says("binary file", ["noise.csv", "not text"], lambda: h2o.import_file(file("noise.csv", bytes(range(256)) * 40)))
+    says("damaged zstd", ["cut.csv.zst", "damaged"], lambda: h2o.import_file(file("cut.csv.zst", b"\x28\xb5\x2f\xfdgarbage that is no zstd")))
+    says("damaged bzip2", ["cut.csv.bz2", "damaged"], lambda: h2o.import_file(file("cut.csv.bz2", b"BZh91AY&SYgarbage that is no bzip2")))
+    for ending, head in (("orc", b"ORC"), ("avro", b"Obj\x01"), ("parquet", b"PAR1")):
+        says(f"damaged {ending}", [f"cut.{ending}", "damaged"], lambda: h2o.import_file(file(f"cut.{ending}", head + bytes(range(256)) * 9)))
     says("damaged gzip", ["cut.csv.gz", "damaged"], lambda: h2o.import_file(file("cut.csv.gz", b"\x1f\x8b\x08\x00garbage that is no gzip")))
     mixed = os.path.join(d, "mixed")
     os.mkdir(mixed)
@@ -64,7 +69,7 @@ with tempfile.TemporaryDirectory() as d:
     says("negative counts", ["Poisson response must be non-negative", "-79"], lambda: train(GLM, y="N", frame=one, family="poisson"))
     says("negative counts in trees", ["non-negative"], lambda: train(GBM, y="N", frame=one, distribution="poisson"))
     says("a parameter out of range", ["learn_rate", "(0, 1]", "2"], lambda: train(GBM, y="AGE", frame=p, learn_rate=2.0))
-    says("an unsupported parameter", ["pred_noise_bandwidth", "not supported"], lambda: train(GBM, y="CAPSULE", frame=p, pred_noise_bandwidth=0.5))
+    says("an unsupported parameter", ["save_matrix_directory", "not supported"], lambda: train(XGB, y="CAPSULE", frame=p, save_matrix_directory="/tmp"))
     says("unknown algorithm", ["nosuch", "gbm"], lambda: h2o.api("POST /3/ModelBuilders/nosuch"))
     says("a key of another type", ["expected a value of type Model", "Frame"], lambda: h2o.api("GET /3/Models/" + p.frame_id))
     says("a missing frame", ["nokey", "not found"], lambda: h2o.api("GET /3/Frames/nokey"))

@@ -1,10 +1,16 @@
 """What only shows in the client's own calls, not in the expressions that it is known to send: client.py URL"""
+import json
+import math
 import os
 import sys
-
 import tempfile
+import time
+import warnings
 
 import h2o
+from h2o.assembly import H2OAssembly
+from h2o.grid import H2OGridSearch
+from h2o.transforms.preprocessing import H2OBinaryOp, H2OCol, H2OColOp, H2OColSelect
 from h2o.estimators import (
     H2OGeneralizedLinearEstimator,
     H2OGradientBoostingEstimator,
@@ -164,9 +170,120 @@ def by_variable():
         assert abs(float(p) - wanted[level][0]) < 1e-6 and abs(float(y) - wanted[level][1]) < 1e-9, (level, p, y)
 
 
+def without_predictors():
+    """The constant alone is the mean, here with a link of logarithms."""
+    f = prostate()
+    m = H2OGeneralizedLinearEstimator(family="gamma", link="log", build_null_model=True, nfolds=2, seed=1)
+    m.train(x=["PSA", "VOL"], y="AGE", training_frame=f)
+    assert list(m.coef()) == ["Intercept"] and abs(math.exp(m.coef()["Intercept"]) - f["AGE"].mean()[0]) < 1e-9, m.coef()
+    assert abs(m.null_deviance() - m.residual_deviance()) < 1e-9 * m.null_deviance()
+    assert m.predict(f).nrow == f.nrow
+
+
+def noise():
+    """Noise of leaves is there, is small when it shall be, and is drawn from the seed."""
+    f = prostate()
+    told = []
+    for bandwidth in (0, 0.01, 0.5, 0.5):
+        m = H2OGradientBoostingEstimator(ntrees=20, seed=1, pred_noise_bandwidth=bandwidth)
+        m.train(x=["PSA", "VOL", "GLEASON"], y="AGE", training_frame=f)
+        told.append(numbers(m.predict(f)))
+    far = [max(abs(a - b) for a, b in zip(told[0], t)) for t in told]
+    assert 0 < far[1] < 0.5 < far[2] and told[2] == told[3], far
+
+
+def linear_classes():
+    """balance_classes is taken, and told to change nothing."""
+    f = prostate("CAPSULE")
+    kept = []
+    for balance in (False, True):
+        m = H2OGeneralizedLinearEstimator(family="binomial", lambda_=0, balance_classes=balance)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            m.train(x=["AGE", "PSA", "VOL"], y="CAPSULE", training_frame=f)
+        assert any("balance_classes changes nothing" in str(w.message) for w in said) == balance, said
+        kept.append(m.coef())
+    assert kept[0] == kept[1]
+
+
+def done(job):
+    h2o.job.H2OJob(job, "a tool").poll()
+
+
+def tools():
+    """Frame tools that have an address of their own; numbers are the reference's."""
+    f = h2o.H2OFrame({"a": list(range(10)), "b": [1.5, 2, None, 4, 5, 6, 7, 8, 9, 10]}, column_types=["int", "real"])
+    h2o.api("POST /3/SplitFrame", data={"dataset": f.frame_id, "ratios": "[0.3, 0.3]", "destination_frames": '["sa", "sb", "sc"]'})
+    for key, rows in (("sa", ["0", "1", "2"]), ("sb", ["3", "4", "5"]), ("sc", ["6", "7", "8", "9"])):
+        for _ in range(100):
+            if h2o.ls()["key"].isin([key]).any():
+                break
+        assert [r[0] for r in h2o.get_frame(key).as_data_frame(use_pandas=False)[1:]] == rows
+    g = h2o.H2OFrame([[1, 2, 3, 4, 5, 6], [2, 1, 0, 1, 2, 5]])
+    for inverse, source in (("false", g.frame_id), ("true", "there")):
+        done(h2o.api("POST /99/DCTTransformer", data={"dataset": source, "dimensions": "[3, 2, 1]", "inverse": inverse,
+                                                      "destination_frame": "there" if inverse == "false" else "back"}))
+    there, back = ([float(v) for row in h2o.get_frame(k).as_data_frame(use_pandas=False)[1:] for v in row] for k in ("there", "back"))
+    wanted = [8.573214099741124, -1.2247448713915892, -4.0, 0.0, 0.0, 0.0]
+    assert all(abs(a - b) < 1e-12 for a, b in zip(there[:6], wanted)), there
+    assert all(abs(a - b) < 1e-12 for a, b in zip(back, [1, 2, 3, 4, 5, 6, 2, 1, 0, 1, 2, 5])), back
+    t = h2o.api("POST /99/Tabulate", data={"dataset": f.frame_id, "predictor": "a", "response": "b", "nbins_predictor": 3, "nbins_response": 2})
+    assert t["count_table"].cell_values == [
+        (x, y, float(n)) for y, row in (("missing(NA)", (1, 0, 0)), ("3.625000", (2, 2, 0)), ("7.875000", (0, 1, 4)))
+        for x, n in zip(("1.500000", "4.500000", "7.500000"), row)], t["count_table"].cell_values
+    assert t["response_table"].cell_values == [("1.500000", 1.75, 2.0), ("4.500000", 5.0, 3.0), ("7.500000", 8.5, 4.0)]
+    found = h2o.api("GET /3/Find", data={"key": f.frame_id, "column": "a", "row": 3, "match": "5"})
+    assert (found["prev"], found["next"]) == (-1, 5), found
+    kept = "/3/NodePersistentStorage/notebook/a%2F..%2Fb"
+    h2o.api("POST " + kept, data={"value": "text"})
+    assert h2o.api("GET " + kept)["value"] == "text" and h2o.api("GET /3/NodePersistentStorage/notebook")["entries"][0]["name"] == "a/../b"
+    h2o.api("DELETE " + kept)
+
+
+def recovered():
+    """A search whose server may end goes on from its directory; frames come along where that is asked for."""
+    with tempfile.TemporaryDirectory() as at:
+        f = prostate("CAPSULE")
+        grid = H2OGridSearch(H2OGradientBoostingEstimator(ntrees=3, seed=1), {"max_depth": [2, 3]}, grid_id="searched")
+        grid.train(x=["AGE", "PSA"], y="CAPSULE", training_frame=f)
+        wanted = {m.actual_params["max_depth"]: m.auc() for m in grid.models}
+        path = h2o.save_grid(at, "searched", save_params_references=True)
+        h2o.remove_all()
+        again = h2o.load_grid(path, load_params_references=True)
+        assert len(again.model_ids) == 2 and h2o.get_frame(f.frame_id).nrow == f.nrow
+        # What a server that ended after one of three models leaves behind.
+        half = json.load(open(path))
+        half["hyper"] = [["max_depth", [2, 3, 4]]]
+        os.remove(os.path.join(at, half["models"].pop()["model"]))
+        json.dump(half, open(path, "w"))
+        json.dump({"grid": "searched", "algorithm": "gbm"}, open(os.path.join(at, "recovery.json"), "w"))
+        h2o.remove_all()
+        h2o.resume(at)
+        for _ in range(200):
+            done = h2o.get_grid("searched")
+            if len(done.model_ids) == 3 and not os.path.exists(os.path.join(at, "recovery.json")):
+                break
+            time.sleep(0.05)
+        got = {m.actual_params["max_depth"]: m.auc() for m in done.models}
+        assert set(got) == {2, 3, 4} and all(got[d] == a for d, a in wanted.items()), (got, wanted)
+        assert os.listdir(at) == [], os.listdir(at)
+
+
+def assembled():
+    """Steps that prepare a frame, as the reference takes them."""
+    f = h2o.H2OFrame({"x": [5.1, 4.9, 7.0], "n": [1, 2, 3], "c": ["setosa", "versi", "setosa"]}, column_types=["real", "int", "enum"])
+    steps = [("some", H2OColSelect(["x", "c"])), ("cos", H2OColOp(op=h2o.H2OFrame.cos, col="x", inplace=True)),
+             ("count", H2OColOp(op=h2o.H2OFrame.countmatches, col="c", inplace=False, pattern="s")),
+             ("plus", H2OBinaryOp(op=H2OAssembly.plus, col="x", inplace=False, right=H2OCol("x"), new_col_name="twice"))]
+    out = H2OAssembly(steps=steps).fit(f)
+    assert out.names == ["x", "c", "c0", "twice"], out.names
+    assert numbers(out["c0"]) == [2, 1, 2] and abs(out[0, "twice"] - 2 * math.cos(5.1)) < 1e-15
+
+
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
-checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable]
+checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
+          noise, linear_classes, tools, recovered, assembled]
 for check in checks:
     check()
     h2o.remove_all()

@@ -1,4 +1,5 @@
 """Files of several formats, written and read back: formats.py URL"""
+import bz2
 import json
 import os
 import sys
@@ -73,6 +74,27 @@ def main():
                                        binary_fraction=0.1, missing_fraction=0.1, seed=2), work)
         some = h2o.import_file(os.path.join(work, "one.parquet"), skipped_columns=[0, 2])
         assert some.names == [n for i, n in enumerate(f.names) if i not in (0, 2)], some.names
+        text = b"x,y\n1,a\n2,b\n"
+        # One block that is stored as it is.
+        zstd = b"\x28\xb5\x2f\xfd" + bytes([0x20, len(text)]) + (len(text) << 3 | 1).to_bytes(3, "little") + text
+        for name, packed in (("t.csv.bz2", bz2.compress(text)), ("t.csv.zst", zstd)):
+            with open(os.path.join(work, name), "wb") as out:
+                out.write(packed)
+            t = h2o.import_file(os.path.join(work, name))
+            assert t.as_data_frame(use_pandas=False) == [["x", "y"], ["1", "a"], ["2", "b"]], (name, t.as_data_frame(use_pandas=False))
+            done += 1
+        for name in ("types.orc", "types.avro"):
+            t = h2o.import_file(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", name))
+            assert t.nrow == 300 and t.types == {"i": "int", "x": "real", "c": "enum", "t": "string", "b": "enum", "day": "time", "at": "time"}, t.types
+            got = [r for r in t.as_data_frame(use_pandas=False)[1:]]
+            for r in (0, 1, 14, 143, 299):
+                day, at = 1577836800000 + 86400000 * r, 1614834367000 + 3600000 * r
+                want = ["" if r % 7 == 0 else str(r - 50), "" if r % 11 == 0 else str(r / 8), "" if r % 13 == 0 else "abc"[r % 3] * 2, f"text {r}",
+                        "True" if r % 2 == 0 else "False", str(day), str(at)]
+                assert got[r] == want, (name, got[r], want)
+            some = h2o.import_file(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", name), skipped_columns=[0, 3], col_types={"c": "string"})
+            assert some.names == ["x", "c", "b", "day", "at"] and some.types["c"] == "string", some.types
+            done += 1
         arff = os.path.join(work, "a.arff")
         with open(arff, "w") as out:
             out.write("@relation t\n@attribute x numeric\n@attribute 'a b' {u, 'v w'}\n@data\n1,u\n?,'v w'\n3,?\n")

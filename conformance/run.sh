@@ -33,6 +33,11 @@ fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 
 "$venv/bin/python" -W ignore "$here/rapids.py" "http://127.0.0.1:$port" || fail "a primitive differs from the reference"
 "$venv/bin/python" -W ignore "$here/command_line.py" "http://127.0.0.1:$port" "$ochre" || fail "the command line differs from the server"
 "$venv/bin/python" -W ignore "$here/mojo.py" "http://127.0.0.1:$port" "$ochre" || fail "an exported model scores differently"
+"$venv/bin/pip" install -q 'onnxruntime>=1.20' 'pandas>=2' 'polars>=1' 'pyarrow>=14'
+mkdir "$work/packages"
+cp -r "$root/bindings/python/python/ochre_score" "$work/packages/"
+cp "$(dirname "$ochre")/lib_native.so" "$work/packages/ochre_score/_native.abi3.so"
+PYTHONPATH="$work/packages" "$venv/bin/python" -W ignore "$here/portable.py" "http://127.0.0.1:$port" "$ochre" || fail "a model scores differently outside of the server"
 "$venv/bin/python" -W ignore "$here/robustness.py" "http://127.0.0.1:$port" || fail "the server did not survive"
 "$venv/bin/python" -W ignore "$here/bad_input.py" "http://127.0.0.1:$port" "$ochre" || fail "bad input was not told clearly"
 kill -0 "$pid" 2>/dev/null || fail "the server is gone"

@@ -40,6 +40,12 @@ impl Rng {
         (self.next_i64() as u64) & ((1 << bits) - 1)
     }
 
+    /// A number of the standard normal distribution (Box and Muller 1958).
+    pub fn next_normal(&mut self) -> f64 {
+        let (u, v) = (1.0 - self.next_f64(), self.next_f64());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
     pub fn next_f32(&mut self) -> f32 {
         self.next_bits(24) as f32 / (1u32 << 24) as f32
     }

@@ -1,8 +1,9 @@
-//! Parquet: column types from the schema, values a row group at a time. Arrow IPC streams and files: the same, with the
+//! Parquet, ORC and Avro: column types from the schema; values of Parquet a row group at a time. Arrow IPC streams and files: the same, with the
 //! columns as they are.
 
 use crate::csv;
 use crate::parse::{Block, Buffer, Levels, MISSING};
+use crate::records;
 use crate::setup::{ColumnType, Counts, Format, ParseSetup, Wishes};
 use crate::timetext;
 use arrow_array::cast::AsArray;
@@ -181,9 +182,21 @@ pub fn guess(path: &Path, wishes: &Wishes) -> Result<ParseSetup> {
     let schema = builder.schema().clone();
     let fail = |e: &dyn std::fmt::Display| Error::invalid(format!("{} cannot be read: {e}", path.display()));
     let reader = builder.with_batch_size(PREVIEW_ROWS).with_limit(PREVIEW_ROWS).build().map_err(|e| fail(&e))?;
-    let mut setup = ParseSetup { format: Format::Parquet, separator: b'|', header: 1, ..ParseSetup::default() };
+    let batches = reader.map(|b| b.map_err(|e| e.to_string()));
+    guess_batches(path, Format::Parquet, &schema, Box::new(batches), wishes)
+}
+
+/// The same for a file of ORC or Avro.
+pub fn guess_records(path: &Path, format: Format, wishes: &Wishes) -> Result<ParseSetup> {
+    let (schema, batches) = records::open(path, format, PREVIEW_ROWS)?;
+    guess_batches(path, format, &schema, Box::new(batches.take(1)), wishes)
+}
+
+fn guess_batches(path: &Path, format: Format, schema: &Schema, batches: records::Batches, wishes: &Wishes) -> Result<ParseSetup> {
+    let fail = |e: &dyn std::fmt::Display| Error::invalid(format!("{} cannot be read: {e}", path.display()));
+    let mut setup = ParseSetup { format, separator: b'|', header: 1, ..ParseSetup::default() };
     let mut counts: Vec<Counts> = schema.fields().iter().map(|_| Counts::default()).collect();
-    for batch in reader {
+    for batch in batches {
         let batch = batch.map_err(|e| fail(&e))?;
         for (c, array) in batch.columns().iter().enumerate() {
             each(array, &mut |cell| match cell {
@@ -234,10 +247,24 @@ pub fn row_groups(path: &Path) -> Result<Vec<u64>> {
     Ok(open(path)?.metadata().row_groups().iter().map(|g| g.total_byte_size().max(0) as u64).collect())
 }
 
-/// The values of one row group.
-pub fn read(path: &Path, group: usize, setup: &ParseSetup) -> Result<Block<'static>> {
-    let builder = open_as(path, setup)?;
-    let fields = builder.schema().fields().clone();
+/// The values of a whole file of ORC or Avro.
+pub fn read_records(path: &Path, setup: &ParseSetup) -> Result<Block<'static>> {
+    let (schema, batches) = records::open(path, setup.format, BATCH_ROWS)?;
+    let kept = kept_columns(path, schema.fields(), setup)?;
+    let mut block = Block::empty(setup);
+    for batch in batches {
+        let batch = batch.map_err(|e| Error::invalid(format!("{} cannot be read: {e}", path.display())))?;
+        block.rows += batch.num_rows();
+        for &c in &kept {
+            let array = batch.column(c);
+            push(array, &mut block.buffers[c], setup.types[c] == ColumnType::Time, &setup.na_strings[c], &mut block.bad_numbers[c]);
+        }
+    }
+    Ok(block)
+}
+
+/// Which of a file's columns the setup wants; all of them have to have a place in a frame.
+fn kept_columns(path: &Path, fields: &arrow_schema::Fields, setup: &ParseSetup) -> Result<Vec<usize>> {
     if fields.len() != setup.names.len() {
         return Err(Error::invalid(format!(
             "{} has {} columns where the parse setup has {}; import files of one format at a time",
@@ -255,6 +282,13 @@ pub fn read(path: &Path, group: usize, setup: &ParseSetup) -> Result<Block<'stat
             fields[c].data_type()
         )));
     }
+    Ok(kept)
+}
+
+/// The values of one row group.
+pub fn read(path: &Path, group: usize, setup: &ParseSetup) -> Result<Block<'static>> {
+    let builder = open_as(path, setup)?;
+    let kept = kept_columns(path, builder.schema().fields(), setup)?;
     let fail = |e: &dyn std::fmt::Display| Error::invalid(format!("{} cannot be read: {e}", path.display()));
     let mask = ProjectionMask::roots(builder.parquet_schema(), kept.iter().copied());
     let reader = builder.with_row_groups(vec![group]).with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|e| fail(&e))?;
@@ -449,38 +483,71 @@ impl Growing {
     }
 }
 
-/// The frame in an Arrow IPC stream or file. Dictionaries become categories, in their order; texts stay texts.
-pub fn arrow_frame(path: &Path, ledger: &Arc<Ledger>) -> Result<Frame> {
-    let fail = |e: &dyn std::fmt::Display| {
-        Error::invalid(format!("{} is no Arrow IPC stream or file, or it is damaged or cut short: {e}", path.display()))
-    };
+type Batches = Box<dyn Iterator<Item = std::result::Result<RecordBatch, arrow_schema::ArrowError>>>;
+
+/// Does a file begin as Arrow IPC does, as a file or as a stream?
+pub fn is_arrow(path: &Path) -> bool {
+    let mut magic = [0; 6];
+    let read = File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut magic));
+    read.is_ok() && (&magic == b"ARROW1" || magic[..4] == [0xff; 4])
+}
+
+/// The batches of an Arrow IPC stream or file.
+fn arrow_batches(path: &Path) -> Result<(arrow_schema::SchemaRef, Batches)> {
+    let fail = |e: arrow_schema::ArrowError| unreadable_arrow(path, &e);
     let open = || File::open(path).map_err(|e| Error::io(path.display(), e));
     let mut file = open()?;
-    let bytes = file.metadata().map_err(|e| Error::io(path.display(), e))?.len();
     let mut magic = [0; 6];
     let is_file = std::io::Read::read_exact(&mut file, &mut magic).is_ok() && &magic == b"ARROW1";
-    let batches: Box<dyn Iterator<Item = std::result::Result<RecordBatch, arrow_schema::ArrowError>>>;
-    let schema;
-    if is_file {
-        let reader = arrow_ipc::reader::FileReader::try_new_buffered(open()?, None).map_err(|e| fail(&e))?;
-        schema = reader.schema();
-        batches = Box::new(reader);
+    let (schema, batches): (_, Batches) = if is_file {
+        let reader = arrow_ipc::reader::FileReader::try_new_buffered(open()?, None).map_err(fail)?;
+        (reader.schema(), Box::new(reader))
     } else {
-        let reader = arrow_ipc::reader::StreamReader::try_new_buffered(open()?, None).map_err(|e| fail(&e))?;
-        schema = reader.schema();
-        batches = Box::new(reader);
-    }
+        let reader = arrow_ipc::reader::StreamReader::try_new_buffered(open()?, None).map_err(fail)?;
+        (reader.schema(), Box::new(reader))
+    };
     if let Some(f) = schema.fields().iter().find(|f| nested(f.data_type())) {
         let (name, kind) = (f.name(), f.data_type());
         return Err(Error::Unsupported(format!("column '{name}' is of the type {kind}, which has no place in a frame; leave it out")));
     }
+    Ok((schema, batches))
+}
+
+fn unreadable_arrow(path: &Path, e: &dyn std::fmt::Display) -> Error {
+    Error::invalid(format!("{} is no Arrow IPC stream or file, or it is damaged or cut short: {e}", path.display()))
+}
+
+fn grown(schema: &Schema, columns: Vec<Growing>, ledger: &Arc<Ledger>) -> Result<Frame> {
+    let names = ochre_core::unique_names(schema.fields().iter().map(|f| f.name().clone()).collect());
+    Frame::new(names, columns.into_iter().map(|c| c.finish(ledger)).collect::<Result<Vec<_>>>()?)
+}
+
+/// The frame in an Arrow IPC stream or file. Dictionaries become categories, in their order; texts stay texts.
+pub fn arrow_frame(path: &Path, ledger: &Arc<Ledger>) -> Result<Frame> {
+    let (schema, batches) = arrow_batches(path)?;
+    let bytes = std::fs::metadata(path).map_err(|e| Error::io(path.display(), e))?.len();
     // Codes and narrow numbers are widened on the way.
     let _room = ledger.reserve(&format!("the Arrow data of {}", path.display()), bytes.saturating_mul(3))?;
     let mut columns: Vec<Growing> = schema.fields().iter().map(|f| Growing::new(f)).collect();
     for batch in batches {
-        let batch = batch.map_err(|e| fail(&e))?;
+        let batch = batch.map_err(|e| unreadable_arrow(path, &e))?;
         columns.iter_mut().zip(batch.columns()).for_each(|(c, array)| c.push(array));
     }
-    let names = ochre_core::unique_names(schema.fields().iter().map(|f| f.name().clone()).collect());
-    Frame::new(names, columns.into_iter().map(|c| c.finish(ledger)).collect::<Result<Vec<_>>>()?)
+    grown(&schema, columns, ledger)
+}
+
+/// Hands the batches of an Arrow IPC stream or file to `take`, each as a frame. There is always a first one.
+pub fn arrow_pieces(path: &Path, ledger: &Arc<Ledger>, take: &mut dyn FnMut(Frame) -> Result<()>) -> Result<()> {
+    let (schema, batches) = arrow_batches(path)?;
+    let fresh = || schema.fields().iter().map(|f| Growing::new(f)).collect::<Vec<_>>();
+    let mut any = false;
+    for batch in batches {
+        let batch = batch.map_err(|e| unreadable_arrow(path, &e))?;
+        any = true;
+        let _room = ledger.reserve(&format!("the Arrow data of {}", path.display()), batch.get_array_memory_size() as u64 * 3)?;
+        let mut columns = fresh();
+        columns.iter_mut().zip(batch.columns()).for_each(|(c, array)| c.push(array));
+        take(grown(&schema, columns, ledger)?)?;
+    }
+    if any { Ok(()) } else { take(grown(&schema, fresh(), ledger)?) }
 }

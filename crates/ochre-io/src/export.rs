@@ -67,12 +67,14 @@ const GROUP_ROWS: usize = 16 * CHUNK_ROWS;
 
 /// Whole numbers as integers, times as timestamps, categories as dictionaries of texts. The kind of column that each
 /// was stands in its metadata.
-fn schema_of(frame: &Frame) -> Result<SchemaRef> {
+///
+/// Unless `narrow`, numbers are told as floating-point ones even where all are whole.
+fn schema_of(frame: &Frame, narrow: bool) -> Result<SchemaRef> {
     let mut fields = vec![];
     for (name, column) in frame.names().iter().zip(frame.columns()) {
         let rollup = column.rollup()?;
         let (kind, was) = match &column.kind {
-            Kind::Real if rollup.whole && rollup.min.abs().max(rollup.max.abs()) < 9e15 => (DataType::Int64, "number"),
+            Kind::Real if narrow && rollup.whole && rollup.min.abs().max(rollup.max.abs()) < 9e15 => (DataType::Int64, "number"),
             Kind::Real | Kind::Missing => (DataType::Float64, "number"),
             Kind::Time => (DataType::Timestamp(TimeUnit::Millisecond, None), "time"),
             Kind::Enum(_) => (DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)), "category"),
@@ -101,7 +103,7 @@ fn parquet(
     file: impl Write + Send,
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     use parquet::basic::{Compression, GzipLevel};
-    let schema = schema_of(frame)?;
+    let schema = schema_of(frame, true)?;
     let compression = if gzip { Compression::GZIP(GzipLevel::default()) } else { Compression::SNAPPY };
     let properties =
         parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(GROUP_ROWS)).set_compression(compression);
@@ -116,7 +118,7 @@ fn parquet(
 /// Writes a frame as an Arrow IPC stream, a batch for each chunk.
 pub fn arrow(frame: &Frame, path: &Path) -> Result<()> {
     let write = || -> std::result::Result<(), Box<dyn std::error::Error>> {
-        let schema = schema_of(frame)?;
+        let schema = schema_of(frame, true)?;
         let file = std::io::BufWriter::with_capacity(1 << 20, std::fs::File::create(path)?);
         let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &schema)?;
         for k in 0..frame.rows().div_ceil(CHUNK_ROWS) {
@@ -148,6 +150,88 @@ fn exported(kind: &Kind, data: &ochre_core::Data, to: &DataType) -> ArrayRef {
 /// Writes a frame as CSV, chunk by chunk: texts and labels quoted, times as milliseconds, missing as nothing.
 pub fn csv(frame: &Frame, separator: u8, header: bool, quote_header: bool, out: &mut dyn Write) -> Result<()> {
     rows(frame, separator, header, quote_header, 0..frame.rows().div_ceil(CHUNK_ROWS), out)
+}
+
+/// Frames of the same columns, one after the other, written as one file.
+pub enum Series {
+    /// The first frame is still to come.
+    Fresh(SeriesFormat, Box<dyn Write + Send>),
+    Csv(Box<dyn Write + Send>),
+    Parquet(Box<parquet::arrow::ArrowWriter<Box<dyn Write + Send>>>, SchemaRef),
+    Arrow(Box<arrow_ipc::writer::StreamWriter<Box<dyn Write + Send>>>, SchemaRef),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesFormat {
+    Csv,
+    Parquet,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+impl SeriesFormat {
+    /// The format that a file's name asks for.
+    pub fn of(path: &Path) -> SeriesFormat {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("parquet") => SeriesFormat::Parquet,
+            Some("arrow" | "arrows" | "ipc") => SeriesFormat::Arrow,
+            _ => SeriesFormat::Csv,
+        }
+    }
+}
+
+impl Series {
+    pub fn new(format: SeriesFormat, out: Box<dyn Write + Send>) -> Series {
+        Series::Fresh(format, out)
+    }
+
+    /// Writes the rows of a frame after those before.
+    pub fn write(self, frame: &Frame) -> Result<Series> {
+        let fail = |e: &dyn std::fmt::Display| Error::io("the output", e);
+        let mut series = match self {
+            Series::Fresh(SeriesFormat::Csv, mut out) => {
+                csv(frame, b',', true, false, &mut out)?;
+                return Ok(Series::Csv(out));
+            }
+            Series::Fresh(SeriesFormat::Parquet, out) => {
+                let schema = schema_of(frame, false)?;
+                let properties = parquet::file::properties::WriterProperties::builder()
+                    .set_max_row_group_row_count(Some(GROUP_ROWS))
+                    .set_compression(parquet::basic::Compression::SNAPPY);
+                let writer = parquet::arrow::ArrowWriter::try_new(out, schema.clone(), Some(properties.build())).map_err(|e| fail(&e))?;
+                Series::Parquet(Box::new(writer), schema)
+            }
+            Series::Fresh(SeriesFormat::Arrow, out) => {
+                let schema = schema_of(frame, false)?;
+                let writer = arrow_ipc::writer::StreamWriter::try_new(out, &schema).map_err(|e| fail(&e))?;
+                Series::Arrow(Box::new(writer), schema)
+            }
+            begun => begun,
+        };
+        for k in 0..frame.rows().div_ceil(CHUNK_ROWS) {
+            match &mut series {
+                Series::Csv(out) => rows(frame, b',', false, false, k..k + 1, out)?,
+                Series::Parquet(writer, schema) => {
+                    writer.write(&batch(frame, schema, k).map_err(|e| fail(&e))?).map_err(|e| fail(&e))?;
+                }
+                Series::Arrow(writer, schema) => {
+                    writer.write(&batch(frame, schema, k).map_err(|e| fail(&e))?).map_err(|e| fail(&e))?;
+                }
+                Series::Fresh(..) => unreachable!("begun above"),
+            }
+        }
+        Ok(series)
+    }
+
+    /// Ends the file.
+    pub fn finish(self) -> Result<()> {
+        let fail = |e: &dyn std::fmt::Display| Error::io("the output", e);
+        match self {
+            Series::Fresh(_, mut out) | Series::Csv(mut out) => out.flush().map_err(|e| fail(&e)),
+            Series::Parquet(writer, _) => writer.into_inner().map_err(|e| fail(&e))?.flush().map_err(|e| fail(&e)),
+            Series::Arrow(writer, _) => writer.into_inner().map_err(|e| fail(&e))?.flush().map_err(|e| fail(&e)),
+        }
+    }
 }
 
 fn rows(frame: &Frame, separator: u8, header: bool, quote_header: bool, chunks: Range<usize>, out: &mut dyn Write) -> Result<()> {

@@ -11,12 +11,14 @@ pub mod columnar;
 pub mod csv;
 pub mod export;
 pub mod parse;
+mod records;
 pub mod remade;
 pub mod setup;
 mod sheet;
 pub mod source;
 mod sparse;
 pub mod synthetic;
+pub mod tabulate;
 pub mod timetext;
 
 pub use setup::{ColumnType, Format, ParseSetup};

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const BLOCK_BYTES: usize = 1 << 20;
+/// Blocks of text that are handed over together where a file is read in pieces.
+const PIECE_BLOCKS: usize = 32;
 /// Files smaller than this are parsed by every node for itself.
 const SHARED_BYTES_MIN: usize = 1 << 20;
 /// A line longer than this is not data.
@@ -167,6 +169,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     }
     match setup.format {
         Format::Parquet => return parse_row_groups(node, job, files, setup),
+        Format::Orc | Format::Avro => return parse_records(node, job, files, setup),
         Format::SvmLight => return parse_sparse(node, job, files, setup),
         Format::Csv | Format::Arff | Format::Sheet => {}
     }
@@ -275,21 +278,72 @@ fn joined(
     Frame::new(kept.iter().map(|&c| setup.names[c].clone()).collect(), columns)
 }
 
+/// Tells how many values were no numbers.
+fn warn_of(job: &Job, setup: &ParseSetup, bad: &[usize]) {
+    for (name, n) in setup.names.iter().zip(bad).filter(|(_, n)| **n > 0) {
+        job.warn(format!("{n} values of column '{name}' are not numbers and became missing"));
+    }
+}
+
 /// Joins blocks of which every node has all.
 fn all_here(node: &Node, job: &Job, setup: &ParseSetup, mut parts: Vec<Block<'_>>) -> Result<Frame> {
+    let bad: Vec<usize> = (0..setup.names.len()).map(|c| parts.iter().map(|p| p.bad_numbers[c]).sum()).collect();
+    warn_of(job, setup, &bad);
+    in_one_frame(node, job, setup, &mut parts)
+}
+
+fn in_one_frame(node: &Node, job: &Job, setup: &ParseSetup, parts: &mut [Block<'_>]) -> Result<Frame> {
     let mut starts = vec![0usize];
-    for p in &parts {
+    for p in parts.iter() {
         starts.push(starts.last().expect("one") + p.rows);
-    }
-    for (c, name) in setup.names.iter().enumerate() {
-        let n: usize = parts.iter().map(|p| p.bad_numbers[c]).sum();
-        if n > 0 {
-            job.warn(format!("{n} values of column '{name}' are not numbers and became missing"));
-        }
     }
     let here = ochre_core::kept(*starts.last().expect("one"));
     let mut domains = vec![None; setup.names.len()];
-    joined(node, job, setup, &mut parts, &starts, here, &mut domains)
+    joined(node, job, setup, parts, &starts, here, &mut domains)
+}
+
+/// Hands the rows of a file to `take` in their order, a bounded number at a time: lines of text by their bytes, Parquet by
+/// row groups; other formats, which are small or cannot be cut, in one piece. There is always a first piece.
+pub fn in_pieces(node: &Node, job: &Job, file: &Arc<RawFile>, setup: &ParseSetup, take: &mut dyn FnMut(Frame) -> Result<()>) -> Result<()> {
+    let mut bad = vec![0; setup.names.len()];
+    let mut hand_over = |mut blocks: Vec<Block<'_>>| -> Result<()> {
+        for block in &blocks {
+            bad.iter_mut().zip(&block.bad_numbers).for_each(|(a, n)| *a += n);
+        }
+        let frame = in_one_frame(node, job, setup, &mut blocks)?;
+        drop(blocks);
+        take(frame)
+    };
+    match setup.format {
+        Format::SvmLight | Format::Orc | Format::Avro => return take(parse(node, job, std::slice::from_ref(file), setup)?),
+        Format::Parquet => {
+            let groups = crate::columnar::row_groups(&file.path)?;
+            if groups.is_empty() {
+                hand_over(vec![Block::empty(setup)])?;
+            }
+            for (group, bytes) in groups.iter().enumerate() {
+                let _room = node.ledger.reserve(&format!("values of {}", file.path.display()), 3 * bytes)?;
+                hand_over(vec![crate::columnar::read(&file.path, group, setup)?])?;
+            }
+        }
+        Format::Csv | Format::Arff | Format::Sheet => {
+            let (bytes, d) = (source::bytes(&file.path, &node.ledger, None)?, setup.dialect());
+            let skip = header_bytes(&bytes, setup, true);
+            check_width(&bytes[skip..], setup, &file.path.display().to_string())?;
+            let mut spans = csv::blocks(&bytes[skip..], BLOCK_BYTES, d.quote);
+            if spans.is_empty() {
+                spans.push((0, 0));
+            }
+            for piece in spans.chunks(PIECE_BLOCKS) {
+                let blocks: Vec<Block<'_>> =
+                    node.runner.install(|| piece.par_iter().map(|(a, b)| parse_block(&bytes[skip + a..skip + b], setup, d)).collect());
+                let _held = node.ledger.reserve("parsed values", blocks.iter().map(Block::bytes).sum())?;
+                hand_over(blocks)?;
+            }
+        }
+    }
+    warn_of(job, setup, &bad);
+    Ok(())
 }
 
 /// Parquet: row groups side by side. Every node of a cluster reads all of them, and keeps its rows.
@@ -309,6 +363,28 @@ fn parse_row_groups(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &Pars
                 let block = crate::columnar::read(&file.path, *group, setup)?;
                 let held = node.ledger.reserve("parsed values", block.bytes())?;
                 job.set_progress(0.8 * (done.fetch_add(1, Relaxed) + 1) as f64 / groups.len() as f64);
+                Ok((block, held))
+            })
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let (blocks, _held): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    all_here(node, job, setup, blocks)
+}
+
+/// ORC and Avro: files side by side.
+fn parse_records(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
+    let done = AtomicUsize::new(0);
+    let blocks = node.runner.install(|| {
+        files
+            .par_iter()
+            .map(|file| {
+                job.check()?;
+                let bytes = crate::records::unpacked_bytes(&file.path, setup.format)?;
+                let room = node.ledger.reserve(&format!("unpacked values of {}", file.path.display()), bytes)?;
+                let block = crate::columnar::read_records(&file.path, setup)?;
+                drop(room);
+                let held = node.ledger.reserve("parsed values", block.bytes())?;
+                job.set_progress(0.8 * (done.fetch_add(1, Relaxed) + 1) as f64 / files.len() as f64);
                 Ok((block, held))
             })
             .collect::<Result<Vec<_>>>()

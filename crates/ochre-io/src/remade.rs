@@ -1,6 +1,7 @@
-//! Frames made from frames: categories combined, values taken away.
+//! Frames made from frames: categories combined, values taken away, rows split and transformed; values found.
 
 use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng};
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -102,4 +103,114 @@ pub fn with_missing(node: &Node, job: &Job, frame: &Frame, fraction: f64, seed: 
         job.set_progress((i + 1) as f64 / frame.width() as f64);
     }
     Frame::new(frame.names().to_vec(), out)
+}
+
+/// The rows of a frame in their order, cut into parts that hold these shares; the last part holds what remains.
+pub fn split(node: &Node, job: &Job, frame: &Frame, shares: &[f64]) -> Result<Vec<Frame>> {
+    if shares.iter().any(|s| !(0.0..=1.0).contains(s)) {
+        return Err(Error::invalid(format!("shares of a frame lie between 0 and 1, but are {shares:?}")));
+    }
+    let rows = frame.rows();
+    let mut ends: Vec<usize> = shares
+        .iter()
+        .scan(0.0, |sum, s| {
+            *sum += s;
+            Some(((*sum * rows as f64).round() as usize).min(rows))
+        })
+        .collect();
+    ends.push(rows);
+    let mut first = 0;
+    let mut out = vec![];
+    for (i, end) in ends.iter().enumerate() {
+        job.check()?;
+        let index: Vec<u64> = (first as u64..*end as u64).collect();
+        let columns = frame.columns().iter().map(|c| c.take(&node.ledger, &index)).collect::<Result<Vec<_>>>()?;
+        out.push(Frame::new(frame.names().to_vec(), columns)?);
+        first = *end;
+        job.set_progress((i + 1) as f64 / ends.len() as f64);
+    }
+    Ok(out)
+}
+
+/// The orthonormal cosine transform of each row (DCT-II; Ahmed, Natarajan and Rao 1974), or its inverse. A row holds
+/// `dimensions[0] x dimensions[1] x dimensions[2]` numbers, the last changing fastest.
+pub fn cosine_transform(node: &Node, job: &Job, frame: &Frame, dimensions: [usize; 3], inverse: bool) -> Result<Frame> {
+    let n: usize = dimensions.iter().product();
+    if n != frame.width() {
+        return Err(Error::invalid(format!(
+            "dimensions {} x {} x {} are {n} numbers, but the frame has {} columns",
+            dimensions[0],
+            dimensions[1],
+            dimensions[2],
+            frame.width()
+        )));
+    }
+    if let Some((name, _)) = frame.names().iter().zip(frame.columns()).find(|(_, c)| !c.is_number()) {
+        return Err(Error::invalid(format!("column '{name}' holds no numbers, so it cannot be transformed by cosines")));
+    }
+    let rows = frame.rows();
+    let _room = node.ledger.reserve("values of a cosine transform", (rows * n * 16) as u64)?;
+    // Basis vectors of each dimension, those of a transform back the other way round.
+    let basis = |n: usize| -> Vec<f64> {
+        let weight = |k: usize| (if k == 0 { 1.0 } else { 2.0 } / n as f64).sqrt();
+        let at = |k: usize, i: usize| weight(k) * (std::f64::consts::PI * k as f64 * (i as f64 + 0.5) / n as f64).cos();
+        (0..n * n).map(|p| if inverse { at(p % n, p / n) } else { at(p / n, p % n) }).collect()
+    };
+    let bases = dimensions.map(basis);
+    let columns = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+    let mut out = vec![0.0; rows * n];
+    out.par_chunks_mut(n).enumerate().for_each(|(r, row)| {
+        row.iter_mut().zip(&columns).for_each(|(v, c)| *v = c[r]);
+        let mut line = vec![];
+        for (d, basis) in bases.iter().enumerate().filter(|(d, _)| dimensions[*d] > 1) {
+            let (len, step) = (dimensions[d], dimensions[d + 1..].iter().product::<usize>());
+            for first in (0..n).filter(|i| (i / step) % len == 0) {
+                line.clear();
+                line.extend((0..len).map(|i| row[first + i * step]));
+                for k in 0..len {
+                    row[first + k * step] = basis[k * len..(k + 1) * len].iter().zip(&line).map(|(b, x)| b * x).sum();
+                }
+            }
+        }
+    });
+    let mut made = vec![];
+    for c in 0..n {
+        job.check()?;
+        made.push(Column::from_f64(&node.ledger, &out.iter().skip(c).step_by(n).copied().collect::<Vec<_>>())?);
+    }
+    Frame::new((1..=n).map(|c| format!("C{c}")).collect(), made)
+}
+
+/// The nearest rows that hold a value: before `row`, and after it.
+pub fn find(frame: &Frame, column: Option<usize>, row: usize, wanted: Option<&str>) -> Result<(Option<usize>, Option<usize>)> {
+    let (mut before, mut after) = (None, None);
+    let number = wanted.and_then(|w| w.trim().parse::<f64>().ok());
+    for (_, c) in frame.columns().iter().enumerate().filter(|(i, _)| column.is_none_or(|c| c == *i)) {
+        let is: Box<dyn Fn(usize) -> bool> = match &c.kind {
+            Kind::Text | Kind::Uuid => {
+                let texts = c.to_texts()?;
+                Box::new(move |r| texts[r].as_deref() == wanted)
+            }
+            Kind::Enum(domain) => {
+                let code = wanted.map(|w| domain.iter().position(|l| l == w));
+                let values = c.to_f64()?;
+                Box::new(move |r| match code {
+                    None => values[r].is_nan(),
+                    Some(code) => code.is_some_and(|k| values[r] == k as f64),
+                })
+            }
+            _ => {
+                let values = c.to_f64()?;
+                Box::new(move |r| match wanted {
+                    None => values[r].is_nan(),
+                    Some(_) => number.is_some_and(|v| values[r] == v || v.is_nan() && values[r].is_nan()),
+                })
+            }
+        };
+        let rows = c.rows();
+        before = before.max((0..row.min(rows)).rev().find(|r| is(*r)));
+        let next = (row.saturating_add(1)..rows).find(|r| is(*r));
+        after = [after, next].into_iter().flatten().min();
+    }
+    Ok((before, after))
 }

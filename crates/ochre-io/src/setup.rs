@@ -56,6 +56,8 @@ pub enum Format {
     Arff,
     SvmLight,
     Parquet,
+    Orc,
+    Avro,
     /// A sheet of a workbook, old or new.
     Sheet,
 }
@@ -67,8 +69,22 @@ impl Format {
             Format::Arff => "ARFF",
             Format::SvmLight => "SVMLight",
             Format::Parquet => "PARQUET",
+            Format::Orc => "ORC",
+            Format::Avro => "AVRO",
             Format::Sheet => "XLS",
         }
+    }
+
+    /// The name that clients know it by. They have none for ORC, whose files are told by their first bytes.
+    pub fn told(self) -> &'static str {
+        if self == Format::Orc { "GUESS" } else { self.name() }
+    }
+
+    /// The format of a file that says itself what it is.
+    pub fn by_magic(path: &std::path::Path) -> Option<Format> {
+        let mut head = [0; 4];
+        std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head)).ok()?;
+        if &head == b"PAR1" { Some(Format::Parquet) } else { crate::records::format_of(&head) }
     }
 
     /// The format that a client names; `None` leaves it to the guess.
@@ -79,10 +95,12 @@ impl Format {
             "ARFF" => Format::Arff,
             "SVMLIGHT" => Format::SvmLight,
             "PARQUET" => Format::Parquet,
+            "ORC" => Format::Orc,
+            "AVRO" => Format::Avro,
             "XLS" | "XLSX" => Format::Sheet,
             _ => {
                 return Err(Error::Unsupported(format!(
-                    "parse_type {name} is not supported by this version of ochre, which reads CSV, ARFF, SVMLight, PARQUET and XLS"
+                    "parse_type {name} is not supported by this version of ochre, which reads CSV, ARFF, SVMLight, PARQUET, ORC, AVRO and XLS"
                 )));
             }
         }))
@@ -138,8 +156,11 @@ pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> R
         if bytes.starts_with(b"PAR1") {
             return crate::columnar::guess(&file.path, wishes);
         }
-        if wishes.format == Some(Format::Parquet) && !bytes.is_empty() {
-            return Err(Error::invalid(format!("{} is no Parquet file: it does not begin with PAR1", file.path.display())));
+        if let Some(format) = crate::records::format_of(&bytes) {
+            return crate::columnar::guess_records(&file.path, format, wishes);
+        }
+        if let Some(format @ (Format::Parquet | Format::Orc | Format::Avro)) = wishes.format.filter(|_| !bytes.is_empty()) {
+            return Err(Error::invalid(format!("{} is no file of {}: it does not begin like one", file.path.display(), format.name())));
         }
         if !bytes.is_empty() {
             let name = file.path.display().to_string();

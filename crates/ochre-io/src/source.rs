@@ -1,4 +1,4 @@
-//! Where bytes come from: local files, directories, globs, uploads; plain, gzip or zip.
+//! Where bytes come from: local files, directories, globs, uploads; plain, gzip, zip, zstd or bzip2.
 
 use memmap2::Mmap;
 use ochre_core::{Error, Ledger, Reservation, Result, Stored};
@@ -119,6 +119,14 @@ pub fn bytes(path: &Path, ledger: &Arc<Ledger>, limit: Option<usize>) -> Result<
     if map.starts_with(&[0x1f, 0x8b]) {
         let reader = flate2::read::MultiGzDecoder::new(&map[..]);
         return unpack(path, reader, len, ledger, limit);
+    }
+    if map.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let reader = zstd::stream::read::Decoder::new(&map[..]).map_err(|e| fail(&e))?;
+        return unpack(path, reader, len, ledger, limit);
+    }
+    // The magic of the file, and of its first block.
+    if map.starts_with(b"BZh") && map.get(4..10) == Some(&[0x31, 0x41, 0x59, 0x26, 0x53, 0x59]) {
+        return unpack(path, bzip2::read::MultiBzDecoder::new(&map[..]), len, ledger, limit);
     }
     if map.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
         return crate::sheet::as_csv(path, &map, ledger);

@@ -144,12 +144,11 @@ pub fn score(scorer: &ochre_score::Scorer, data: &Adapted, offset: Option<&[f64]
     })
 }
 
-/// Adds normal noise that depends on the seed and the row's number only (Box and Muller 1958).
+/// Adds normal noise that depends on the seed and the row's number only.
 fn disturb(seed: u64, deviation: f64, first: usize, out: &mut [f64]) {
     for (i, o) in out.iter_mut().enumerate() {
         let mut rng = ochre_core::Rng::new((seed ^ ((first + i) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)) as i64);
-        let (a, b) = (1.0 - rng.next_f64(), rng.next_f64());
-        *o += deviation * (-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos();
+        *o += deviation * rng.next_normal();
     }
 }
 

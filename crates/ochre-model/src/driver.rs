@@ -1302,6 +1302,7 @@ impl Model {
             timestamp: self.timestamp_ms,
             checksum: self.checksum(),
             have_mojo: self.scorer.has_mojo() && self.predictors.iter().all(|p| p.encoding.is_none()),
+            have_pojo: ochre_score::pojo::is_possible(&self.scorer) && self.predictors.iter().all(|p| p.encoding.is_none()),
             ..ModelSchema::default()
         };
         renamed(s.to_json(), self.info.model_schema, self.info.model_type)

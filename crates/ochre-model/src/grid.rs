@@ -266,8 +266,14 @@ impl Grid {
         self.hyper.iter().map(|h| h.0.clone()).collect()
     }
 
-    /// Trains what is not there yet, one model after the other: each uses all threads.
-    pub fn train(mut self, builder: &dyn Builder, node: &Arc<Node>, job: &Arc<Job>) -> Result<()> {
+    /// Trains what is not there yet, one model after the other: each uses all threads. `kept` is told of every model.
+    pub fn train(
+        mut self,
+        builder: &dyn Builder,
+        node: &Arc<Node>,
+        job: &Arc<Job>,
+        kept: &dyn Fn(&Grid, &Model) -> Result<()>,
+    ) -> Result<()> {
         job.set_deadline(self.criteria.max_runtime_secs);
         let seed = if self.criteria.seed == -1 { ochre_core::Rng::fresh_seed() } else { self.criteria.seed };
         let mut walk = Walk {
@@ -308,6 +314,7 @@ impl Grid {
                     let m = node.store.get::<Model>(&model)?;
                     scores.push(deciding(&m).and_then(|d| value_of(&d, &self.stopping_metric(&m))).unwrap_or(f64::NAN));
                     self.models.push(Entry { model, values });
+                    kept(&self, &m)?;
                 }
                 Err(Refusal::Failed(Error::Cancelled)) => return Err(Error::Cancelled),
                 Err(Refusal::Failed(e @ Error::ClusterChanged)) => return Err(e),

@@ -272,17 +272,43 @@ impl Model {
         }
     }
 
-    /// The model as a MOJO whose scores have been proven equal to the server's.
-    pub fn mojo(&self) -> Result<Vec<u8>> {
-        if let Some(e) = self.predictors.iter().find_map(|p| p.encoding.as_ref()) {
-            return Err(Error::Unsupported(format!(
-                "model {} encodes the categories of '{}'; MOJOs of such models are not supported by this version of ochre: train with \
+    /// Refuses what no portable format tells.
+    fn check_portable(&self, what: &str) -> Result<()> {
+        match self.predictors.iter().find_map(|p| p.encoding.as_ref()) {
+            None => Ok(()),
+            Some(e) => Err(Error::Unsupported(format!(
+                "model {} encodes the categories of '{}'; {what} of such models are not supported by this version of ochre: train with \
                  categorical_encoding = Enum, or save the model instead",
                 self.key, e.column
-            )));
+            ))),
         }
-        ochre_score::proof::proven_mojo(&self.file(), &self.about())
-            .map_err(|e| Error::invalid(format!("model {} cannot be exported: {e}", self.key)))
+    }
+
+    fn not_exported(&self, why: String) -> Error {
+        Error::invalid(format!("model {} cannot be exported: {why}", self.key))
+    }
+
+    /// The model as a MOJO whose scores have been proven equal to the server's.
+    pub fn mojo(&self) -> Result<Vec<u8>> {
+        self.check_portable("MOJOs")?;
+        ochre_score::proof::proven_mojo(&self.file(), &self.about()).map_err(|e| self.not_exported(e))
+    }
+
+    /// The name of the class that the model's Java source is.
+    pub fn pojo_name(&self) -> String {
+        ochre_score::pojo::class_name(&self.key)
+    }
+
+    /// The model as the source of a Java class.
+    pub fn pojo(&self) -> Result<String> {
+        self.check_portable("Java sources")?;
+        ochre_score::pojo::write(&self.file(), &self.about(), &self.key).map_err(|e| self.not_exported(e))
+    }
+
+    /// The model as an ONNX graph.
+    pub fn onnx(&self) -> Result<Vec<u8>> {
+        self.check_portable("ONNX graphs")?;
+        ochre_score::onnx::write(&self.file(), &self.about()).map_err(|e| self.not_exported(e))
     }
 
     pub fn file(&self) -> ochre_score::ModelFile {

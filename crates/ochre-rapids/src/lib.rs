@@ -6,6 +6,7 @@
 //!
 //! This crate must not know REST, nor any algorithm.
 
+pub mod assembly;
 mod dates;
 mod frames;
 mod gaps;
@@ -100,8 +101,14 @@ const DEPTH_MAX: usize = 200;
 /// Parses and evaluates one expression.
 pub fn run(node: &Arc<Node>, session: &Session, text: &str) -> Result<Value> {
     let ast = parse::parse(text)?;
-    let mut env = Env { node, session, scopes: vec![], depth: 0 };
+    let mut env = Env::new(node, session);
     node.runner.install(|| env.eval(&ast))
+}
+
+impl<'a> Env<'a> {
+    fn new(node: &'a Arc<Node>, session: &'a Session) -> Env<'a> {
+        Env { node, session, scopes: vec![], depth: 0 }
+    }
 }
 
 impl Env<'_> {

@@ -2,7 +2,7 @@
 
 use crate::models::builder_of;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::{GridExport, GridImport, GridKeySchema, GridSchema, Grids};
+use crate::wire::{GridExport, GridImport, GridKeySchema, GridSchema, Grids, Resume};
 use crate::{App, Failure, jobs};
 use ochre_core::Error;
 use ochre_model::Model;
@@ -29,6 +29,13 @@ pub const ROUTES: &[crate::Route] = &[
         export,
         "Writes a grid and its models to a directory.",
     ),
+    post(
+        "/3/Recovery/resume",
+        "recovery_resume",
+        ("ResumeV3", "ResumeV3"),
+        recover,
+        "Goes on with a search that the end of a server interrupted.",
+    ),
     post("/3/Grid.bin/import", "importGrid", ("GridImportV3", "GridKeyV3"), import, "Reads a grid and its models from a directory."),
 ];
 
@@ -42,9 +49,6 @@ fn key_json(key: &str) -> Value {
 
 fn search(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let builder = builder_of(app, ask, "POST")?;
-    if ask.param("recovery_dir").is_some_and(|d| !d.is_empty() && d != "None") {
-        return Err(Error::Unsupported("recovery_dir is not supported by this version of ochre; export the grid instead".into()).into());
-    }
     let form: Vec<(String, String)> = ask.params.iter().filter(|(n, _)| !OF_SEARCH.contains(&n.as_str())).cloned().collect();
     let key = ask.param("grid_id").filter(|k| !k.is_empty()).map_or_else(
         || {
@@ -67,28 +71,109 @@ fn search(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         }
         grid.take_over(&old, builder)?;
     }
-    begin(app, ask, grid)
+    begin(app, builder, grid, recovery_dir(ask))
+}
+
+/// Where a search keeps what it needs to go on after the server's end.
+fn recovery_dir(ask: &Ask) -> Option<PathBuf> {
+    ask.param("recovery_dir").filter(|d| !d.is_empty() && *d != "None").map(PathBuf::from)
 }
 
 fn resume(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.param("grid_id").unwrap_or_default();
     let grid = grid_at(app, key)?;
-    begin(app, ask, grid.as_ref().clone())
+    begin(app, builder_of(app, ask, "POST")?, grid.as_ref().clone(), recovery_dir(ask))
 }
 
-fn begin(app: &App, ask: &Ask, grid: Grid) -> Result<Reply, Failure> {
-    let builder = builder_of(app, ask, "POST")?;
+/// The frames that a search refers to.
+fn frames_of(app: &App, grid: &Grid) -> Vec<String> {
+    let named = grid.form.iter().map(|(_, v)| v.trim_matches('"').to_string());
+    let mut out: Vec<String> = named.filter(|v| app.node.store.type_of(v) == Some("Frame")).collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// The file of a frame in a directory.
+fn frame_file(dir: &Path, key: &str) -> PathBuf {
+    let name: String = key.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    dir.join(format!("{name}.arrow"))
+}
+
+/// The list of frames that lie beside a grid.
+const FRAMES: &str = "frames.json";
+/// What a search that may have to go on was.
+const RECOVERY: &str = "recovery.json";
+
+fn save_frames(app: &App, dir: &Path, keys: &[String]) -> Result<(), Failure> {
+    for key in keys {
+        ochre_io::export::arrow(app.node.store.frame(key)?.as_ref(), &frame_file(dir, key))?;
+    }
+    let text = serde_json::to_vec(keys).map_err(|e| Error::Internal(e.to_string()))?;
+    let path = dir.join(FRAMES);
+    std::fs::write(&path, text).map_err(|e| Error::io(path.display(), e))?;
+    Ok(())
+}
+
+/// Reads the frames beside a grid that are not there any more.
+fn load_frames(app: &App, dir: &Path) -> Result<(), Failure> {
+    let path = dir.join(FRAMES);
+    let text = std::fs::read(&path).map_err(|e| Error::io(path.display(), e))?;
+    let keys: Vec<String> =
+        serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{} is no list of frames: {e}", path.display())))?;
+    for key in keys.iter().filter(|k| !app.node.store.contains(k)) {
+        let frame = ochre_io::columnar::arrow_frame(&frame_file(dir, key), &app.node.ledger)?;
+        app.node.store.put(key, frame)?;
+    }
+    Ok(())
+}
+
+/// Writes a grid, whole or not at all.
+fn write_grid(dir: &Path, grid: &Grid) -> ochre_core::Result<()> {
+    let (path, half) = (dir.join(&grid.key), dir.join(format!(".{}", grid.key)));
+    let text = serde_json::to_vec(grid).map_err(|e| Error::Internal(e.to_string()))?;
+    std::fs::write(&half, text).and_then(|()| std::fs::rename(&half, &path)).map_err(|e| Error::io(path.display(), e))
+}
+
+fn begin(app: &App, builder: &'static dyn ochre_model::Builder, grid: Grid, recovery: Option<PathBuf>) -> Result<Reply, Failure> {
     let (node, key, criteria) = (app.node.clone(), grid.key.clone(), grid.criteria.clone());
     // The combinations are checked when their turn comes; what all of them need is checked now.
     if !grid.form.iter().any(|(n, v)| n == "training_frame" && !v.is_empty()) {
         return Err(Failure::precondition("a grid needs a training_frame"));
     }
     let parameters = builder.decoded(&grid.form)?.0;
+    let frames = frames_of(app, &grid);
+    if let Some(dir) = &recovery {
+        std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
+        save_frames(app, dir, &frames)?;
+        write_grid(dir, &grid)?;
+        let about = serde_json::json!({"grid": grid.key, "algorithm": grid.algorithm});
+        let path = dir.join(RECOVERY);
+        std::fs::write(&path, about.to_string()).map_err(|e| Error::io(path.display(), e))?;
+    }
+    let told_dir = recovery.as_ref().map(|d| d.display().to_string());
     let job = app.node.jobs.start(&format!("{} Grid Search", builder.info().stem), AnyKey::Other(key.clone()), move |job| {
         // A later attempt goes on where an earlier one was interrupted.
         let grid =
             node.store.get::<Grid>(&grid.key).ok().filter(|g| g.hyper == grid.hyper).map_or_else(|| grid.clone(), |g| g.as_ref().clone());
-        grid.train(builder, &node, job)
+        match &recovery {
+            None => grid.train(builder, &node, job, &|_, _| Ok(())),
+            Some(dir) => {
+                let key = grid.key.clone();
+                grid.train(builder, &node, job, &|grid, model| {
+                    model.save_to(&dir.join(&model.key), true)?;
+                    write_grid(dir, grid)
+                })?;
+                // All is trained: there is nothing left to go on with.
+                let kept = node.store.get::<Grid>(&key)?;
+                let models = kept.models.iter().map(|m| dir.join(&m.model));
+                let own = [RECOVERY, FRAMES, &kept.key].map(|n| dir.join(n));
+                for file in models.chain(frames.iter().map(|k| frame_file(dir, k))).chain(own) {
+                    let _ = std::fs::remove_file(file);
+                }
+                Ok(())
+            }
+        }
     })?;
     let strategy = match criteria.strategy {
         Strategy::Cartesian => serde_json::json!({"__meta": {"schema_version": 99, "schema_name": "CartesianSearchCriteriaV99",
@@ -105,7 +190,7 @@ fn begin(app: &App, ask: &Ask, grid: Grid) -> Result<Reply, Failure> {
     Reply::json(&serde_json::json!({
         "__meta": {"schema_version": -1, "schema_name": "GridSearchSchema", "schema_type": "Grid"},
         "parameters": parameters, "hyper_parameters": null, "grid_id": key_json(&key), "search_criteria": strategy,
-        "parallelism": 1, "recovery_dir": null, "job_id": null, "total_models": 0, "job": jobs::started(&job),
+        "parallelism": 1, "recovery_dir": told_dir, "job_id": null, "total_models": 0, "job": jobs::started(&job),
     }))
 }
 
@@ -172,28 +257,34 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: GridExport = ask.decode()?;
     let grid = grid_at(app, ask.path_param("grid_id"))?;
     let dir = PathBuf::from(a.grid_directory.filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("grid_directory is required"))?);
-    if a.save_params_references {
-        return Err(Error::Unsupported(
-            "save_params_references is not supported by this version of ochre; save the frames by themselves".into(),
-        )
-        .into());
-    }
     let fail = |path: &Path, e: std::io::Error| Error::io(path.display(), e);
     std::fs::create_dir_all(&dir).map_err(|e| fail(&dir, e))?;
     for entry in &grid.models {
         let model = app.node.store.get::<Model>(&entry.model)?;
         model.save_to(&dir.join(&entry.model), true)?;
     }
-    let path = dir.join(&grid.key);
-    let text = serde_json::to_vec(grid.as_ref()).map_err(|e| Error::Internal(e.to_string()))?;
-    std::fs::write(&path, text).map_err(|e| fail(&path, e))?;
+    write_grid(&dir, &grid)?;
+    if a.save_params_references {
+        save_frames(app, &dir, &frames_of(app, &grid))?;
+    }
     Reply::schema(&GridKeySchema { name: Some(grid.key.clone()), r#type: Some("Key<Grid>".into()), url: None })
 }
 
 fn import(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: GridImport = ask.decode()?;
     let path = PathBuf::from(a.grid_path.filter(|p| !p.is_empty()).ok_or_else(|| Error::invalid("grid_path is required"))?);
-    let text = std::fs::read(&path).map_err(|e| Error::io(path.display(), e))?;
+    if a.load_params_references {
+        load_frames(app, path.parent().unwrap_or(Path::new(".")))?;
+    }
+    let grid = read_grid(app, &path)?;
+    let key = grid.key.clone();
+    app.node.store.put(&key, grid)?;
+    Reply::schema(&GridKeySchema { name: Some(key), r#type: Some("Key<Grid>".into()), url: None })
+}
+
+/// A grid that was written, its models put where they were.
+fn read_grid(app: &App, path: &Path) -> Result<Grid, Failure> {
+    let text = std::fs::read(path).map_err(|e| Error::io(path.display(), e))?;
     let grid: Grid =
         serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{} is not a grid exported by ochre: {e}", path.display())))?;
     let dir = path.parent().unwrap_or(Path::new("."));
@@ -201,7 +292,34 @@ fn import(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         let model = crate::models::load_from(app, &dir.join(&entry.model))?;
         app.node.store.put(&entry.model, model)?;
     }
-    let key = grid.key.clone();
-    app.node.store.put(&key, grid)?;
-    Reply::schema(&GridKeySchema { name: Some(key), r#type: Some("Key<Grid>".into()), url: None })
+    Ok(grid)
+}
+
+/// Goes on with a search that the end of a server interrupted.
+fn recover(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: Resume = ask.decode()?;
+    let dir = a.recovery_dir.clone().filter(|d| !d.is_empty()).map(PathBuf::from);
+    let dir = dir.ok_or_else(|| Error::invalid("recovery_dir is required: the directory that the search was started with"))?;
+    let path = dir.join(RECOVERY);
+    let text = match std::fs::read(&path) {
+        Ok(t) => t,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::not_found(format!(
+                "{} holds nothing to go on with: the search ended, or was never started there",
+                dir.display()
+            )));
+        }
+        Err(e) => return Err(Error::io(path.display(), e).into()),
+    };
+    let about: Value =
+        serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{} was not written by a search: {e}", path.display())))?;
+    let (key, algorithm) = (about["grid"].as_str().unwrap_or_default(), about["algorithm"].as_str().unwrap_or_default());
+    let builder = app.algorithms.iter().find(|b| b.info().name == algorithm).copied();
+    let builder =
+        builder.ok_or_else(|| Error::invalid(format!("{} names the algorithm '{algorithm}', which is not known", path.display())))?;
+    load_frames(app, &dir)?;
+    let grid = read_grid(app, &dir.join(key))?;
+    app.node.store.put(key, grid.clone())?;
+    begin(app, builder, grid, Some(dir))?;
+    Reply::schema(&a)
 }

@@ -226,7 +226,7 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let destination = a.destination_frame.clone().filter(|d| !d.is_empty()).unwrap_or_else(|| proposed_name(app, &first));
     let na_given = s.na_strings.iter().any(|n| !n.is_empty());
     let reply = SetupSchema {
-        parse_type: Some(s.format.name().into()),
+        parse_type: Some(s.format.told().into()),
         separator: s.separator as i8,
         single_quotes: s.single_quotes,
         check_header: s.header,
@@ -270,7 +270,10 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let mut na: Vec<Vec<String>> = a.na_strings.clone().unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
     na.resize(names.len(), vec![]);
     let setup = ParseSetup {
-        format: Format::from_name(a.parse_type.as_deref().unwrap_or_default())?.unwrap_or_default(),
+        format: match Format::from_name(a.parse_type.as_deref().unwrap_or_default())? {
+            Some(format) => format,
+            None => files.first().and_then(|f| Format::by_magic(&f.path)).unwrap_or_default(),
+        },
         separator: if a.separator == 0 { b',' } else { a.separator as u8 },
         single_quotes: a.single_quotes,
         header: if a.check_header == 0 { -1 } else { a.check_header },

@@ -20,6 +20,8 @@ mod rapids;
 mod route;
 mod segments;
 mod serve;
+mod storage;
+mod tools;
 mod watch;
 pub mod wire;
 
@@ -84,7 +86,7 @@ impl LogBuffer {
 }
 
 /// Routes beside the contract; they are looked at first.
-pub const EXTRA: &[&[Route]] = &[watch::METRICS, import::UPLOADS, import::ARROW];
+pub const EXTRA: &[&[Route]] = &[watch::METRICS, import::UPLOADS, import::ARROW, models::PORTABLE];
 
 /// Every route of the contract, resource by resource.
 pub const ROUTES: &[&[Route]] = &[
@@ -98,5 +100,7 @@ pub const ROUTES: &[&[Route]] = &[
     grids::ROUTES,
     segments::ROUTES,
     explain::ROUTES,
+    tools::ROUTES,
+    storage::ROUTES,
     metadata::ROUTES,
 ];

@@ -22,6 +22,14 @@ macro_rules! table {
 /// Every declared schema that no algorithm owns.
 pub const SCHEMAS: &[Published] = table![
     wire::About,
+    wire::SplitFrame,
+    wire::Resume,
+    wire::Dct,
+    wire::Tabulate,
+    wire::Find,
+    wire::Assembly,
+    wire::Storage,
+    wire::StorageEntry,
     wire::AboutEntry,
     wire::Cloud,
     wire::Node,

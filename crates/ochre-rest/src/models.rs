@@ -124,6 +124,14 @@ pub const ROUTES: &[crate::Route] = &[
         export_json,
         "Writes what is known of a model to a file of the server, as JSON.",
     ),
+    get("/3/Models.java/{model_id}", "fetchPojo", ("ModelsV3", "StreamingSchema"), pojo, "Sends a model as the source of a Java class."),
+    get(
+        "/3/Models.java/{model_id}/preview",
+        "fetchPojoPreview",
+        ("ModelsV3", "StreamingSchema"),
+        pojo_preview,
+        "The beginning of a model's Java source.",
+    ),
     get("/3/h2o-genmodel.jar", "genmodel", ("ModelsV3", "StreamingSchema"), scoring_library, "The Java library that scores MOJOs."),
     post("/99/Models.upload.bin/{model_id}", "uploadModel", ("ModelImportV3", "ModelsV3"), upload, "Reads a model from an uploaded file."),
 ];
@@ -426,6 +434,48 @@ fn mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         body: crate::route::Body::Bytes(model.mojo()?),
     })
 }
+
+fn pojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let model = model_at(app, ask.path_param("model_id"))?;
+    Ok(Reply {
+        status: 200,
+        content_type: "text/plain; charset=utf-8",
+        headers: vec![("Content-Disposition", format!("attachment; filename={}.java", model.pojo_name()))],
+        body: crate::route::Body::Bytes(model.pojo()?.into_bytes()),
+    })
+}
+
+/// Lines of a model's source that are shown.
+const PREVIEW_LINES: usize = 1000;
+
+fn pojo_preview(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let source = model_at(app, ask.path_param("model_id"))?.pojo()?;
+    let mut shown: String = source.lines().take(PREVIEW_LINES).flat_map(|l| [l, "\n"]).collect();
+    let more = source.lines().count().saturating_sub(PREVIEW_LINES);
+    if more > 0 {
+        shown += &format!("// ... and {more} lines more\n");
+    }
+    Ok(Reply {
+        status: 200,
+        content_type: "text/plain; charset=utf-8",
+        headers: vec![],
+        body: crate::route::Body::Bytes(shown.into_bytes()),
+    })
+}
+
+fn onnx(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let model = model_at(app, ask.path_param("model_id"))?;
+    Ok(Reply {
+        status: 200,
+        content_type: "application/octet-stream",
+        headers: vec![("Content-Disposition", format!("attachment; filename={}.onnx", model.key))],
+        body: crate::route::Body::Bytes(model.onnx()?),
+    })
+}
+
+/// Formats that are ochre's own to offer.
+pub const PORTABLE: &[crate::Route] =
+    &[get("/3/Models/{model_id}/onnx", "fetchOnnx", ("ModelsV3", "StreamingSchema"), onnx, "Sends a model as an ONNX graph.")];
 
 /// Where an export goes.
 fn target(a: &ModelExport) -> Result<std::path::PathBuf, Failure> {

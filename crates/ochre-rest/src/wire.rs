@@ -2064,3 +2064,156 @@ pub struct MetricsMaker {
     #[api(ty = "ModelMetrics", schema = "ModelMetricsBaseV3", output)]
     pub model_metrics: Value,
 }
+
+/// A frame to cut into parts.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "SplitFrameV3", iced = "SplitFrame")]
+pub struct SplitFrame {
+    /// Key.
+    pub key: Option<JobKey>,
+    /// Frame to read.
+    pub dataset: Option<FrameKey>,
+    /// Share of the rows of each part but the last.
+    pub ratios: Option<Vec<f64>>,
+    /// Keys of the parts.
+    #[api(inout)]
+    pub destination_frames: Option<Vec<FrameKey>>,
+}
+
+/// Rows to transform by cosines.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "DCTTransformerV3", iced = "DCTTransformer", request)]
+pub struct Dct {
+    /// Frame to read.
+    #[api(required)]
+    pub dataset: Option<FrameKey>,
+    /// Key of the result.
+    pub destination_frame: Option<FrameKey>,
+    /// Width, height and depth of what a row holds.
+    #[api(required)]
+    pub dimensions: Option<Vec<i32>>,
+    /// Transform back.
+    pub inverse: bool,
+}
+
+/// Two columns to count together.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "TabulateV3", iced = "Tabulate")]
+pub struct Tabulate {
+    /// Frame to read.
+    #[api(required)]
+    pub dataset: Option<FrameKey>,
+    /// Column whose values come down.
+    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, required, member_of("dataset"), exclusive("col_y"))]
+    pub predictor: Option<String>,
+    /// Column whose values go across.
+    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, required, member_of("dataset"), exclusive("col_x"))]
+    pub response: Option<String>,
+    /// Column of weights.
+    #[api(ty = "VecSpecifier", schema = "ColSpecifierV3", inout, member_of("dataset"), exclusive("col_x"))]
+    pub weight: Option<String>,
+    /// Bins of a numeric predictor.
+    #[api(default = 20)]
+    pub nbins_predictor: i32,
+    /// Bins of a numeric response.
+    #[api(default = 10)]
+    pub nbins_response: i32,
+    /// Weights of the pairs of values.
+    #[api(output)]
+    pub count_table: Option<Table>,
+    /// Mean of the response by value of the predictor.
+    #[api(output)]
+    pub response_table: Option<Table>,
+}
+
+/// A value to look for.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "FindV3", request)]
+pub struct Find {
+    /// Key.
+    #[api(ty = "Frame", schema = "FrameV3", required)]
+    pub key: Option<FrameKey>,
+    /// Column to look in; all where left out.
+    pub column: Option<String>,
+    /// Row to begin at.
+    #[api(required)]
+    pub row: i64,
+    /// Value to look for; a missing one where left out.
+    pub r#match: Option<String>,
+    /// Row before with the value; -1 for none.
+    #[api(output)]
+    pub prev: i64,
+    /// Row after with the value; -1 for none.
+    #[api(output)]
+    pub next: i64,
+}
+
+/// Steps that prepare a frame.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "AssemblyV99", request)]
+pub struct Assembly {
+    /// Steps, each a name, a kind, an expression, whether it stands in place, and new names.
+    pub steps: Option<Vec<String>>,
+    /// Frame to read.
+    pub frame: Option<FrameKey>,
+    /// Name of the file.
+    pub file_name: Option<String>,
+    /// Key of the assembly.
+    pub assembly_id: Option<String>,
+    /// Key of the result.
+    #[api(output)]
+    pub result: Option<FrameKey>,
+    /// Key of the steps.
+    #[api(ty = "Key<Assembly>", schema = "AssemblyKeyV3", output)]
+    pub assembly: Value,
+}
+
+/// What clients keep on a node.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "NodePersistentStorageV3", request)]
+pub struct Storage {
+    /// Category.
+    #[api(inout)]
+    pub category: Option<String>,
+    /// Name.
+    #[api(inout)]
+    pub name: Option<String>,
+    /// Text that is kept.
+    #[api(inout)]
+    pub value: Option<String>,
+    /// Is there a place to keep it?
+    #[api(output)]
+    pub configured: bool,
+    /// Is it there?
+    #[api(output)]
+    pub exists: bool,
+    /// What is kept.
+    #[api(ty = "Iced[]", schema = "NodePersistentStorageEntryV3", output)]
+    pub entries: Value,
+}
+
+/// One thing that is kept.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "NodePersistentStorageEntryV3")]
+pub struct StorageEntry {
+    /// Category.
+    #[api(output)]
+    pub category: Option<String>,
+    /// Name.
+    #[api(output)]
+    pub name: Option<String>,
+    /// Bytes.
+    #[api(output)]
+    pub size: i64,
+    /// When it was written, in milliseconds since 1970.
+    #[api(output)]
+    pub timestamp_millis: i64,
+}
+
+/// Where an interrupted search kept what it needs.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ResumeV3")]
+pub struct Resume {
+    /// Directory that the search was started with.
+    pub recovery_dir: Option<String>,
+}

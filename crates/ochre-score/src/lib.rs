@@ -5,6 +5,7 @@
 //!
 //! This crate must know no cluster, no frames and no REST.
 
+mod batch;
 mod bayes;
 mod committee;
 mod cox;
@@ -16,11 +17,14 @@ mod kernel;
 mod kmeans;
 mod mixed;
 pub mod mojo;
+pub mod onnx;
 mod planes;
+pub mod pojo;
 pub mod proof;
 mod shap;
 mod trees;
 
+pub use batch::BatchScorer;
 pub use bayes::{BayesScorer, Conditional};
 pub use committee::{Committee, Member};
 pub use cox::CoxScorer;

@@ -1,5 +1,6 @@
 //! The `ochre` binary: flags, logs, and the commands.
 
+mod convert;
 mod doctor;
 mod logs;
 mod memory;
@@ -32,8 +33,10 @@ enum Command {
     Ready(ready::Flags),
     /// Train a model on a CSV file, without any server.
     Train(train::Flags),
-    /// Score a CSV file with an exported model (MOJO), without any server.
+    /// Score a file with an exported model (MOJO), without any server.
     Score(score::Flags),
+    /// Turn an exported model (MOJO) into an ONNX graph or the source of a Java class.
+    Convert(convert::Flags),
 }
 
 /// H2O's spelling of flags, `-port 54321`, as this command line spells them.
@@ -71,6 +74,7 @@ fn main() {
             Command::Ready(f) => ready::run(f),
             Command::Train(f) => train::run(f),
             Command::Score(f) => score::run(f),
+            Command::Convert(f) => convert::run(f),
         }
     };
     if let Err(message) = outcome {

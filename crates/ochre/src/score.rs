@@ -2,11 +2,14 @@
 
 use crate::{memory, scorer, serve, train};
 use ochre_core::{Frame, Kind, Node};
+use ochre_io::export::{Series, SeriesFormat};
 use ochre_io::{ColumnType, RawFile, setup};
 use ochre_model::Model;
 use ochre_model::insight::{Contributions, Insight};
+use ochre_score::ModelFile;
 use ochre_score::mojo::{self, Mojo};
 use ochre_score::proof::Proof;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,9 +18,9 @@ use std::sync::Arc;
 pub struct Flags {
     /// The model: a MOJO, made by ochre or by H2O.
     model: PathBuf,
-    /// Data to score: a CSV file, also in gzip or zip.
+    /// Data to score: CSV (also packed), Parquet, Arrow IPC, or any other format that the server imports.
     data: Option<PathBuf>,
-    /// File to write the scores to; standard output when not given.
+    /// File to write the scores to, Parquet or Arrow when its name ends so; CSV on standard output when not given.
     #[arg(long, short)]
     out: Option<PathBuf>,
     /// Write what each column contributed to the score (tree models).
@@ -49,7 +52,7 @@ pub struct Flags {
     max_mem: Option<String>,
 }
 
-fn open(path: &Path) -> Result<Mojo, String> {
+pub fn open(path: &Path) -> Result<Mojo, String> {
     let file = std::fs::File::open(path).map_err(|e| format!("{} cannot be opened: {e}", path.display()))?;
     mojo::read(std::io::BufReader::new(file)).map_err(|e| format!("{} cannot be read: {e}", path.display()))
 }
@@ -69,77 +72,120 @@ fn verify(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads data with the types that the model wants.
-fn load(node: &Node, path: &Path, mojo: &Mojo) -> Result<Frame, String> {
+/// Hands data to `take` with the types that the model wants, a bounded number of rows at a time.
+fn pieces(node: &Node, path: &Path, mojo: &Mojo, take: &mut dyn FnMut(Frame) -> ochre_core::Result<()>) -> Result<(), String> {
     let text = |e: ochre_core::Error| e.to_string();
-    let files = vec![Arc::new(RawFile::open(path).map_err(text)?)];
-    let mut s = setup::guess(&files, &setup::Wishes::default(), &node.ledger).map_err(text)?;
+    if ochre_io::columnar::is_arrow(path) {
+        return ochre_io::columnar::arrow_pieces(path, &node.ledger, take).map_err(text);
+    }
+    let file = Arc::new(RawFile::open(path).map_err(text)?);
+    let mut s = setup::guess(std::slice::from_ref(&file), &setup::Wishes::default(), &node.ledger).map_err(text)?;
     for column in mojo.file.predictors.iter().filter(|c| c.domain.is_some()) {
         if let Some(i) = s.names.iter().position(|n| *n == column.name) {
             s.types[i] = ColumnType::Enum;
         }
     }
     let job = ochre_core::Job::detached();
-    let frame = ochre_io::parse::parse(node, &job, &files, &s).map_err(text)?;
+    ochre_io::parse::in_pieces(node, &job, &file, &s, take).map_err(text)?;
     job.warnings().iter().for_each(|w| eprintln!("note: {}: {w}", path.display()));
-    Ok(frame)
+    Ok(())
 }
 
-/// What fits and what does not, in plain words. Is there anything that keeps the data from being scored?
-fn explain(frame: &Frame, mojo: &Mojo, out: &mut dyn Write) -> Result<bool, String> {
-    let file = &mojo.file;
-    let mut lines =
-        vec![format!("The model reads {} columns; the data has {} with {} rows.", file.predictors.len(), frame.width(), frame.rows())];
-    let (mut fatal, before) = (false, 1);
-    for wanted in &file.predictors {
-        let Some(column) = frame.by_name(&wanted.name) else {
-            let near = frame.names().iter().find(|n| n.trim().eq_ignore_ascii_case(wanted.name.trim()));
-            let hint = near.map_or(String::new(), |n| format!(" The data has '{n}', which differs in case or blanks only."));
-            lines.push(format!("- '{}' is missing: every row counts as missing there.{hint}", wanted.name));
-            continue;
-        };
-        match (&wanted.domain, &column.kind) {
-            (None, Kind::Enum(_) | Kind::Text | Kind::Uuid) => {
-                fatal = true;
-                let first =
-                    column.to_texts().ok().and_then(|t| t.iter().flatten().find(|t| t.parse::<f64>().is_err()).map(|t| t.to_string()));
-                let shown = first.map_or(String::new(), |t| format!(", such as '{t}'"));
-                lines.push(format!("- '{}' has to be a number, but holds text{shown}.", wanted.name));
-            }
-            (Some(domain), Kind::Enum(own)) => {
-                let unseen: Vec<&str> = own.iter().filter(|l| !domain.contains(l)).map(String::as_str).collect();
-                if !unseen.is_empty() {
-                    let shown = unseen.iter().take(5).copied().collect::<Vec<_>>().join("', '");
-                    let more = if unseen.len() > 5 { format!(" and {} more", unseen.len() - 5) } else { String::new() };
-                    lines.push(format!(
-                        "- '{}' has {} levels that the model was not trained on ('{shown}'{more}); they count as missing. It knows {}.",
-                        wanted.name,
-                        unseen.len(),
-                        domain.iter().take(5).map(|l| format!("'{l}'")).collect::<Vec<_>>().join(", ")
-                    ));
+/// What is seen of one of the model's columns.
+#[derive(Default)]
+struct Seen {
+    there: bool,
+    missing: usize,
+    /// Text where the model has a number.
+    text: Option<String>,
+    is_text: bool,
+    /// Levels that the model was not trained on.
+    unseen: BTreeSet<String>,
+}
+
+/// How data fit a model, as far as they were looked at.
+struct Fit<'a> {
+    file: &'a ModelFile,
+    names: Vec<String>,
+    rows: usize,
+    columns: Vec<Seen>,
+}
+
+impl Fit<'_> {
+    fn of(mojo: &Mojo) -> Fit<'_> {
+        Fit { file: &mojo.file, names: vec![], rows: 0, columns: mojo.file.predictors.iter().map(|_| Seen::default()).collect() }
+    }
+
+    fn look_at(&mut self, frame: &Frame) -> ochre_core::Result<()> {
+        self.names = frame.names().to_vec();
+        self.rows += frame.rows();
+        for (wanted, seen) in self.file.predictors.iter().zip(&mut self.columns) {
+            let Some(column) = frame.by_name(&wanted.name) else { continue };
+            seen.there = true;
+            seen.missing += column.rollup()?.missing;
+            match (&wanted.domain, &column.kind) {
+                (None, Kind::Enum(_) | Kind::Text | Kind::Uuid) => {
+                    seen.is_text = true;
+                    if seen.text.is_none() {
+                        seen.text = column.to_texts()?.into_iter().flatten().find(|t| t.parse::<f64>().is_err());
+                    }
                 }
+                (Some(domain), Kind::Enum(own)) => seen.unseen.extend(own.iter().filter(|l| !domain.contains(l)).cloned()),
+                (Some(domain), Kind::Text) => {
+                    seen.unseen.extend(column.to_texts()?.into_iter().flatten().filter(|l| !domain.contains(l)));
+                }
+                _ => {}
             }
-            _ => {}
         }
-        let missing = column.rollup().map_err(|e| e.to_string())?.missing;
-        if missing == frame.rows() && frame.rows() > 0 {
-            lines.push(format!("- '{}' is missing in every row.", wanted.name));
+        Ok(())
+    }
+
+    /// What fits and what does not, in plain words. Is there anything that keeps the data from being scored?
+    fn explain(&self, out: &mut dyn Write) -> Result<bool, String> {
+        let mut lines =
+            vec![format!("The model reads {} columns; the data has {} with {} rows.", self.columns.len(), self.names.len(), self.rows)];
+        let (mut fatal, before) = (false, 1);
+        for (wanted, seen) in self.file.predictors.iter().zip(&self.columns) {
+            let name = &wanted.name;
+            if !seen.there {
+                let near = self.names.iter().find(|n| n.trim().eq_ignore_ascii_case(name.trim()));
+                let hint = near.map_or(String::new(), |n| format!(" The data has '{n}', which differs in case or blanks only."));
+                lines.push(format!("- '{name}' is missing: every row counts as missing there.{hint}"));
+                continue;
+            }
+            if seen.is_text {
+                fatal = true;
+                let shown = seen.text.as_ref().map_or(String::new(), |t| format!(", such as '{t}'"));
+                lines.push(format!("- '{name}' has to be a number, but holds text{shown}."));
+            }
+            if !seen.unseen.is_empty() {
+                let n = seen.unseen.len();
+                let shown = seen.unseen.iter().take(5).map(String::as_str).collect::<Vec<_>>().join("', '");
+                let more = if n > 5 { format!(" and {} more", n - 5) } else { String::new() };
+                let known = wanted.domain.iter().flatten().take(5).map(|l| format!("'{l}'")).collect::<Vec<_>>().join(", ");
+                lines.push(format!(
+                    "- '{name}' has {n} levels that the model was not trained on ('{shown}'{more}); they count as missing. It knows {known}."
+                ));
+            }
+            if seen.missing == self.rows && self.rows > 0 {
+                lines.push(format!("- '{name}' is missing in every row."));
+            }
         }
+        if let Some(offset) = self.file.offset.as_ref().filter(|o| !self.names.contains(o)) {
+            fatal = true;
+            lines.push(format!("- the offset '{offset}' is missing, and the model cannot do without it."));
+        }
+        if lines.len() == before {
+            lines.push("All columns are there, with types and levels that the model knows.".into());
+        }
+        let known = |n: &String| self.file.predictors.iter().any(|p| p.name == *n) || self.file.offset.as_ref() == Some(n);
+        let extra: Vec<&str> = self.names.iter().filter(|n| !known(n)).map(String::as_str).collect();
+        if !extra.is_empty() {
+            lines.push(format!("Not read by the model: {}.", extra.join(", ")));
+        }
+        writeln!(out, "{}", lines.join("\n")).map_err(|e| e.to_string())?;
+        Ok(fatal)
     }
-    if let Some(offset) = file.offset.as_ref().filter(|o| frame.by_name(o).is_none()) {
-        fatal = true;
-        lines.push(format!("- the offset '{offset}' is missing, and the model cannot do without it."));
-    }
-    if lines.len() == before {
-        lines.push("All columns are there, with types and levels that the model knows.".into());
-    }
-    let known = |n: &String| file.predictors.iter().any(|p| p.name == *n) || file.offset.as_ref() == Some(n);
-    let extra: Vec<&str> = frame.names().iter().filter(|n| !known(n)).map(String::as_str).collect();
-    if !extra.is_empty() {
-        lines.push(format!("Not read by the model: {}.", extra.join(", ")));
-    }
-    writeln!(out, "{}", lines.join("\n")).map_err(|e| e.to_string())?;
-    Ok(fatal)
 }
 
 fn node(f: &Flags) -> Result<Arc<Node>, String> {
@@ -162,26 +208,37 @@ pub fn run(f: Flags) -> Result<(), String> {
             "name the data to score: ochre score MODEL DATA (or --serve to answer requests, --verify to check the model alone)".into()
         );
     };
-    let text = |e: ochre_core::Error| e.to_string();
     let node = node(&f)?;
-    let frame = load(&node, data, &mojo)?;
-    let mut sink = train::sink(f.out.as_deref())?;
     if f.explain_schema {
-        let fatal = explain(&frame, &mojo, &mut sink)?;
+        let mut fit = Fit::of(&mojo);
+        pieces(&node, data, &mojo, &mut |frame| fit.look_at(&frame))?;
+        let mut sink = train::sink(f.out.as_deref())?;
+        let fatal = fit.explain(&mut sink)?;
         sink.flush().map_err(|e| e.to_string())?;
         return if fatal { Err(format!("{} cannot be scored as it is", data.display())) } else { Ok(()) };
     }
     let model: Model =
-        ochre_algos::generic::model("model".into(), mojo, serde_json::Value::Null, &f.model.display().to_string()).map_err(text)?;
+        ochre_algos::generic::model("model".into(), open(&f.model)?, serde_json::Value::Null, &f.model.display().to_string())
+            .map_err(|e| e.to_string())?;
     let wanted = match (f.contributions, f.leaf) {
         (true, _) => Some(Insight::Contributions(Contributions::default())),
         (_, true) => Some(Insight::LeafPaths),
         _ => None,
     };
-    let out = match wanted {
-        Some(wanted) => model.insight(&node, &frame, &wanted).map_err(text)?,
-        None => model.predict(&node, &frame, &mut |w| eprintln!("note: {w}")).map_err(text)?,
-    };
-    ochre_io::export::csv(&out, b',', true, false, &mut sink).map_err(text)?;
-    sink.flush().map_err(|e| e.to_string())
+    let format = f.out.as_deref().map_or(SeriesFormat::Csv, SeriesFormat::of);
+    let mut series = Some(Series::new(format, train::sink(f.out.as_deref())?));
+    let mut told = BTreeSet::new();
+    pieces(&node, data, &mojo, &mut |frame| {
+        let out = match &wanted {
+            Some(wanted) => model.insight(&node, &frame, wanted)?,
+            None => model.predict(&node, &frame, &mut |w| {
+                if told.insert(w.to_string()) {
+                    eprintln!("note: {w}");
+                }
+            })?,
+        };
+        series = series.take().map(|s| s.write(&out)).transpose()?;
+        Ok(())
+    })?;
+    series.map_or(Ok(()), Series::finish).map_err(|e| e.to_string())
 }

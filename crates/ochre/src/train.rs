@@ -62,10 +62,10 @@ fn load(node: &Node, path: &Path, factors: &[&str]) -> Result<Frame, String> {
 }
 
 /// Where results go: a file, or standard output.
-pub fn sink(path: Option<&Path>) -> Result<Box<dyn Write>, String> {
+pub fn sink(path: Option<&Path>) -> Result<Box<dyn Write + Send>, String> {
     Ok(match path {
         Some(p) => Box::new(std::io::BufWriter::new(std::fs::File::create(p).map_err(|e| format!("cannot write {}: {e}", p.display()))?)),
-        None => Box::new(std::io::stdout().lock()),
+        None => Box::new(std::io::BufWriter::new(std::io::stdout())),
     })
 }
 

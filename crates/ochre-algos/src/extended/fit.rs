@@ -67,9 +67,7 @@ impl Grower<'_> {
             let values = || rows.iter().map(|&r| self.rows[r][c]).filter(|v| v.is_finite());
             let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
             let (low, high) = if low <= high { (low, high) } else { (0.0, 0.0) };
-            // Box and Muller (1958).
-            let (u, v) = (1.0 - self.rng.next_f64(), self.rng.next_f64());
-            let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+            let normal = self.rng.next_normal();
             let point = low + self.rng.next_f64() * (high - low);
             // A direction of exactly 0 would look at nothing.
             terms.push((c as u32, if normal == 0.0 { 1.0 } else { normal }, point));

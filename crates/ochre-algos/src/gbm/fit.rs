@@ -266,9 +266,14 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             let parts = data.team.gather(parts)?.concat();
             let ranked = if loss.by_rank() { ranked_leaves(loss, &data.team, n, &leaf_of, own_y, &f, weights)? } else { vec![] };
             let mut values = vec![0f32; n];
+            let bandwidth = params.pred_noise_bandwidth;
+            let mut noise = (bandwidth > 0.0).then(|| Rng::new(tree_seed.wrapping_add(1 + k as i64)));
             for (l, leaf) in grown.leaves.iter().enumerate() {
                 let (num, den) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
                 let mut g = rate * ranked.get(l).copied().unwrap_or_else(|| loss.leaf(num, den, classes));
+                if let Some(noise) = &mut noise {
+                    g *= 1.0 + bandwidth * noise.next_normal();
+                }
                 if loss.by_class() || g.is_infinite() {
                     g = g.clamp(-1e4, 1e4);
                 }

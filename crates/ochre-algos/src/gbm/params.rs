@@ -31,8 +31,8 @@ pub struct GbmParams {
     /// Largest absolute value of a leaf.
     #[api(default = f64::MAX, expert, gridable, range = "(0, )")]
     pub max_abs_leafnode_pred: f64,
-    /// Bandwidth of multiplicative noise on leaves.
-    #[api(expert, gridable, unsupported)]
+    /// Standard deviation of the noise, normal about 1, that leaves are multiplied by; 0 for none.
+    #[api(expert, gridable, range = "[0, )")]
     pub pred_noise_bandwidth: f64,
     /// Groups of columns that may stand in one branch.
     #[api(expert)]

@@ -452,6 +452,14 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         // Such rows do not count in means and deviations either.
         run.train.weighted = true;
     }
+    if run.params.build_null_model {
+        run.train.names.clear();
+        run.train.columns.clear();
+        run.train.encodings.clear();
+        if let Some(v) = &mut run.valid {
+            v.data.sources.clear();
+        }
+    }
     let run = &*run;
     let (params, train) = (&run.params, &run.train);
     let family = family(params, train.category);
@@ -1200,7 +1208,9 @@ fn fitted_means(problem: &Problem<'_>, scorer: &GlmScorer) -> Result<Vec<f64>> {
     let train = &problem.run.train;
     let predictors = train.predictors();
     let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
-    let data = adapt::adapt(&train.frame()?, &ordered)?;
+    let mut data = adapt::adapt(&train.frame()?, &ordered)?;
+    // Without predictors the frame has no rows.
+    data.rows = train.rows;
     adapt::score(&Scorer::Glm(scorer.clone()), &data, train.offset.as_deref())
 }
 
@@ -1390,7 +1400,9 @@ fn metrics(
     let frame = train.frame()?;
     let predictors = train.predictors();
     let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
-    let data = adapt::adapt(&frame, &ordered)?;
+    let mut data = adapt::adapt(&frame, &ordered)?;
+    // Without predictors the frame has no rows.
+    data.rows = train.rows;
     let preds = adapt::score(scorer, &data, train.offset.as_deref())?;
     let mut training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, deviance, bins.clone())?;
     training.glm = Some(extras(&training, &preds, &train.y, train.w.as_deref(), train.offset.as_deref()));

@@ -121,6 +121,14 @@ impl Algorithm for Glm {
                 notes.error("_influence", "cross-validation is not allowed when influence is set to dfbetas.");
             }
         }
+        if params.build_null_model {
+            if !matches!(params.family, Tweedie | Gamma | Negativebinomial) {
+                notes.error("_build_null_model", "build_null_model is for the families tweedie, gamma and negativebinomial");
+            }
+            if !params.intercept {
+                notes.error("_build_null_model", "build_null_model needs the intercept: it is all that the model has");
+            }
+        }
         if params.prior >= 1.0 {
             notes.error("_prior", format!("prior must be a share between 0 and 1, but is {}", params.prior));
         }

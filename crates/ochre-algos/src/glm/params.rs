@@ -183,8 +183,8 @@ pub struct GlmParams {
     /// Include a constant term.
     #[api(default = true, expert)]
     pub intercept: bool,
-    /// Build null model.
-    #[api(expert, unsupported)]
+    /// Fit the constant alone, without predictors.
+    #[api(expert)]
     pub build_null_model: bool,
     /// Fix dispersion parameter.
     #[api(expert)]
