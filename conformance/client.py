@@ -240,6 +240,34 @@ def tools():
     h2o.api("DELETE " + kept)
 
 
+def against_background():
+    """Contributions against rows of a background: the reference's numbers, and they add up to the predictions."""
+    f = prostate("CAPSULE")
+    for c in ("RACE", "DPROS"):
+        f[c] = f[c].asfactor()
+    x, some, background = ["AGE", "RACE", "DPROS", "PSA", "VOL", "GLEASON"], f[0:3, :], f[10:15, :]
+
+    def row(frame, r):
+        return [float(v) for v in frame.as_data_frame(use_pandas=False)[1 + r]]
+
+    gbm = H2OGradientBoostingEstimator(ntrees=5, max_depth=3, seed=1)
+    gbm.train(x=x, y="CAPSULE", training_frame=f)
+    told = gbm.predict_contributions(some, background_frame=background)
+    assert told.names[1:5] == ["RACE.0", "RACE.1", "RACE.2", "RACE.missing(NA)"], told.names
+    told = gbm.predict_contributions(some, background_frame=background, output_format="compact")
+    wanted = [0.02000217977911234, 0, -0.06030679593483608, -0.12915664973358312, 0, -0.40551571805650993, -0.09730567410588264]
+    assert all(abs(a - b) < 1e-7 for a, b in zip(row(told, 0), wanted)), row(told, 0)
+    told = gbm.predict_contributions(some, background_frame=background, output_space=True)
+    assert all(abs(sum(row(told, r)) - float(p)) < 1e-9 for r, p in enumerate(numbers(gbm.predict(some), 2))), told
+    glm = H2OGeneralizedLinearEstimator(family="binomial", lambda_=0)
+    glm.train(x=x, y="CAPSULE", training_frame=f)
+    told = glm.predict_contributions(some, background_frame=background, output_per_reference=True)
+    assert told.names == ["DPROS.2", "DPROS.3", "DPROS.4", "RACE.1", "RACE.2", "AGE", "PSA", "VOL", "GLEASON", "BiasTerm", "RowIdx",
+                          "BackgroundRowIdx"] and told.nrow == 15, told.names
+    wanted = [-0.743795106846123, 1.563477773198666, 0, 0, 0, 0, -0.460243029539716, 0, 0, 0.37014283933901626, 1, 1]
+    assert all(abs(a - b) < 1e-6 for a, b in zip(row(told, 6), wanted)), row(told, 6)
+
+
 def recovered():
     """A search whose server may end goes on from its directory; frames come along where that is asked for."""
     with tempfile.TemporaryDirectory() as at:
@@ -283,7 +311,7 @@ def assembled():
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
-          noise, linear_classes, tools, recovered, assembled]
+          noise, linear_classes, tools, against_background, recovered, assembled]
 for check in checks:
     check()
     h2o.remove_all()

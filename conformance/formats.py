@@ -95,6 +95,17 @@ def main():
             some = h2o.import_file(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", name), skipped_columns=[0, 3], col_types={"c": "string"})
             assert some.names == ["x", "c", "b", "day", "at"] and some.types["c"] == "string", some.types
             done += 1
+        for y in (2, 10, 1):
+            for k in ("u", "v w"):
+                place = os.path.join(work, "parts", f"y={y}", f"k={k}")
+                os.makedirs(place)
+                with open(os.path.join(place, "a.csv"), "w") as out:
+                    out.write(f"a,b\n{y},q\n3,r\n")
+        t = h2o.import_file(os.path.join(work, "parts"), partition_by=["y", "k"])
+        rows = sorted(t.as_data_frame(use_pandas=False)[1:])
+        assert t.names == ["a", "b", "y", "k"] and t["y"].levels() == [["1", "10", "2"]], (t.names, t["y"].levels())
+        assert rows == sorted(r for y in "2 10 1".split() for k in ("u", "v w") for r in ([y, "q", y, k], ["3", "r", y, k])), rows
+        done += 1
         arff = os.path.join(work, "a.arff")
         with open(arff, "w") as out:
             out.write("@relation t\n@attribute x numeric\n@attribute 'a b' {u, 'v w'}\n@data\n1,u\n?,'v w'\n3,?\n")

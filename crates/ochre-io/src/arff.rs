@@ -93,5 +93,6 @@ pub fn setup(header: &Header, data: &[u8], wishes: &Wishes) -> Result<ParseSetup
         na_strings,
         skipped: vec![],
         preview,
+        partitions: vec![],
     })
 }

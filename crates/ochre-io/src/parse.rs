@@ -164,7 +164,8 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
         return Err(Error::invalid(format!("{} column names were given for {} column types", setup.names.len(), setup.types.len())));
     }
     let mut seen = std::collections::HashSet::new();
-    if let Some(n) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
+    let names = setup.names.iter().chain(setup.partitions.iter().map(|p| &p.0));
+    if let Some(n) = names.enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
         return Err(Error::invalid(format!("Found duplicate column name {}", n.1)));
     }
     match setup.format {
@@ -207,7 +208,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
                 .map(|&i| {
                     job.check()?;
                     let (file, a, b) = spans[i];
-                    let block = parse_block(&all[file].1[a..b], setup, d);
+                    let block = parse_block(&all[file].1[a..b], setup, d).with_partitions(setup, file);
                     let held = node.ledger.reserve("parsed values", block.bytes())?;
                     job.set_progress(0.8 * done.fetch_add(b - a, Relaxed) as f64 / total.max(1) as f64);
                     Ok((block, held))
@@ -216,6 +217,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
         })
     };
     let blocks = parse_these(&share.clone().collect::<Vec<_>>())?;
+    let setup = &setup.with_partitions();
     let mut counts = vec![0i64; 2 + setup.names.len()];
     for (b, _) in &blocks {
         counts[0] += b.extra_fields as i64;
@@ -349,18 +351,18 @@ pub fn in_pieces(node: &Node, job: &Job, file: &Arc<RawFile>, setup: &ParseSetup
 /// Parquet: row groups side by side. Every node of a cluster reads all of them, and keeps its rows.
 fn parse_row_groups(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
     let mut groups = vec![];
-    for file in files {
-        groups.extend(crate::columnar::row_groups(&file.path)?.into_iter().enumerate().map(|(g, bytes)| (file, g, bytes)));
+    for (i, file) in files.iter().enumerate() {
+        groups.extend(crate::columnar::row_groups(&file.path)?.into_iter().enumerate().map(|(g, bytes)| ((i, file), g, bytes)));
     }
     let done = AtomicUsize::new(0);
     let blocks = node.runner.install(|| {
         groups
             .par_iter()
-            .map(|(file, group, bytes)| {
+            .map(|((i, file), group, bytes)| {
                 job.check()?;
                 // Pages are unpacked, then values are copied out of them.
                 let _pages = node.ledger.reserve(&format!("unpacked pages of {}", file.path.display()), 2 * bytes)?;
-                let block = crate::columnar::read(&file.path, *group, setup)?;
+                let block = crate::columnar::read(&file.path, *group, setup)?.with_partitions(setup, *i);
                 let held = node.ledger.reserve("parsed values", block.bytes())?;
                 job.set_progress(0.8 * (done.fetch_add(1, Relaxed) + 1) as f64 / groups.len() as f64);
                 Ok((block, held))
@@ -368,7 +370,7 @@ fn parse_row_groups(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &Pars
             .collect::<Result<Vec<_>>>()
     })?;
     let (blocks, _held): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
-    all_here(node, job, setup, blocks)
+    all_here(node, job, &setup.with_partitions(), blocks)
 }
 
 /// ORC and Avro: files side by side.
@@ -377,11 +379,12 @@ fn parse_records(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSe
     let blocks = node.runner.install(|| {
         files
             .par_iter()
-            .map(|file| {
+            .enumerate()
+            .map(|(i, file)| {
                 job.check()?;
                 let bytes = crate::records::unpacked_bytes(&file.path, setup.format)?;
                 let room = node.ledger.reserve(&format!("unpacked values of {}", file.path.display()), bytes)?;
-                let block = crate::columnar::read_records(&file.path, setup)?;
+                let block = crate::columnar::read_records(&file.path, setup)?.with_partitions(setup, i);
                 drop(room);
                 let held = node.ledger.reserve("parsed values", block.bytes())?;
                 job.set_progress(0.8 * (done.fetch_add(1, Relaxed) + 1) as f64 / files.len() as f64);
@@ -390,11 +393,14 @@ fn parse_records(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSe
             .collect::<Result<Vec<_>>>()
     })?;
     let (blocks, _held): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
-    all_here(node, job, setup, blocks)
+    all_here(node, job, &setup.with_partitions(), blocks)
 }
 
 /// SVMLight: the files say how many columns there are.
 fn parse_sparse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
+    if !setup.partitions.is_empty() {
+        return Err(Error::Unsupported("partition_by is not supported with SVMLight, whose columns are numbers".into()));
+    }
     if !setup.skipped.is_empty() {
         return Err(Error::invalid("skipped_columns cannot be used with SVMLight, whose columns are known only when all is read"));
     }
@@ -582,6 +588,17 @@ fn push<'a>(buffer: &mut Buffer<'a>, f: csv::Field<'a>, na: bool, time: bool, ba
 }
 
 impl Block<'_> {
+    /// Adds what the path of the block's file tells.
+    fn with_partitions(mut self, setup: &ParseSetup, file: usize) -> Self {
+        for (_, values) in &setup.partitions {
+            let mut levels = Levels::default();
+            let code = levels.code_of(values[file].as_bytes());
+            self.buffers.push(Buffer::Codes { codes: vec![code; self.rows], levels });
+            self.bad_numbers.push(0);
+        }
+        self
+    }
+
     /// A block without rows, with a buffer for each column.
     pub fn empty(setup: &ParseSetup) -> Self {
         let buffers = setup.types.iter().enumerate().map(|(c, t)| Buffer::of(*t, setup.skipped.contains(&c), 0)).collect();

@@ -123,9 +123,46 @@ pub struct ParseSetup {
     pub skipped: Vec<usize>,
     /// First lines, for the client to show.
     pub preview: Vec<Vec<String>>,
+    /// Columns that the paths of files tell: a name, and the value of each file.
+    pub partitions: Vec<(String, Vec<String>)>,
 }
 
 impl ParseSetup {
+    /// Takes columns from the paths of files, which name them as `column=value`.
+    pub fn partition_by(&mut self, names: &[String], files: &[Arc<RawFile>]) -> Result<()> {
+        for name in names {
+            let value = |f: &Arc<RawFile>| {
+                let told = |c: std::path::Component<'_>| {
+                    let text = c.as_os_str().to_string_lossy().into_owned();
+                    text.split_once('=').filter(|(n, _)| n == name).map(|(_, v)| v.to_string())
+                };
+                f.path.components().rev().find_map(told)
+            };
+            let values: Vec<Option<String>> = files.iter().map(value).collect();
+            let lacking: Vec<String> =
+                files.iter().zip(&values).filter(|v| v.1.is_none()).map(|(f, _)| f.path.display().to_string()).collect();
+            if !lacking.is_empty() {
+                return Err(Error::invalid(format!(
+                    "partition_by names the column '{name}', which the path of {} does not tell as {name}=value",
+                    lacking.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
+                )));
+            }
+            self.partitions.push((name.clone(), values.into_iter().flatten().collect()));
+        }
+        Ok(())
+    }
+
+    /// The setup with these columns among the others.
+    pub fn with_partitions(&self) -> ParseSetup {
+        let mut whole = self.clone();
+        for (name, _) in &self.partitions {
+            whole.names.push(name.clone());
+            whole.types.push(ColumnType::Enum);
+            whole.na_strings.resize(whole.names.len(), vec![]);
+        }
+        whole
+    }
+
     pub fn dialect(&self) -> Dialect {
         Dialect { separator: self.separator, quote: if self.single_quotes { b'\'' } else { b'"' } }
     }
@@ -277,7 +314,19 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     let preview =
         rows.iter().take(PREVIEW_LINES).map(|r| r.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()).collect();
     let single_quotes = wishes.single_quotes;
-    Ok(ParseSetup { format: Format::Csv, separator, single_quotes, header, names, types, reasons, na_strings, skipped: vec![], preview })
+    Ok(ParseSetup {
+        format: Format::Csv,
+        separator,
+        single_quotes,
+        header,
+        names,
+        types,
+        reasons,
+        na_strings,
+        skipped: vec![],
+        preview,
+        partitions: vec![],
+    })
 }
 
 /// Is a line no data: empty, or a remark?

@@ -19,13 +19,14 @@ pub struct Contributions {
     pub absolute: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Insight {
     LeafPaths,
     LeafNumbers,
     Staged,
     Frequencies,
     Contributions(Contributions),
+    Against(crate::background::Against),
     /// Which trees each row of the training data was drawn for.
     Drawn,
 }
@@ -88,8 +89,15 @@ impl Model {
     }
 
     pub fn insight(&self, node: &Node, frame: &Frame, wanted: &Insight) -> Result<Frame> {
+        if let Insight::Against(how) = wanted {
+            return self.contributions_against(node, frame, how);
+        }
         let Scorer::Trees(trees) = &self.scorer else {
-            return Err(Error::invalid(format!("model {} is not made of trees, so it cannot tell this", self.key)));
+            let mend = match (wanted, &self.scorer) {
+                (Insight::Contributions(_), Scorer::Glm(_)) => "; contributions of a generalized linear model need a background_frame",
+                _ => "",
+            };
+            return Err(Error::invalid(format!("model {} is not made of trees, so it cannot tell this{mend}", self.key)));
         };
         let data = adapt::adapt(frame, &self.predictors)?;
         node.runner.install(|| match wanted {
@@ -120,6 +128,7 @@ impl Model {
                 frame_of(node, names, &values)
             }
             Insight::Contributions(how) => self.contributions(node, trees, &data, how),
+            Insight::Against(_) => unreachable!("answered above"),
         })
     }
 

@@ -7,6 +7,7 @@
 //! This crate must not know any algorithm, nor REST.
 
 pub mod adapt;
+pub mod background;
 pub mod driver;
 pub mod encoding;
 mod folds;

@@ -199,7 +199,6 @@ fn refuse(given: bool, field: &str) -> Result<(), Failure> {
 fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: SetupSchema = ask.decode()?;
     refuse(!a.decrypt_tool.is_null(), "decrypt_tool")?;
-    refuse(a.partition_by.as_ref().is_some_and(|p| !p.is_empty()), "partition_by")?;
     refuse(a.escapechar != 0, "escapechar")?;
     refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
     refuse(a.custom_non_data_line_markers.as_ref().is_some_and(|m| !m.is_empty() && m != "#"), "custom_non_data_line_markers")?;
@@ -248,7 +247,6 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: Parse = ask.decode()?;
     refuse(!a.decrypt_tool.is_null(), "decrypt_tool")?;
-    refuse(a.partition_by.as_ref().is_some_and(|p| !p.is_empty()), "partition_by")?;
     refuse(a.escapechar != 0, "escapechar")?;
     refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
     refuse(a.domains.as_ref().is_some_and(|d| d.iter().any(Option::is_some)), "domains")?;
@@ -269,7 +267,7 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     }
     let mut na: Vec<Vec<String>> = a.na_strings.clone().unwrap_or_default().into_iter().map(Option::unwrap_or_default).collect();
     na.resize(names.len(), vec![]);
-    let setup = ParseSetup {
+    let mut setup = ParseSetup {
         format: match Format::from_name(a.parse_type.as_deref().unwrap_or_default())? {
             Some(format) => format,
             None => files.first().and_then(|f| Format::by_magic(&f.path)).unwrap_or_default(),
@@ -283,7 +281,9 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         na_strings: na,
         skipped: a.skipped_columns.iter().flatten().filter(|c| **c >= 0).map(|c| *c as usize).collect(),
         preview: vec![],
+        partitions: vec![],
     };
+    setup.partition_by(a.partition_by.as_deref().unwrap_or_default(), &files)?;
     let mut seen = std::collections::HashSet::new();
     if let Some((_, n)) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
         return Err(Error::invalid(format!("Found duplicate column name {n}")).into());

@@ -9,6 +9,7 @@ use crate::wire::{
 };
 use crate::{App, Failure};
 use ochre_core::Error;
+use ochre_model::background::Against;
 use ochre_model::insight::{Contributions, Insight};
 use ochre_model::metrics::Detail;
 use ochre_model::params::{METRIC, script};
@@ -283,7 +284,7 @@ fn scoring(app: &App, ask: &Ask) -> Result<(ModelMetricsListSchema, Arc<Model>, 
 }
 
 /// What a scoring request wants instead of predictions.
-fn insight(a: &ModelMetricsListSchema) -> Result<Option<Insight>, Failure> {
+fn insight(app: &App, a: &ModelMetricsListSchema) -> Result<Option<Insight>, Failure> {
     Ok(if a.row_to_tree_assignment {
         Some(Insight::Drawn)
     } else if a.leaf_node_assignment {
@@ -294,9 +295,24 @@ fn insight(a: &ModelMetricsListSchema) -> Result<Option<Insight>, Failure> {
     } else if a.feature_frequencies {
         Some(Insight::Frequencies)
     } else if a.predict_contributions {
-        if a.background_frame.as_ref().is_some_and(|k| !k.0.is_empty()) {
+        if let Some(key) = a.background_frame.as_ref().filter(|k| !k.0.is_empty()) {
+            if a.top_n != 0 || a.bottom_n != 0 {
+                return Err(Error::Unsupported(
+                    "top_n and bottom_n are not supported together with a background_frame; sort the columns".into(),
+                )
+                .into());
+            }
+            let compact = a.predict_contributions_output_format.as_deref().is_some_and(|f| f.eq_ignore_ascii_case("compact"));
+            return Ok(Some(Insight::Against(Against {
+                frame: app.node.store.frame(&key.0)?,
+                output_space: a.output_space,
+                per_reference: a.output_per_reference,
+                compact,
+            })));
+        }
+        if a.output_space || a.output_per_reference {
             return Err(
-                Error::Unsupported("contributions against a background_frame are not supported by this version of ochre".into()).into()
+                Error::invalid("output_space and output_per_reference tell contributions against a background_frame; name one").into()
             );
         }
         Some(Insight::Contributions(Contributions { top: a.top_n, bottom: a.bottom_n, absolute: a.compare_abs }))
@@ -317,7 +333,7 @@ fn detail(app: &App, a: &ModelMetricsListSchema, model: &Model) -> Result<Detail
 
 fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, dest) = scoring(app, ask)?;
-    let wanted = insight(&a)?;
+    let wanted = insight(app, &a)?;
     // A metric that the request names is told of where the frame has the answers.
     let known = model.response.as_ref().is_some_and(|r| frame.by_name(&r.name).is_some());
     let named = a.custom_metric_func.as_deref().is_some_and(|c| !c.is_empty());
@@ -342,7 +358,7 @@ fn predict_job(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn predict(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (a, model, frame, frame_key, dest) = scoring(app, ask)?;
-    if let Some(wanted) = insight(&a)? {
+    if let Some(wanted) = insight(app, &a)? {
         let out = model.insight(&app.node, &frame, &wanted)?;
         app.node.store.put(&dest, out)?;
         let mut json = ochre_schema::object(&ModelMetricsListSchema {

@@ -5,6 +5,7 @@
 //!
 //! This crate must know no cluster, no frames and no REST.
 
+mod baseline;
 mod batch;
 mod bayes;
 mod committee;

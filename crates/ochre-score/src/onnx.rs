@@ -382,13 +382,24 @@ fn trees(m: &TreeEnsemble, columns: &[Column], maker: &mut Maker) -> Result<Stri
     sorted.iter().enumerate().for_each(|(to, &from)| moved[from] = to as i64);
     ids.iter_mut().for_each(|i| *i = moved[*i as usize]);
     let mut parts = vec![];
+    let numbers_of = |maker: &mut Maker, c: usize| match &columns[c].domain {
+        None => columns[c].name.clone(),
+        // A category that is compared with numbers counts as the number of its level.
+        Some(domain) => {
+            let codes: Vec<f64> = (0..domain.len()).map(|l| l as f64).chain([f64::NAN]).collect();
+            let table = maker.constant(&[codes.len(), 1], &codes);
+            let code = maker.codes(&columns[c].name, domain);
+            maker.op("Gather", &[&table, &code], vec![int("axis", 0)])
+        }
+    };
     for group in sorted.chunk_by(|&a, &b| matches!(order[a], Feature::Set(..)) && column(&order[a]) == column(&order[b])) {
         let first = &order[group[0]];
         let name = &columns[column(first).1 as usize].name;
         parts.push(match first {
-            Feature::Plain(_) => name.clone(),
-            Feature::Nearest(_) | Feature::Sparse(_) => {
-                let single = maker.op("Cast", &[name], vec![int("to", i64::from(FLOAT))]);
+            Feature::Plain(c) => numbers_of(maker, *c as usize),
+            Feature::Nearest(c) | Feature::Sparse(c) => {
+                let plain = numbers_of(maker, *c as usize);
+                let single = maker.op("Cast", &[&plain], vec![int("to", i64::from(FLOAT))]);
                 let rounded = maker.op("Cast", &[&single], vec![int("to", i64::from(DOUBLE))]);
                 if matches!(first, Feature::Sparse(_)) {
                     let (zero, nan) = (maker.number(0.0), maker.number(f64::NAN));
