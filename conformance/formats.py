@@ -103,7 +103,7 @@ def main():
                     out.write(f"a,b\n{y},q\n3,r\n")
         t = h2o.import_file(os.path.join(work, "parts"), partition_by=["y", "k"])
         rows = sorted(t.as_data_frame(use_pandas=False)[1:])
-        assert t.names == ["a", "b", "y", "k"] and t["y"].levels() == [["1", "10", "2"]], (t.names, t["y"].levels())
+        assert t.names == ["a", "b", "y", "k"] and t.types["b"] == "enum" and t["y"].levels() == [["1", "10", "2"]], (t.names, t["y"].levels())
         assert rows == sorted(r for y in "2 10 1".split() for k in ("u", "v w") for r in ([y, "q", y, k], ["3", "r", y, k])), rows
         done += 1
         arff = os.path.join(work, "a.arff")

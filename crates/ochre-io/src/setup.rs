@@ -193,7 +193,7 @@ pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> R
         if bytes.starts_with(b"PAR1") {
             return crate::columnar::guess(&file.path, wishes);
         }
-        if let Some(format) = crate::records::format_of(&bytes) {
+        if let Some(format) = crate::records::format_of(&bytes).filter(|f| Format::by_magic(&file.path) == Some(*f)) {
             return crate::columnar::guess_records(&file.path, format, wishes);
         }
         if let Some(format @ (Format::Parquet | Format::Orc | Format::Avro)) = wishes.format.filter(|_| !bytes.is_empty()) {
@@ -201,19 +201,67 @@ pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> R
         }
         if !bytes.is_empty() {
             let name = file.path.display().to_string();
-            let mut setup = guess_head(&bytes, PREVIEW_BYTES, wishes, &name)?;
+            let (mut setup, counts) = guess_head(&bytes, PREVIEW_BYTES, wishes, &name)?;
             if crate::sheet::is_sheet(&file.path) {
                 setup.format = Format::Sheet;
                 return Ok(setup);
             }
-            if bytes.len() < PREVIEW_BYTES || !setup.types.contains(&ColumnType::Text) {
-                return Ok(setup);
+            if bytes.len() >= PREVIEW_BYTES && setup.types.contains(&ColumnType::Text) {
+                let longer = source::bytes(&file.path, ledger, Some(LONG_PREVIEW_BYTES))?;
+                return Ok(guess_head(&longer, LONG_PREVIEW_BYTES, wishes, &name)?.0);
             }
-            return guess_head(&source::bytes(&file.path, ledger, Some(LONG_PREVIEW_BYTES))?, LONG_PREVIEW_BYTES, wishes, &name);
+            if setup.format == Format::Csv && files.len() > 1 {
+                look_at_more(&mut setup, counts, wishes, files.iter().filter(|f| f.path != file.path), ledger)?;
+            }
+            return Ok(setup);
         }
     }
     let names: Vec<String> = files.iter().map(|f| f.path.display().to_string()).collect();
     Err(Error::invalid(format!("Cannot parse: {} holds no bytes", names.join(", "))))
+}
+
+/// Files beside the first that are looked at before a type is decided on.
+const FILES_LOOKED_AT: usize = 32;
+
+/// Counts what the columns look like in other files too: one file may be too short to tell.
+fn look_at_more<'a>(
+    setup: &mut ParseSetup,
+    mut counts: Vec<Counts>,
+    wishes: &Wishes,
+    files: impl Iterator<Item = &'a Arc<RawFile>>,
+    ledger: &Arc<Ledger>,
+) -> Result<()> {
+    for file in files.take(FILES_LOOKED_AT) {
+        let bytes = source::bytes(&file.path, ledger, Some(PREVIEW_BYTES))?;
+        let bytes = without_bom(&bytes);
+        let mut head = &bytes[..bytes.len().min(PREVIEW_BYTES)];
+        if bytes.len() >= PREVIEW_BYTES
+            && let Some(i) = memchr::memrchr(b'\n', head)
+        {
+            head = &head[..=i];
+        }
+        if Format::by_magic(&file.path).is_some() || head.contains(&0) {
+            continue;
+        }
+        let mut lines = Lines { bytes: head, at: 0, d: setup.dialect() };
+        let mut first = true;
+        while let Some(row) = lines.next() {
+            let header = first && setup.header == 1 && row.iter().zip(&setup.names).all(|(f, n)| f.text.trim_ascii() == n.as_bytes());
+            first = false;
+            if header || row.len() > counts.len() {
+                continue;
+            }
+            counts.iter_mut().enumerate().for_each(|(c, slot)| slot.add(row.get(c), wishes.na_strings.get(c).map_or(&[], |n| n)));
+        }
+    }
+    for (c, counts) in counts.iter().enumerate() {
+        let (t, why, zero_is_na) = counts.decide();
+        let na = &mut setup.na_strings[c];
+        na.truncate(wishes.na_strings.get(c).map_or(0, Vec::len));
+        na.extend(zero_is_na.then(|| "0".to_string()));
+        (setup.types[c], setup.reasons[c]) = (t, why);
+    }
+    Ok(())
 }
 
 /// Bytes without a byte order mark.
@@ -222,10 +270,11 @@ pub fn without_bom(bytes: &[u8]) -> &[u8] {
 }
 
 pub fn guess_bytes(bytes: &[u8], wishes: &Wishes, name: &str) -> Result<ParseSetup> {
-    guess_head(bytes, PREVIEW_BYTES, wishes, name)
+    Ok(guess_head(bytes, PREVIEW_BYTES, wishes, name)?.0)
 }
 
-fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Result<ParseSetup> {
+/// The setup, and what the columns of a CSV file look like.
+fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Result<(ParseSetup, Vec<Counts>)> {
     let bytes = without_bom(bytes);
     let complete = bytes.len() <= preview;
     let mut head = &bytes[..bytes.len().min(preview)];
@@ -235,14 +284,14 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     for (magic, kind) in [(&b"ORC"[..], "ORC"), (b"Obj\x01", "Avro")] {
         if head.starts_with(magic) {
             return Err(Error::Unsupported(format!(
-                "{name} is an {kind} file; this version of ochre reads CSV, ARFF, SVMLight and XLS, also in gzip and zip, and Parquet"
+                "{name} is an {kind} file inside an archive, which is not supported by this version of ochre; unpack it first"
             )));
         }
     }
     if wishes.format.is_none_or(|f| f == Format::Arff)
         && let Some(arff) = crate::arff::header(head)
     {
-        return crate::arff::setup(&arff, &head[arff.data..], wishes);
+        return Ok((crate::arff::setup(&arff, &head[arff.data..], wishes)?, vec![]));
     }
     // The last line may be cut short by the end of the preview.
     if (!complete || bytes.len() > head.len())
@@ -267,7 +316,7 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     // The last of these lines may be cut short.
     let whole = if firsts.len() > 1 { &firsts[..firsts.len() - 1] } else { &firsts };
     if wishes.format == Some(Format::SvmLight) || (wishes.format.is_none() && crate::sparse::looks_like(whole)) {
-        return Ok(crate::sparse::guess(head));
+        return Ok((crate::sparse::guess(head), vec![]));
     }
     let separator = wishes.separator.filter(|s| *s != 0).unwrap_or_else(|| separator(&firsts, quote));
     let d = Dialect { separator, quote };
@@ -297,7 +346,7 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     }
     let mut na_strings = wishes.na_strings.clone();
     na_strings.resize(width, vec![]);
-    let (mut types, mut reasons) = (vec![], vec![]);
+    let (mut types, mut reasons, mut all) = (vec![], vec![], vec![]);
     let data = &rows[usize::from(header == 1)..];
     for c in 0..width {
         let mut counts = Counts::default();
@@ -310,11 +359,12 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
         }
         types.push(t);
         reasons.push(why);
+        all.push(counts);
     }
     let preview =
         rows.iter().take(PREVIEW_LINES).map(|r| r.iter().map(|f| String::from_utf8_lossy(&f.text).into_owned()).collect()).collect();
     let single_quotes = wishes.single_quotes;
-    Ok(ParseSetup {
+    let setup = ParseSetup {
         format: Format::Csv,
         separator,
         single_quotes,
@@ -326,7 +376,8 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
         skipped: vec![],
         preview,
         partitions: vec![],
-    })
+    };
+    Ok((setup, all))
 }
 
 /// Is a line no data: empty, or a remark?
