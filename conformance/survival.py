@@ -5,7 +5,10 @@ With --make the server is the reference, and what it answers is written to survi
 import json
 import math
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 
 import h2o
 from h2o.estimators import H2OCoxProportionalHazardsEstimator as Cox
@@ -46,8 +49,38 @@ def run():
         got = {k: out[k] for k in FIELDS + (OVER_TIME if name == "no start" else [])}
         got["coefficients"] = [list(r) for r in out["coefficients_table"]._cell_values]
         got["predictions"] = [float(v[0]) if v and v[0] else None for v in m.predict(f).as_data_frame(use_pandas=False, header=False)]
+        if "--make" not in sys.argv:
+            exported(name, m, f, got["predictions"])
         got["again"] = m.model_performance(f)._metric_json["concordance"]
         yield name, got
+    if "--make" not in sys.argv:
+        of_reference(f)
+
+
+def exported(name, m, f, want):
+    """The MOJO scores the same bits when it is imported again, and in the reference's library where that is at hand."""
+    with tempfile.TemporaryDirectory() as at:
+        path = m.download_mojo(at)
+        told = h2o.import_mojo(path).predict(f).as_data_frame(use_pandas=False, header=False)
+        got = [float(v[0]) if v and v[0] else None for v in told]
+        assert got == want, f"{name}: the MOJO scores otherwise: {got[:3]} {want[:3]}"
+        jar = os.environ.get("OCHRE_GENMODEL_JAR")
+        if jar and shutil.which("java"):
+            data, out = os.path.join(at, "rows.csv"), os.path.join(at, "scored.csv")
+            h2o.export_file(f, data)
+            r = subprocess.run(["java", "-cp", jar, "hex.genmodel.tools.PredictCsv", "--header", "--decimal", "--mojo", path, "--input",
+                                data, "--output", out], capture_output=True, text=True)
+            assert r.returncode == 0, f"{name}: {r.stdout[-500:]}{r.stderr[-500:]}"
+            lp = [float(v.replace("NA", "nan")) for v in open(out).read().split()[1:]]
+            assert all(w is None or abs(a - w) < 1e-8 for a, w in zip(lp, want)), f"{name}: Java scores otherwise: {lp[:3]} {want[:3]}"
+
+
+def of_reference(f):
+    """A MOJO of the reference, and what the reference scores."""
+    m = h2o.import_mojo(os.path.join(HERE, "data", "mojos", "cox_strata.zip"))
+    got = [float(v[0]) for v in m.predict(f[:3, :]).as_data_frame(use_pandas=False, header=False)]
+    want = [0.09333251332773734, 0.6365647935935805, 0.7009272369935844]
+    assert all(abs(a - b) < 1e-12 for a, b in zip(got, want)), (got, want)
 
 
 def differences(a, b, path="", tolerance=1e-7):

@@ -229,8 +229,11 @@ fn guess_batches(path: &Path, format: Format, schema: &Schema, batches: records:
             Some(t) => (t, format!("the file's schema says {kind}")),
             None => {
                 let (t, why, _) = counts.decide();
-                // Nothing but missing values in sight: later rows may hold any text.
-                if counts.is_blank() { (ColumnType::Enum, "texts, missing as far as was looked at".into()) } else { (t, why) }
+                // Nothing but missing values and words for them in sight: later rows may hold any text.
+                match t {
+                    ColumnType::Numeric if !counts.has_numbers() => (ColumnType::Enum, "texts, missing as far as was looked at".into()),
+                    _ => (t, why),
+                }
             }
         };
         setup.types.push(t);

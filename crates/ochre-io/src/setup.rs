@@ -506,9 +506,9 @@ impl Counts {
         }
     }
 
-    /// Was there nothing but empty fields?
-    pub fn is_blank(&self) -> bool {
-        self.numbers + self.zeros + self.texts + self.times + self.uuids == 0
+    /// Was there any number?
+    pub fn has_numbers(&self) -> bool {
+        self.numbers + self.zeros > 0
     }
 
     /// The type, the reason, and whether "0" means missing in this column.

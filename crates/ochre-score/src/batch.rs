@@ -60,6 +60,7 @@ impl BatchScorer {
                 Scorer::Planes(_) => ["anomaly_score", "mean_length"].map(number).to_vec(),
                 _ => ["predict", "mean_length"].map(number).to_vec(),
             },
+            ("CoxPH", _) => vec![number("lp")],
             _ => vec![number("predict")],
         };
         if matches!(&mojo.file.scorer, Scorer::Trees(m) if m.calibration.is_some()) {

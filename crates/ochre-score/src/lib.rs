@@ -71,7 +71,7 @@ impl Scorer {
 
     /// Has the MOJO format a place for such a model?
     pub fn has_mojo(&self) -> bool {
-        !matches!(self, Scorer::Bayes(_) | Scorer::Cox(_) | Scorer::Committee(_) | Scorer::Mixed(_) | Scorer::Kernel(_) | Scorer::Silent)
+        !matches!(self, Scorer::Bayes(_) | Scorer::Committee(_) | Scorer::Mixed(_) | Scorer::Kernel(_) | Scorer::Silent)
     }
 
     /// Rounds of training that the model keeps: trees (per class), or 1.

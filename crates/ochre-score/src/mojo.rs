@@ -5,6 +5,7 @@
 //! Reading trusts nothing: sizes are bounded, every offset is checked, and no entry is ever written to a disk.
 
 mod boosted;
+mod cox;
 mod linear;
 mod planes;
 mod trees;
@@ -144,6 +145,10 @@ fn unescape(line: &str) -> String {
 pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Write + Seek) -> Result<(), String> {
     let mut parts = Parts::default();
     let mut columns: Vec<&Column> = file.predictors.iter().collect();
+    if let Scorer::Cox(m) = &file.scorer {
+        // Columns of strata stand first in the file, and last here.
+        columns.rotate_right(m.strata_columns);
+    }
     columns.extend(&file.response);
     let version = match &file.scorer {
         _ if about.algorithm == "xgboost" => "1.10",
@@ -199,9 +204,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
         Scorer::Glm(m) => linear::write(m, about, &mut parts)?,
         Scorer::KMeans(m) => write_kmeans(m, &mut parts),
         Scorer::Isotonic(m) => write_isotonic(m, &mut parts),
-        Scorer::Cox(_) => {
-            return Err("MOJOs of proportional hazards are not supported by this version of ochre; save the model instead".into());
-        }
+        Scorer::Cox(m) => cox::write(m, &mut parts)?,
         Scorer::Planes(m) => planes::write(m, &mut parts)?,
         Scorer::Committee(_) => return Err("the MOJO format has no place for AdaBoost; save the model instead".into()),
         Scorer::Mixed(_) => return Err("the MOJO format has no place for mixed models; save the model instead".into()),
@@ -298,6 +301,7 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
             all.truncate(1);
             Scorer::Isotonic(read_isotonic(&parts)?)
         }
+        "Cox Proportional Hazards" => Scorer::Cox(cox::read(&parts, &mut all)?),
         "Extended Isolation Forest" => Scorer::Planes(planes::read(&parts, all.len())?),
         other => return Err(format!("it holds a model of the kind '{other}', which this version of ochre does not score")),
     };
