@@ -213,11 +213,12 @@ def done(job):
 def tools():
     """Frame tools that have an address of their own; numbers are the reference's."""
     f = h2o.H2OFrame({"a": list(range(10)), "b": [1.5, 2, None, 4, 5, 6, 7, 8, 9, 10]}, column_types=["int", "real"])
-    h2o.api("POST /3/SplitFrame", data={"dataset": f.frame_id, "ratios": "[0.3, 0.3]", "destination_frames": '["sa", "sb", "sc"]'})
+    cut = h2o.api("POST /3/SplitFrame", data={"dataset": f.frame_id, "ratios": "[0.3, 0.3]", "destination_frames": '["sa", "sb", "sc"]'})
+    for _ in range(200):
+        if h2o.api(f"GET /3/Jobs/{cut['key']['name']}")["jobs"][0]["status"] == "DONE":
+            break
+        time.sleep(0.02)
     for key, rows in (("sa", ["0", "1", "2"]), ("sb", ["3", "4", "5"]), ("sc", ["6", "7", "8", "9"])):
-        for _ in range(100):
-            if h2o.ls()["key"].isin([key]).any():
-                break
         assert [r[0] for r in h2o.get_frame(key).as_data_frame(use_pandas=False)[1:]] == rows
     g = h2o.H2OFrame([[1, 2, 3, 4, 5, 6], [2, 1, 0, 1, 2, 5]])
     for inverse, source in (("false", g.frame_id), ("true", "there")):
@@ -268,6 +269,35 @@ def against_background():
     assert all(abs(a - b) < 1e-6 for a, b in zip(row(told, 6), wanted)), row(told, 6)
 
 
+def reweighed():
+    """Trees weighed by other rows explain otherwise: the reference's numbers."""
+    f = prostate()
+    f["w"] = f["AGE"] / 65
+    m = H2OGradientBoostingEstimator(ntrees=3, max_depth=3, seed=1)
+    m.train(x=["AGE", "PSA", "GLEASON"], y="VOL", training_frame=f)
+    m._update_tree_weights(f, "w")
+    told = [float(v) for v in m.predict_contributions(f[0, :]).as_data_frame(use_pandas=False)[1]]
+    wanted = [-0.5838574767112732, -0.8830967545509338, -0.22657668590545654, 15.865117073059082]
+    assert all(abs(a - b) < 1e-5 for a, b in zip(told, wanted)), told
+
+
+def leaderboard():
+    """Models side by side, in the order and with the columns of the reference."""
+    train, test = prostate("CAPSULE").split_frame([0.8], seed=1)
+    models = []
+    for m in (H2ORandomForestEstimator(ntrees=5, seed=1), H2OGradientBoostingEstimator(ntrees=5, seed=1)):
+        m.train(x=["AGE", "PSA", "VOL", "GLEASON"], y="CAPSULE", training_frame=train, validation_frame=test)
+        models.append(m)
+    board = h2o.make_leaderboard(models, test, extra_columns="ALL")
+    assert board.names == ["model_id", "auc", "logloss", "aucpr", "mean_per_class_error", "rmse", "mse", "training_time_ms",
+                           "predict_time_per_row_ms", "algo"], board.names
+    rows = board.as_data_frame(use_pandas=False)[1:]
+    assert [r[0] for r in rows] == [models[1].model_id, models[0].model_id] and [r[-1] for r in rows] == ["GBM", "DRF"], rows
+    assert abs(float(rows[0][1]) - 0.6935369318181818) < 1e-9 and abs(float(rows[0][2]) - 0.6263877493034677) < 1e-7, rows
+    assert abs(float(rows[0][3]) - 0.5700339664534356) < 1e-7 and abs(float(rows[0][4]) - 0.3380681818181818) < 1e-9, rows
+    assert h2o.make_leaderboard(models, sort_metric="mse", scoring_data="train").names[1] == "mse"
+
+
 def recovered():
     """A search whose server may end goes on from its directory; frames come along where that is asked for."""
     with tempfile.TemporaryDirectory() as at:
@@ -311,7 +341,7 @@ def assembled():
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
-          noise, linear_classes, tools, against_background, recovered, assembled]
+          noise, linear_classes, tools, against_background, reweighed, leaderboard, recovered, assembled]
 for check in checks:
     check()
     h2o.remove_all()

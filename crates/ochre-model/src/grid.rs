@@ -401,7 +401,7 @@ fn default_metric(category: Category) -> Option<&'static str> {
     }
 }
 
-fn value_of(m: &Metrics, name: &str) -> Option<f64> {
+pub fn value_of(m: &Metrics, name: &str) -> Option<f64> {
     let known = m.summary();
     let find = |n: &str| known.iter().find(|p| p.0 == n).map(|p| p.1);
     match name {

@@ -88,6 +88,46 @@ impl Model {
         })
     }
 
+    /// The same model of trees, whose nodes weigh what comes to them of another frame: contributions then explain it against
+    /// those rows. Also tells of nodes that no row comes to.
+    pub fn with_tree_weights(&self, node: &Node, frame: &Frame, weights_column: &str) -> Result<(Model, Option<String>)> {
+        let Scorer::Trees(trees) = &self.scorer else {
+            return Err(Error::invalid(format!(
+                "model {} ({}) has no trees whose weights could be updated",
+                self.key, self.info.full_name
+            )));
+        };
+        let weights = frame.by_name(weights_column);
+        let weights = weights.ok_or_else(|| Error::invalid(format!("Input frame doesn't contain weights column `{weights_column}`")))?;
+        let data = adapt::adapt(frame, &self.predictors)?;
+        let _room = node.ledger.reserve("columns of a frame that weighs trees", (data.rows * (data.sources.len() + 1) * 8) as u64)?;
+        let weights = weights.to_f64()?;
+        let columns = data.sources.iter().map(|s| s.all(data.rows)).collect::<Result<Vec<_>>>()?;
+        let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let mut trees = trees.clone();
+        node.runner.install(|| {
+            trees.trees.par_iter_mut().flatten().filter(|t| !t.nodes.is_empty()).for_each(|tree| {
+                let mut sums = vec![0.0; tree.nodes.len()];
+                for (row, w) in weights.iter().enumerate().filter(|(_, w)| !w.is_nan()) {
+                    let mut at = 0;
+                    loop {
+                        sums[at] += w;
+                        let n = &tree.nodes[at];
+                        if n.split == Split::Leaf {
+                            break;
+                        }
+                        at = if tree.goes_right(n, &views, row) { n.right } else { n.left } as usize;
+                    }
+                }
+                tree.nodes.iter_mut().zip(sums).for_each(|(n, w)| n.weight = w);
+            });
+        });
+        let empty = |t: &ochre_score::Tree| t.nodes.iter().any(|n| n.weight == 0.0);
+        let first = trees.trees.iter().enumerate().find_map(|(i, g)| g.iter().position(empty).map(|k| (i + 1, k + 1)));
+        let told = first.map(|(i, k)| format!("Some of the updated nodes have zero weights (eg.: tree #{i}, class #{k})."));
+        Ok((Model { scorer: Scorer::Trees(trees), ..self.copy(self.key.clone()) }, told))
+    }
+
     pub fn insight(&self, node: &Node, frame: &Frame, wanted: &Insight) -> Result<Frame> {
         if let Insight::Against(how) = wanted {
             return self.contributions_against(node, frame, how);

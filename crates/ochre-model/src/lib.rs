@@ -14,6 +14,7 @@ mod folds;
 pub mod grid;
 pub mod insight;
 mod interplay;
+pub mod leaderboard;
 pub mod metrics;
 mod model;
 pub mod params;

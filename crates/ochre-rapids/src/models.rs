@@ -3,6 +3,7 @@
 use crate::parse::Ast;
 use crate::{Apply, Env, Prim, Value};
 use ochre_core::{Column, Error, Kind, Result};
+use ochre_model::leaderboard as board;
 use ochre_model::{Model, permute};
 use std::sync::Arc;
 
@@ -18,6 +19,18 @@ pub const MODELS: &[Prim] = &[
         args: &["model", "calibration"],
         apply: Apply::Special(calibrate),
         help: "Lets a model of trees tell probabilities that an isotonic regression calibrates.",
+    },
+    Prim {
+        name: "makeLeaderboard",
+        args: &["models", "leaderboardFrame", "sortMetric", "extensions", "scoringData"],
+        apply: Apply::Special(leaderboard),
+        help: "A row for each of some models with its metrics, the best first.",
+    },
+    Prim {
+        name: "tree.update.weights",
+        args: &["model", "frame", "weights"],
+        apply: Apply::Special(weigh),
+        help: "Lets the nodes of a model's trees weigh what comes to them of a frame; answers OK, or which nodes nothing comes to.",
     },
     Prim {
         name: "PermutationVarImp",
@@ -163,6 +176,47 @@ fn calibrate(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let (old, by) = (model(env, &args[0])?, model(env, &args[1])?);
     env.node.store.put(&old.key, old.with_calibration(&by)?)?;
     Ok(Value::Str("OK".into()))
+}
+
+fn leaderboard(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let keys = env.eval(&args[0])?.texts()?;
+    let mut models: Vec<Arc<Model>> = vec![];
+    for key in keys {
+        match env.node.store.get::<Model>(&key) {
+            Ok(m) => models.push(m),
+            // A grid stands for its models.
+            Err(e) => match env.node.store.get::<ochre_model::grid::Grid>(&key) {
+                Ok(grid) => {
+                    for entry in &grid.models {
+                        models.push(env.node.store.get::<Model>(&entry.model)?);
+                    }
+                }
+                Err(_) => return Err(e),
+            },
+        }
+    }
+    let key = match &args[1] {
+        Ast::Name(n) | Ast::Str(n) => n.clone(),
+        _ => String::new(),
+    };
+    let frame = if key.is_empty() || key == "_" { None } else { Some(env.node.store.frame(&key)?) };
+    let (sort, scoring) = (env.eval(&args[2])?, env.eval(&args[4])?);
+    let ask = board::Ask {
+        frame: frame.as_deref().map(|f| (key.as_str(), f)),
+        sort_metric: sort.text()?,
+        extensions: &env.eval(&args[3])?.texts()?,
+        scoring: board::Scoring::read(scoring.text()?)?,
+    };
+    Ok(Value::Frame(board::leaderboard(env.node, &models, &ask)?.into()))
+}
+
+fn weigh(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let old = model(env, &args[0])?;
+    let frame = env.eval(&args[1])?.frame()?;
+    let column = env.eval(&args[2])?;
+    let (new, told) = old.with_tree_weights(env.node, &frame, column.text()?)?;
+    env.node.store.put(&old.key, new)?;
+    Ok(Value::Str(told.unwrap_or_else(|| "OK".into())))
 }
 
 fn permutation(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
