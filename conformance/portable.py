@@ -204,7 +204,7 @@ def main():
         models = [
             (Gbm(**small), label), (Gbm(**small), number), (Gbm(distribution="laplace", **small), number),
             (Gbm(balance_classes=True, **small), label), (Drf(ntrees=8, seed=1), label), (Drf(ntrees=8, seed=1), number),
-            (XgBoost(**small), label), (XgBoost(**small), number), (XgBoost(booster="gblinear"), number),
+            (XgBoost(**small), label), (XgBoost(**small), number), (XgBoost(booster="gblinear", seed=1), number),
             (Glm(family="binomial" if two else "multinomial"), label), (Glm(), number), (Glm(missing_values_handling="Skip"), number),
             (KMeans(k=4, seed=1), None), (Isolation(ntrees=10, seed=1), None), (Bayes(), label),
         ]
@@ -248,12 +248,12 @@ def main():
                 forms["MOJO"] = forms.get("MOJO", 0) + 1
             single = m.algo == "xgboost"
             if m.algo not in ("kmeans", "naivebayes"):
-                close("ONNX (single precision)" if single else "ONNX", what, onnx(m, rows), want, 2e-6 if single else 1e-9)
+                close("ONNX (single precision)" if single else "ONNX", what, onnx(m, rows), want, 5e-5 if single else 1e-9)
                 forms["ONNX"] = forms.get("ONNX", 0) + 1
             if m.algo not in ("isolationforest", "upliftdrf"):
                 assert m.have_pojo, what
                 if java:
-                    close("Java (single precision)" if single else "Java", what, pojo(m, data), want, 2e-6 if single else 1e-9)
+                    close("Java (single precision)" if single else "Java", what, pojo(m, data), want, 5e-5 if single else 1e-9)
                     forms["Java"] = forms.get("Java", 0) + 1
             count += 1
         h2o.remove_all()
