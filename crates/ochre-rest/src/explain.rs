@@ -116,10 +116,7 @@ fn make(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         row: (ask.param("row_index").is_some() && a.row_index >= 0).then_some(a.row_index as usize),
         targets: a.targets.clone().unwrap_or_default(),
     };
-    let key = a.destination_key.clone().filter(|k| !k.is_empty()).unwrap_or_else(|| {
-        let n = ochre_core::current_task().map_or_else(|| ochre_core::Rng::fresh_seed() as u32, |t| t.next_name() as u32);
-        format!("PartialDependence_{n:08x}")
-    });
+    let key = a.destination_key.clone().filter(|k| !k.is_empty()).unwrap_or_else(|| jobs::fresh_key("PartialDependence"));
     let request = ochre_schema::object(&PartialDependence { destination_key: None, targets: None, ..a });
     let (node, dest) = (app.node.clone(), key.clone());
     let job = app.node.jobs.start("PartialDependence", AnyKey::Other(key), move |job| {

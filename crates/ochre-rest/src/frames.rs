@@ -402,11 +402,16 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     Reply::schema(&Frames { job: jobs::started(&job), ..a })
 }
 
+/// The file of a frame in a directory.
+pub fn frame_file(dir: &std::path::Path, key: &str) -> std::path::PathBuf {
+    let name: String = key.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    dir.join(format!("{name}.arrow"))
+}
+
 /// Where a frame with this key is saved: an Arrow IPC stream.
 fn saved_at(dir: &Option<String>, key: &str) -> Result<std::path::PathBuf, Failure> {
     let dir = dir.as_deref().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the directory of saved frames"))?;
-    let name: String = key.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
-    Ok(std::path::Path::new(dir).join(format!("{name}.arrow")))
+    Ok(frame_file(std::path::Path::new(dir), key))
 }
 
 fn save_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -1,5 +1,6 @@
 //! Grids: search hyper-parameters, look at what was found, write to a directory and read back.
 
+use crate::frames::frame_file;
 use crate::models::builder_of;
 use crate::route::{Ask, Reply, get, post};
 use crate::wire::{GridExport, GridImport, GridKeySchema, GridSchema, Grids, Resume};
@@ -92,12 +93,6 @@ fn frames_of(app: &App, grid: &Grid) -> Vec<String> {
     out.sort();
     out.dedup();
     out
-}
-
-/// The file of a frame in a directory.
-fn frame_file(dir: &Path, key: &str) -> PathBuf {
-    let name: String = key.chars().map(|c| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
-    dir.join(format!("{name}.arrow"))
 }
 
 /// The list of frames that lie beside a grid.

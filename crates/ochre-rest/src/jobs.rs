@@ -22,6 +22,12 @@ pub const ROUTES: &[crate::Route] = &[
 /// How long a request is held when the job it asks for may end soon: clients sleep between two questions.
 const HOLD: Duration = Duration::from_millis(1000);
 
+/// A key for what a request leaves unnamed; on a cluster the task makes it up, so that all nodes have the same.
+pub fn fresh_key(what: &str) -> String {
+    let n = ochre_core::current_task().map_or_else(|| ochre_core::Rng::fresh_seed() as u32, |t| t.next_name() as u32);
+    format!("{what}_{n:08x}")
+}
+
 /// The wire form of a job that was just started, after a moment's grace: short work is done in the reply already.
 pub fn started(job: &Job) -> Value {
     job.wait(HOLD);

@@ -1,6 +1,7 @@
 //! Tools on frames: split, transform, tabulate, find, and steps that prepare a frame.
 
 use crate::frames::frame_at;
+use crate::jobs::fresh_key;
 use crate::route::{Ask, Reply, get, post};
 use crate::wire::{Assembly as AssemblySchema, Dct, Find, SplitFrame, Tabulate};
 use crate::{App, Failure, jobs};
@@ -24,11 +25,6 @@ pub const ROUTES: &[crate::Route] = &[
         "Steps as Java source: not supported.",
     ),
 ];
-
-fn fresh(what: &str) -> String {
-    let n = ochre_core::current_task().map_or_else(|| ochre_core::Rng::fresh_seed() as u32, |t| t.next_name() as u32);
-    format!("{what}_{n:08x}")
-}
 
 fn split(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: SplitFrame = ask.decode()?;
@@ -86,7 +82,7 @@ fn cosines(app: &App, ask: &Ask) -> Result<Reply, Failure> {
             frame.width()
         )));
     }
-    let dest = a.destination_frame.filter(|k| !k.0.is_empty()).unwrap_or_else(|| FrameKey(fresh("dct")));
+    let dest = a.destination_frame.filter(|k| !k.0.is_empty()).unwrap_or_else(|| FrameKey(fresh_key("dct")));
     let (node, key) = (app.node.clone(), dest.0.clone());
     let job = app.node.jobs.start("DCTTransformer", AnyKey::Frame(dest), move |job| {
         let made = node.runner.install(|| remade::cosine_transform(&node, job, &frame, dimensions, a.inverse))?;
@@ -161,7 +157,7 @@ fn fit(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let steps = texts.iter().map(|t| Step::read(t)).collect::<Result<Vec<_>, _>>()?;
     let session = app.sessions.get(ask.param("session_id").unwrap_or(""));
     let made = assembly::fit(&app.node, &session, frame, &steps)?;
-    let (result, key) = (FrameKey(fresh("assembly_result")), fresh("assembly"));
+    let (result, key) = (FrameKey(fresh_key("assembly_result")), fresh_key("assembly"));
     app.node.store.put_shared(&result.0, made)?;
     app.node.store.put(&key, Assembly { steps })?;
     let mut json = ochre_schema::object(&AssemblySchema { result: Some(result), ..a });

@@ -72,16 +72,16 @@ fn verify(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Hands data to `take` with the types that the model wants, a bounded number of rows at a time.
-fn pieces(node: &Node, path: &Path, mojo: &Mojo, take: &mut dyn FnMut(Frame) -> ochre_core::Result<()>) -> Result<(), String> {
+/// Hands data to `take`, columns that are categories to the model as such, a bounded number of rows at a time.
+fn pieces(node: &Node, path: &Path, categories: &[String], take: &mut dyn FnMut(Frame) -> ochre_core::Result<()>) -> Result<(), String> {
     let text = |e: ochre_core::Error| e.to_string();
     if ochre_io::columnar::is_arrow(path) {
         return ochre_io::columnar::arrow_pieces(path, &node.ledger, take).map_err(text);
     }
     let file = Arc::new(RawFile::open(path).map_err(text)?);
     let mut s = setup::guess(std::slice::from_ref(&file), &setup::Wishes::default(), &node.ledger).map_err(text)?;
-    for column in mojo.file.predictors.iter().filter(|c| c.domain.is_some()) {
-        if let Some(i) = s.names.iter().position(|n| *n == column.name) {
+    for name in categories {
+        if let Some(i) = s.names.iter().position(|n| n == name) {
             s.types[i] = ColumnType::Enum;
         }
     }
@@ -209,17 +209,17 @@ pub fn run(f: Flags) -> Result<(), String> {
         );
     };
     let node = node(&f)?;
+    let categories: Vec<String> = mojo.file.predictors.iter().filter(|c| c.domain.is_some()).map(|c| c.name.clone()).collect();
     if f.explain_schema {
         let mut fit = Fit::of(&mojo);
-        pieces(&node, data, &mojo, &mut |frame| fit.look_at(&frame))?;
+        pieces(&node, data, &categories, &mut |frame| fit.look_at(&frame))?;
         let mut sink = train::sink(f.out.as_deref())?;
         let fatal = fit.explain(&mut sink)?;
         sink.flush().map_err(|e| e.to_string())?;
         return if fatal { Err(format!("{} cannot be scored as it is", data.display())) } else { Ok(()) };
     }
-    let model: Model =
-        ochre_algos::generic::model("model".into(), open(&f.model)?, serde_json::Value::Null, &f.model.display().to_string())
-            .map_err(|e| e.to_string())?;
+    let model: Model = ochre_algos::generic::model("model".into(), mojo, serde_json::Value::Null, &f.model.display().to_string())
+        .map_err(|e| e.to_string())?;
     let wanted = match (f.contributions, f.leaf) {
         (true, _) => Some(Insight::Contributions(Contributions::default())),
         (_, true) => Some(Insight::LeafPaths),
@@ -228,7 +228,7 @@ pub fn run(f: Flags) -> Result<(), String> {
     let format = f.out.as_deref().map_or(SeriesFormat::Csv, SeriesFormat::of);
     let mut series = Some(Series::new(format, train::sink(f.out.as_deref())?));
     let mut told = BTreeSet::new();
-    pieces(&node, data, &mojo, &mut |frame| {
+    pieces(&node, data, &categories, &mut |frame| {
         let out = match &wanted {
             Some(wanted) => model.insight(&node, &frame, wanted)?,
             None => model.predict(&node, &frame, &mut |w| {
