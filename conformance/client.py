@@ -298,6 +298,15 @@ def leaderboard():
     assert h2o.make_leaderboard(models, sort_metric="mse", scoring_data="train").names[1] == "mse"
 
 
+def sources():
+    """The Java source of a model is saved under the name of its class."""
+    m = H2OGradientBoostingEstimator(ntrees=2, seed=1, model_id="a-b.c")
+    m.train(x=["AGE", "PSA"], y="VOL", training_frame=prostate())
+    with tempfile.TemporaryDirectory() as at:
+        path = m.download_pojo(at)
+        assert os.path.basename(path) == "a_b_c.java" and "public class a_b_c extends GenModel" in open(path).read(), path
+
+
 def recovered():
     """A search whose server may end goes on from its directory; frames come along where that is asked for."""
     with tempfile.TemporaryDirectory() as at:
@@ -341,7 +350,7 @@ def assembled():
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
-          noise, linear_classes, tools, against_background, reweighed, leaderboard, recovered, assembled]
+          noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled]
 for check in checks:
     check()
     h2o.remove_all()

@@ -441,24 +441,24 @@ fn metrics_list(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     Reply::json(&json)
 }
 
-fn mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
-    let model = model_at(app, ask.path_param("model_id"))?;
-    Ok(Reply {
+/// A file for the client to keep; the official one finds its name only between quotes.
+fn attachment(name: String, bytes: Vec<u8>) -> Reply {
+    Reply {
         status: 200,
         content_type: "application/octet-stream",
-        headers: vec![("Content-Disposition", format!("attachment; filename={}.zip", model.key))],
-        body: crate::route::Body::Bytes(model.mojo()?),
-    })
+        headers: vec![("Content-Disposition", format!("attachment; filename=\"{name}\""))],
+        body: crate::route::Body::Bytes(bytes),
+    }
+}
+
+fn mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let model = model_at(app, ask.path_param("model_id"))?;
+    Ok(attachment(format!("{}.zip", model.key), model.mojo()?))
 }
 
 fn pojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let model = model_at(app, ask.path_param("model_id"))?;
-    Ok(Reply {
-        status: 200,
-        content_type: "text/plain; charset=utf-8",
-        headers: vec![("Content-Disposition", format!("attachment; filename={}.java", model.pojo_name()))],
-        body: crate::route::Body::Bytes(model.pojo()?.into_bytes()),
-    })
+    Ok(attachment(format!("{}.java", model.pojo_name()), model.pojo()?.into_bytes()))
 }
 
 /// Lines of a model's source that are shown.
@@ -481,12 +481,7 @@ fn pojo_preview(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 fn onnx(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let model = model_at(app, ask.path_param("model_id"))?;
-    Ok(Reply {
-        status: 200,
-        content_type: "application/octet-stream",
-        headers: vec![("Content-Disposition", format!("attachment; filename={}.onnx", model.key))],
-        body: crate::route::Body::Bytes(model.onnx()?),
-    })
+    Ok(attachment(format!("{}.onnx", model.key), model.onnx()?))
 }
 
 /// Formats that are ochre's own to offer.
@@ -523,12 +518,7 @@ fn scoring_library(app: &App, _: &Ask) -> Result<Reply, Failure> {
                 .to_string(),
         ));
     };
-    Ok(Reply {
-        status: 200,
-        content_type: "application/octet-stream",
-        headers: vec![("Content-Disposition", "attachment; filename=h2o-genmodel.jar".to_string())],
-        body: crate::route::Body::Bytes(std::fs::read(path).map_err(|e| Error::io(path.display(), e))?),
-    })
+    Ok(attachment("h2o-genmodel.jar".into(), std::fs::read(path).map_err(|e| Error::io(path.display(), e))?))
 }
 
 pub fn load_from(app: &App, path: &std::path::Path) -> Result<Model, Failure> {
@@ -562,12 +552,7 @@ fn download(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let model = model_at(app, ask.path_param("model_id"))?;
     let mut bytes = vec![];
     model.save(&mut bytes)?;
-    Ok(Reply {
-        status: 200,
-        content_type: "application/octet-stream",
-        headers: vec![("Content-Disposition", format!("attachment; filename={}", model.key))],
-        body: crate::route::Body::Bytes(bytes),
-    })
+    Ok(attachment(model.key.clone(), bytes))
 }
 
 fn upload(app: &App, ask: &Ask) -> Result<Reply, Failure> {
