@@ -42,8 +42,9 @@ pub enum Kind {
 pub type Data = ArrayRef;
 
 enum State {
-    /// The values and the memory they hold on to.
-    Resident(Data, #[expect(dead_code, reason = "held for its drop")] Reservation),
+    /// The values, the memory they hold on to, and the file that has them already, if there is one: values never change, so
+    /// that a file once written serves every time that they have to leave.
+    Resident(Data, #[expect(dead_code, reason = "held for its drop")] Reservation, Option<PathBuf>),
     Spilled(PathBuf),
     /// On another node: a chunk of a column that all nodes know by this name.
     Elsewhere(Place),
@@ -67,7 +68,7 @@ impl Chunk {
         let chunk = Arc::new(Chunk {
             len: data.len(),
             bytes: AtomicU64::new(bytes),
-            state: Mutex::new(State::Resident(data, reservation)),
+            state: Mutex::new(State::Resident(data, reservation, None)),
             last_used: AtomicU64::new(ledger.clock.fetch_add(1, Relaxed)),
             ledger: ledger.clone(),
         });
@@ -123,7 +124,7 @@ impl Chunk {
         let mut state = self.state.lock();
         if let State::Elsewhere(..) | State::Borrowed(..) = *state {
             self.bytes.store(reservation.bytes(), Relaxed);
-            *state = State::Resident(data, reservation);
+            *state = State::Resident(data, reservation, None);
         }
         Ok(())
     }
@@ -137,7 +138,7 @@ impl Chunk {
     /// The values, read back from disk when they were spilled.
     pub fn data(&self) -> Result<Data> {
         self.last_used.store(self.ledger.clock.fetch_add(1, Relaxed), Relaxed);
-        if let State::Resident(data, _) | State::Borrowed(data, ..) = &*self.state.lock() {
+        if let State::Resident(data, ..) | State::Borrowed(data, ..) = &*self.state.lock() {
             return Ok(data.clone());
         }
         if let Some(place) = self.place() {
@@ -154,7 +155,7 @@ impl Chunk {
         let reservation = self.ledger.reserve("a chunk coming back from disk", self.bytes())?;
         let mut state = self.state.lock();
         let path = match &*state {
-            State::Resident(data, _) => return Ok(data.clone()),
+            State::Resident(data, ..) => return Ok(data.clone()),
             State::Spilled(path) => path.clone(),
             State::Elsewhere(..) | State::Borrowed(..) => return Err(Error::Internal("a chunk that was here is elsewhere".into())),
         };
@@ -163,9 +164,8 @@ impl Chunk {
         let mut reader = arrow_ipc::reader::FileReader::try_new(file, None).map_err(|e| fail(&e))?;
         let batch = reader.next().ok_or_else(|| fail(&"the file holds no batch"))?.map_err(|e| fail(&e))?;
         let data = batch.column(0).clone();
-        let _ = std::fs::remove_file(&path);
         self.ledger.note_spilled(-(self.bytes() as i64));
-        *state = State::Resident(data.clone(), reservation);
+        *state = State::Resident(data.clone(), reservation, Some(path));
         Ok(data)
     }
 
@@ -177,10 +177,15 @@ impl Chunk {
             *state = State::Elsewhere(place);
             return Ok(bytes);
         }
-        let State::Resident(data, _) = &*state else { return Ok(0) };
+        let State::Resident(data, _, written) = &*state else { return Ok(0) };
         // Somebody is working on these values: writing them out would free nothing.
         if Arc::strong_count(data) > 1 || self.bytes() == 0 {
             return Ok(0);
+        }
+        if let Some(path) = written {
+            *state = State::Spilled(path.clone());
+            ledger.note_spilled(self.bytes() as i64);
+            return Ok(self.bytes());
         }
         let path = ledger.spill_path()?;
         let fail = |e: &dyn std::fmt::Display| Error::io(path.display(), e);
@@ -198,9 +203,15 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        if let State::Spilled(path) = &*self.state.lock() {
-            let _ = std::fs::remove_file(path);
-            self.ledger.note_spilled(-(self.bytes() as i64));
+        match &*self.state.lock() {
+            State::Spilled(path) => {
+                let _ = std::fs::remove_file(path);
+                self.ledger.note_spilled(-(self.bytes() as i64));
+            }
+            State::Resident(_, _, Some(path)) => {
+                let _ = std::fs::remove_file(path);
+            }
+            _ => {}
         }
     }
 }
@@ -634,6 +645,9 @@ pub struct ColumnBuilder {
 impl ColumnBuilder {
     pub fn new(ledger: &Arc<Ledger>, kind: Kind) -> Self {
         ColumnBuilder { ledger: ledger.clone(), kind, chunks: vec![] }
+    }
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
     }
     pub fn push(&mut self, data: Data) -> Result<()> {
         assert!(data.len() <= CHUNK_ROWS && self.chunks.last().is_none_or(|c| c.len() == CHUNK_ROWS), "chunk boundaries are fixed");

@@ -56,7 +56,7 @@ impl Ledger {
     pub fn peak(&self) -> u64 {
         self.peak.load(Relaxed)
     }
-    /// Bytes that lie on disk now.
+    /// Bytes that lie on disk and not in memory.
     pub fn spilled(&self) -> u64 {
         self.spilled.load(Relaxed)
     }
@@ -83,7 +83,8 @@ impl Ledger {
             if self.take(bytes) {
                 return Ok(Reservation { ledger: self.clone(), bytes });
             }
-            if bytes <= self.budget && self.spill(bytes.saturating_sub(self.free())) > 0 {
+            // More than is asked for right now: the next reservations would each look for the coldest chunk again.
+            if bytes <= self.budget && self.spill(bytes.saturating_sub(self.free()).max(self.budget / 16)) > 0 {
                 continue;
             }
             if patience == 0 || bytes > self.budget {
@@ -103,7 +104,8 @@ impl Ledger {
             chunks.iter().filter_map(Weak::upgrade).collect()
         };
         // Copies of what other nodes hold go first: dropping them costs nothing.
-        live.sort_by_key(|c| (c.is_here(), c.last_used()));
+        // Other threads go on using chunks meanwhile, so that the keys are read once.
+        live.sort_by_cached_key(|c| (c.is_here(), c.last_used()));
         let mut freed = 0;
         for chunk in live {
             if freed >= bytes {

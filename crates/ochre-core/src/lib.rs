@@ -6,6 +6,7 @@
 //! This crate must not know REST, parsers, models or the network.
 
 mod admission;
+mod collect;
 mod column;
 mod error;
 mod exchange;
@@ -20,6 +21,7 @@ mod team;
 pub mod time;
 
 pub use admission::{Admission, Turn};
+pub use collect::{Collector, Levels, Stack, Values, stack};
 pub use column::{
     CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_at, number_text, pack_f64, store_data, uuid_text,
 };

@@ -9,7 +9,7 @@ use crate::setup::{self, ColumnType, Format, ParseSetup};
 use crate::{RawFile, source, timetext};
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, NullArray, StringArray, UInt8Array, UInt16Array, UInt32Array};
 use arrow_buffer::NullBuffer;
-use ochre_core::{Chunk, Column, Error, Frame, Job, Kind, Node, Result, Team, chunk_lengths, pack_f64, store_data};
+use ochre_core::{Chunk, Collector, Column, Error, Frame, Job, Kind, Node, Result, Stack, Team, chunk_lengths, pack_f64, store_data};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -168,6 +168,9 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     if let Some(n) = names.enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
         return Err(Error::invalid(format!("Found duplicate column name {}", n.1)));
     }
+    if is_large(node, files, setup) {
+        return parse_in_pieces(node, job, files, setup);
+    }
     match setup.format {
         Format::Parquet => return parse_row_groups(node, job, files, setup),
         Format::Orc | Format::Avro => return parse_records(node, job, files, setup),
@@ -218,23 +221,10 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     };
     let blocks = parse_these(&share.clone().collect::<Vec<_>>())?;
     let setup = &setup.with_partitions();
-    let mut counts = vec![0i64; 2 + setup.names.len()];
-    for (b, _) in &blocks {
-        counts[0] += b.extra_fields as i64;
-        counts[1] += b.remarks as i64;
-        counts[2..].iter_mut().zip(&b.bad_numbers).for_each(|(a, n)| *a += *n as i64);
-    }
-    team.sum_i64(&mut counts)?;
-    let warn = |n: i64, what: &str| {
-        if n > 0 {
-            job.warn(format!("{n} {what}"));
-        }
-    };
-    warn(counts[0], "fields beyond the last column were dropped");
-    warn(counts[1], "lines beginning with '#' were taken as remarks and skipped");
-    for (name, n) in setup.names.iter().zip(&counts[2..]) {
-        warn(*n, &format!("values of column '{name}' are not numbers and became missing"));
-    }
+    let mut counts = Counts::none(setup);
+    blocks.iter().for_each(|(b, _)| counts.add(b));
+    counts.of_team(&team)?;
+    counts.warn(job, setup);
     let mut domains: Vec<Option<Vec<Vec<u8>>>> = vec![];
     for c in 0..setup.names.len() {
         domains.push(if team.is_alone() { None } else { Some(team.gather(level_texts(blocks.iter().map(|b| &b.0.buffers[c])))?.concat()) });
@@ -259,6 +249,36 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     Ok(frame)
 }
 
+/// Do the values of these files, as numbers of eight bytes, take more than half of the memory? On a cluster each node parses
+/// its share only.
+fn is_large(node: &Node, files: &[Arc<RawFile>], setup: &ParseSetup) -> bool {
+    let bytes: u64 = files.iter().map(|f| f.bytes).sum();
+    let pieces = matches!(setup.format, Format::Csv | Format::Parquet) && setup.partitions.is_empty();
+    pieces && ochre_core::current_task().is_none() && 2 * bytes > node.ledger.budget() / 2
+}
+
+/// Parses one piece after the other, so that chunks can leave for the disk before all is read.
+fn parse_in_pieces(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup) -> Result<Frame> {
+    let (mut names, mut stacks): (_, Vec<Stack>) = (vec![], vec![]);
+    let _room = node.ledger.reserve("unfinished chunks", setup.names.len() as u64 * Collector::BYTES)?;
+    let total: u64 = files.iter().map(|f| f.bytes).sum();
+    let mut before = 0;
+    for (i, file) in files.iter().enumerate() {
+        in_pieces(node, job, file, setup, i == 0, &mut |piece, share| {
+            job.check()?;
+            if stacks.is_empty() {
+                names = piece.names().to_vec();
+                stacks = piece.columns().iter().map(|c| Stack::new(&node.ledger, c.kind.clone())).collect();
+            }
+            job.set_progress(0.9 * (before as f64 + share * file.bytes as f64) / total.max(1) as f64);
+            node.runner.install(|| stacks.par_iter_mut().zip(piece.columns()).try_for_each(|(s, c)| s.push(c)))
+        })?;
+        before += file.bytes;
+    }
+    let columns = node.runner.install(|| stacks.into_iter().map(|s| s.finish(ochre_core::Levels::Sorted)).collect::<Result<Vec<_>>>())?;
+    Frame::new(names, columns)
+}
+
 /// Joins the blocks into a frame.
 fn joined(
     node: &Node,
@@ -280,17 +300,52 @@ fn joined(
     Frame::new(kept.iter().map(|&c| setup.names[c].clone()).collect(), columns)
 }
 
-/// Tells how many values were no numbers.
-fn warn_of(job: &Job, setup: &ParseSetup, bad: &[usize]) {
-    for (name, n) in setup.names.iter().zip(bad).filter(|(_, n)| **n > 0) {
-        job.warn(format!("{n} values of column '{name}' are not numbers and became missing"));
+/// What was not taken as it stands.
+struct Counts {
+    extra_fields: usize,
+    remarks: usize,
+    bad_numbers: Vec<usize>,
+}
+
+impl Counts {
+    fn none(setup: &ParseSetup) -> Counts {
+        Counts { extra_fields: 0, remarks: 0, bad_numbers: vec![0; setup.names.len()] }
+    }
+
+    fn add(&mut self, block: &Block<'_>) {
+        self.extra_fields += block.extra_fields;
+        self.remarks += block.remarks;
+        self.bad_numbers.iter_mut().zip(&block.bad_numbers).for_each(|(a, n)| *a += n);
+    }
+
+    /// The sums over all nodes.
+    fn of_team(&mut self, team: &Team) -> Result<()> {
+        let mut sums: Vec<i64> = [self.extra_fields, self.remarks].iter().chain(&self.bad_numbers).map(|n| *n as i64).collect();
+        team.sum_i64(&mut sums)?;
+        (self.extra_fields, self.remarks) = (sums[0] as usize, sums[1] as usize);
+        self.bad_numbers = sums[2..].iter().map(|n| *n as usize).collect();
+        Ok(())
+    }
+
+    fn warn(&self, job: &Job, setup: &ParseSetup) {
+        let warn = |n: usize, what: &str| {
+            if n > 0 {
+                job.warn(format!("{n} {what}"));
+            }
+        };
+        warn(self.extra_fields, "fields beyond the last column were dropped");
+        warn(self.remarks, "lines beginning with '#' were taken as remarks and skipped");
+        for (name, n) in setup.names.iter().zip(&self.bad_numbers) {
+            warn(*n, &format!("values of column '{name}' are not numbers and became missing"));
+        }
     }
 }
 
 /// Joins blocks of which every node has all.
 fn all_here(node: &Node, job: &Job, setup: &ParseSetup, mut parts: Vec<Block<'_>>) -> Result<Frame> {
-    let bad: Vec<usize> = (0..setup.names.len()).map(|c| parts.iter().map(|p| p.bad_numbers[c]).sum()).collect();
-    warn_of(job, setup, &bad);
+    let mut counts = Counts::none(setup);
+    parts.iter().for_each(|p| counts.add(p));
+    counts.warn(job, setup);
     in_one_frame(node, job, setup, &mut parts)
 }
 
@@ -304,47 +359,55 @@ fn in_one_frame(node: &Node, job: &Job, setup: &ParseSetup, parts: &mut [Block<'
     joined(node, job, setup, parts, &starts, here, &mut domains)
 }
 
-/// Hands the rows of a file to `take` in their order, a bounded number at a time: lines of text by their bytes, Parquet by
-/// row groups; other formats, which are small or cannot be cut, in one piece. There is always a first piece.
-pub fn in_pieces(node: &Node, job: &Job, file: &Arc<RawFile>, setup: &ParseSetup, take: &mut dyn FnMut(Frame) -> Result<()>) -> Result<()> {
-    let mut bad = vec![0; setup.names.len()];
-    let mut hand_over = |mut blocks: Vec<Block<'_>>| -> Result<()> {
-        for block in &blocks {
-            bad.iter_mut().zip(&block.bad_numbers).for_each(|(a, n)| *a += n);
-        }
+/// Hands the rows of a file to `take` in their order, a bounded number at a time, and tells the share of the file that is done:
+/// lines of text by their bytes, Parquet by row groups; other formats, which are small or cannot be cut, in one piece. There
+/// is always a first piece. `first` says whether a header is there for certain.
+pub fn in_pieces(
+    node: &Node,
+    job: &Job,
+    file: &Arc<RawFile>,
+    setup: &ParseSetup,
+    first: bool,
+    take: &mut dyn FnMut(Frame, f64) -> Result<()>,
+) -> Result<()> {
+    let mut counts = Counts::none(setup);
+    let mut hand_over = |mut blocks: Vec<Block<'_>>, share: f64| -> Result<()> {
+        blocks.iter().for_each(|b| counts.add(b));
         let frame = in_one_frame(node, job, setup, &mut blocks)?;
         drop(blocks);
-        take(frame)
+        take(frame, share)
     };
     match setup.format {
-        Format::SvmLight | Format::Orc | Format::Avro => return take(parse(node, job, std::slice::from_ref(file), setup)?),
+        Format::SvmLight | Format::Orc | Format::Avro => return take(parse(node, job, std::slice::from_ref(file), setup)?, 1.0),
         Format::Parquet => {
             let groups = crate::columnar::row_groups(&file.path)?;
             if groups.is_empty() {
-                hand_over(vec![Block::empty(setup)])?;
+                hand_over(vec![Block::empty(setup)], 1.0)?;
             }
             for (group, bytes) in groups.iter().enumerate() {
                 let _room = node.ledger.reserve(&format!("values of {}", file.path.display()), 3 * bytes)?;
-                hand_over(vec![crate::columnar::read(&file.path, group, setup)?])?;
+                hand_over(vec![crate::columnar::read(&file.path, group, setup)?], (group + 1) as f64 / groups.len() as f64)?;
             }
         }
         Format::Csv | Format::Arff | Format::Sheet => {
             let (bytes, d) = (source::bytes(&file.path, &node.ledger, None)?, setup.dialect());
-            let skip = header_bytes(&bytes, setup, true);
+            let skip = header_bytes(&bytes, setup, first);
             check_width(&bytes[skip..], setup, &file.path.display().to_string())?;
             let mut spans = csv::blocks(&bytes[skip..], BLOCK_BYTES, d.quote);
             if spans.is_empty() {
                 spans.push((0, 0));
             }
-            for piece in spans.chunks(PIECE_BLOCKS) {
-                let blocks: Vec<Block<'_>> =
+            // Values of a piece take about three times its text, while they are read and until they are packed.
+            let blocks = (node.ledger.budget() as usize / (20 * BLOCK_BYTES)).clamp(1, PIECE_BLOCKS);
+            for (i, piece) in spans.chunks(blocks).enumerate() {
+                let parsed: Vec<Block<'_>> =
                     node.runner.install(|| piece.par_iter().map(|(a, b)| parse_block(&bytes[skip + a..skip + b], setup, d)).collect());
-                let _held = node.ledger.reserve("parsed values", blocks.iter().map(Block::bytes).sum())?;
-                hand_over(blocks)?;
+                let _held = node.ledger.reserve("parsed values", parsed.iter().map(Block::bytes).sum())?;
+                hand_over(parsed, ((i + 1) * blocks).min(spans.len()) as f64 / spans.len() as f64)?;
             }
         }
     }
-    warn_of(job, setup, &bad);
+    counts.warn(job, setup);
     Ok(())
 }
 
@@ -831,6 +894,31 @@ mod tests {
         for c in 0..3 {
             assert_eq!(one.column(c).to_texts().unwrap(), four.column(c).to_texts().unwrap());
         }
+    }
+
+    #[test]
+    fn a_file_larger_than_the_memory_is_parsed_to_the_same_frame() {
+        let mut text = String::from("n,c,s\n");
+        for i in 0..300_000 {
+            text.push_str(&format!("{},\"k{}\",row {i}{}\n", i as f64 / 7.0, 300_000 - i / 300, if i == 7 { ",more" } else { "" }));
+        }
+        let path = std::env::temp_dir().join(format!("ochre-parse-{}-large.csv", std::process::id()));
+        std::fs::write(&path, &text).unwrap();
+        let parsed = |memory: u64| {
+            let node = Node::new(2, memory, &std::env::temp_dir().join(format!("ochre-parse-{}-{memory}", std::process::id()))).unwrap();
+            let files = vec![Arc::new(RawFile::open(&path).unwrap())];
+            let (setup, job) = (guess(&files, &Wishes::default(), &node.ledger).unwrap(), Job::detached());
+            let frame = parse(&node, &job, &files, &setup).unwrap();
+            (node, frame, job.warnings())
+        };
+        let ((_a, all, warnings), (small, pieces, same_warnings)) = (parsed(1 << 30), parsed(6 << 20));
+        assert!(small.ledger.spilled() > 0 && small.ledger.peak() <= 6 << 20);
+        assert_eq!((warnings.len(), warnings), (1, same_warnings));
+        for c in 0..3 {
+            assert_eq!(all.column(c).domain(), pieces.column(c).domain());
+            assert_eq!(all.column(c).to_texts().unwrap(), pieces.column(c).to_texts().unwrap());
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

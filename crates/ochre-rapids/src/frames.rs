@@ -160,51 +160,7 @@ fn rbind(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             )));
         }
     }
-    let mut out = vec![];
-    for i in 0..first.width() {
-        let parts: Vec<&Column> = frames.iter().map(|f| f.column(i)).filter(|c| !matches!(c.kind, Kind::Missing)).collect();
-        let kind = parts.first().map_or(Kind::Real, |c| c.kind.clone());
-        if let Some(other) = parts.iter().find(|c| std::mem::discriminant(&c.kind) != std::mem::discriminant(&kind)) {
-            let _ = other;
-            return Err(Error::invalid(format!("rbind columns '{}' must have the same type", first.names()[i])));
-        }
-        out.push(match &kind {
-            Kind::Enum(_) => {
-                let mut texts = vec![];
-                for f in &frames {
-                    texts.extend(f.column(i).to_texts()?);
-                }
-                // Categories keep their order; new ones follow in order of appearance.
-                let mut domain: Vec<String> = vec![];
-                let mut codes: HashMap<String, usize> = HashMap::new();
-                for d in parts.iter().filter_map(|c| c.domain()) {
-                    for t in d.iter() {
-                        if !codes.contains_key(t) {
-                            codes.insert(t.clone(), domain.len());
-                            domain.push(t.clone());
-                        }
-                    }
-                }
-                let values: Vec<f64> = texts.iter().map(|t| t.as_ref().map_or(f64::NAN, |t| codes[t] as f64)).collect();
-                Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(domain)), &values)?
-            }
-            Kind::Text | Kind::Uuid => {
-                let mut texts = vec![];
-                for f in &frames {
-                    texts.extend(f.column(i).to_texts()?);
-                }
-                Column::from_texts(&env.node.ledger, &texts)?
-            }
-            kind => {
-                let mut values = vec![];
-                for f in &frames {
-                    values.extend(f.column(i).to_f64()?);
-                }
-                Column::numeric(&env.node.ledger, kind.clone(), &values)?
-            }
-        });
-    }
-    Value::new_frame(first.names().to_vec(), out)
+    Ok(Value::Frame(Arc::new(ochre_core::stack(&env.node.ledger, &frames)?)))
 }
 
 fn append(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {

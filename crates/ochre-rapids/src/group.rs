@@ -1,9 +1,10 @@
 //! Grouping, counting and sorting. Groups are numbered by their sorted keys, so results do not depend on threads.
 
+use crate::ranges::{self, Cuts, Key};
 use crate::value::columns;
 use crate::{Env, Prim, Value, call, frames};
 use arrow_array::cast::AsArray;
-use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, f64s, quantile};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Ledger, Result, f64s, quantile};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -105,31 +106,49 @@ fn codes(c: &Column) -> Result<Codes> {
     Ok(Codes { of_row, count: count + 1 })
 }
 
-/// The same order in consecutive numbers.
-fn renumber(codes: Codes) -> Codes {
-    let mut distinct: Vec<u64> = codes.of_row.iter().copied().collect::<rustc_hash::FxHashSet<u64>>().into_iter().collect();
+/// Rows looked at to learn whether values repeat.
+const SAMPLE: usize = 16_384;
+
+/// The same order in consecutive numbers, missing values keeping 0 for themselves.
+fn renumber(mut codes: Codes) -> Codes {
+    let rows = codes.of_row.len();
+    let step = rows.div_ceil(SAMPLE).max(1);
+    let sampled = rows.div_ceil(step);
+    let distinct = codes.of_row.iter().step_by(step).collect::<rustc_hash::FxHashSet<_>>().len();
+    if 2 * distinct > sampled && sampled > 1 {
+        // Mostly different: sorted with their rows, each then told its place.
+        let mut pairs: Vec<(u64, u32)> = codes.of_row.par_iter().enumerate().map(|(r, c)| (*c, r as u32)).collect();
+        pairs.par_sort_unstable();
+        let mut number = u64::from(pairs.first().is_some_and(|p| p.0 != 0));
+        for (i, (code, row)) in pairs.iter().enumerate() {
+            number += u64::from(i > 0 && pairs[i - 1].0 != *code);
+            codes.of_row[*row as usize] = number;
+        }
+        return Codes { count: number + 1, of_row: codes.of_row };
+    }
+    let own = |part: &[u64]| part.iter().copied().collect::<rustc_hash::FxHashSet<u64>>().into_iter().collect::<Vec<u64>>();
+    let mut distinct: Vec<u64> = codes.of_row.par_chunks(CHUNK_ROWS).map(own).collect::<Vec<_>>().concat();
     distinct.par_sort_unstable();
-    // Missing values keep 0 for themselves.
+    distinct.dedup();
     let shift = u64::from(distinct.first() != Some(&0));
     let map: FxHashMap<u64, u64> = distinct.iter().enumerate().map(|(i, k)| (*k, i as u64 + shift)).collect();
-    let of_row = codes.of_row.par_iter().map(|k| map[k]).collect();
-    Codes { of_row, count: distinct.len() as u64 + shift }
+    codes.of_row.par_iter_mut().for_each(|k| *k = map[k]);
+    Codes { of_row: codes.of_row, count: distinct.len() as u64 + shift }
 }
 
 pub fn groups(by: &[&Column]) -> Result<Groups> {
     let rows = by.first().map_or(0, |c| c.rows());
-    let limit = table_size(rows);
     let mut all = Codes { of_row: vec![0; rows], count: 1 };
     for c in by {
         let mut next = codes(c)?;
-        if all.count.saturating_mul(next.count) > limit {
+        if all.count.checked_mul(next.count).is_none() {
             (all, next) = (renumber(all), renumber(next));
         }
         all.of_row.par_iter_mut().zip(&next.of_row).for_each(|(a, b)| *a = *a * next.count + b);
         all.count *= next.count;
-        if all.count > limit {
-            all = renumber(all);
-        }
+    }
+    if all.count > table_size(rows) {
+        all = renumber(all);
     }
     // The first row of each code; whichever thread comes first, the smallest row wins.
     let first: Vec<AtomicU32> = (0..all.count).map(|_| AtomicU32::new(u32::MAX)).collect();
@@ -266,8 +285,7 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if by.is_empty() {
         return Err(Error::invalid("GB needs at least one column to group by"));
     }
-    // (aggregate, column, mode)
-    let mut specs: Vec<(String, usize, String)> = vec![];
+    let mut specs: Vec<Spec> = vec![];
     for spec in args[2..].chunks(3) {
         let [f, column, na] = spec else { return Err(Error::invalid("GB takes aggregates as triples: name, column, NA mode")) };
         let f = match f {
@@ -286,7 +304,34 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         specs.push((f, c, na.text()?.to_lowercase()));
     }
     let ledger = &env.node.ledger;
-    let _room = ledger.reserve("the groups of a frame", 24 * frame.rows() as u64)?;
+    let used: Vec<usize> = by.iter().copied().chain(specs.iter().map(|s| s.1)).collect();
+    let sorted = specs.iter().any(|s| matches!(s.0.as_str(), "median" | "mode"));
+    let ranges = ranges::count(ledger, (GROUP_BYTES + if sorted { 16 } else { 0 }) * frame.rows() as u64);
+    if ranges == 1 {
+        return Ok(Value::Frame(Arc::new(grouped(ledger, &frame, &by, &specs)?)));
+    }
+    // Only the columns that are asked for go through the ranges.
+    let keys: Vec<Key<'_>> = by.iter().map(|&c| Key::new(frame.column(c))).collect();
+    let asked = frame.select(&used);
+    let own_by: Vec<usize> = (0..by.len()).collect();
+    let own_specs: Vec<Spec> = specs.iter().enumerate().map(|(i, s)| (s.0.clone(), by.len() + i, s.2.clone())).collect();
+    let mut answers = vec![];
+    for part in Cuts::new(&[&keys], ranges, false)?.deal(ledger, &asked, &keys)? {
+        if part.rows() > 0 {
+            answers.push(Arc::new(grouped(ledger, &part, &own_by, &own_specs)?));
+        }
+    }
+    Ok(Value::Frame(Arc::new(ochre_core::stack(ledger, &answers)?)))
+}
+
+/// An aggregate, the column it is of, and what missing values do to it.
+type Spec = (String, usize, String);
+
+/// Scratch of a group-by for each row, beside the sorted values of medians and modes.
+const GROUP_BYTES: u64 = 32;
+
+fn grouped(ledger: &Arc<Ledger>, frame: &Frame, by: &[usize], specs: &[Spec]) -> Result<Frame> {
+    let _room = ledger.reserve("the groups of a frame", GROUP_BYTES * frame.rows() as u64)?;
     let by_columns: Vec<&Column> = by.iter().map(|&c| frame.column(c)).collect();
     let g = groups(&by_columns)?;
     let index: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
@@ -295,7 +340,7 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
     let mut out: Vec<Column> = by_columns.iter().map(|c| c.take(ledger, &index)).collect::<Result<_>>()?;
     let mut done: FxHashMap<usize, Sums> = FxHashMap::default();
-    for (f, c, mode) in &specs {
+    for (f, c, mode) in specs {
         let (column, name) = (frame.column(*c), &frame.names()[*c]);
         let values: Vec<f64> = match f.as_str() {
             "median" | "mode" => {
@@ -334,7 +379,7 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         names.push(shown);
         out.push(Column::from_f64(ledger, &values)?);
     }
-    Value::new_frame(ochre_core::unique_names(names), out)
+    Frame::new(ochre_core::unique_names(names), out)
 }
 
 fn most_frequent(sorted: &[f64]) -> f64 {
@@ -471,8 +516,27 @@ fn sort(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
     }
     let by: Vec<(usize, bool)> = by.iter().enumerate().map(|(i, &c)| (c, directions.get(i).is_none_or(|d| *d >= 0.0))).collect();
-    let index = sorted_index(&frame, &by)?;
-    Ok(Value::Frame(Arc::new(frames::take(env, &frame, &index)?)))
+    let ledger = env.node.ledger.clone();
+    let sorted = |frame: &Frame| {
+        let _room = ledger.reserve("the order of rows", sort_bytes(by.len()) * frame.rows() as u64)?;
+        frames::take(env, frame, &sorted_index(frame, &by)?)
+    };
+    let ranges = ranges::count(&ledger, sort_bytes(by.len()) * frame.rows() as u64);
+    if ranges == 1 {
+        return Ok(Value::Frame(Arc::new(sorted(&frame)?)));
+    }
+    let keys: Vec<Key<'_>> = by.iter().map(|&(c, ascending)| Key { ascending, ..Key::new(frame.column(c)) }).collect();
+    let mut answers = vec![];
+    for part in Cuts::new(&[&keys], ranges, true)?.deal(&ledger, &frame, &keys)? {
+        answers.push(Arc::new(sorted(&part)?));
+    }
+    Ok(Value::Frame(Arc::new(ochre_core::stack(&ledger, &answers)?)))
+}
+
+/// Scratch of a sort for each row: its keys twice, a pair of key and row, its place in the order, and the column whose rows
+/// are being put in order.
+fn sort_bytes(keys: usize) -> u64 {
+    16 * keys as u64 + 16 + 12 + 16
 }
 
 /// Row numbers in the order of some columns, ascending or not; missing values first either way, equal rows as they stood.

@@ -4,12 +4,14 @@
 //! first, rows with equal keys in the order they had. A missing key matches nothing.
 
 use crate::group::ordered;
+use crate::ranges::{self, Cuts, Key};
 use crate::value::columns;
 use crate::{Env, Prim, Value, call};
-use ochre_core::{Column, Error, Kind, Result};
+use ochre_core::{Column, Error, Frame, Kind, Result};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub const JOINS: &[Prim] = &[call(
     "merge",
@@ -44,9 +46,60 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         )));
     }
     let keep_order = matches!(&args[6], Value::Str(m) if m.eq_ignore_ascii_case("hash"));
-    // The side whose rows come first, and the other one that is looked up.
+    let ledger = &env.node.ledger;
+    let text = |f: &Frame, c: &usize| matches!(f.column(*c).kind, Kind::Text | Kind::Uuid);
+    let ranges = ranges::count(ledger, (JOIN_BYTES + 16 * by_left.len() as u64) * (left.rows() + right.rows()) as u64);
+    if ranges == 1 || keep_order || left.rows() == 0 || right.rows() == 0 || by_left.iter().any(|c| text(&left, c)) {
+        return Ok(Value::Frame(Arc::new(merged(env, &left, &right, &by_left, &by_right, all_left, all_right, keep_order)?)));
+    }
     let (first, second, by_first, by_second) =
         if all_right { (&right, &left, &by_right, &by_left) } else { (&left, &right, &by_left, &by_right) };
+    // Both sides are told apart by the second one's categories.
+    let mut keys: [Vec<Key<'_>>; 2] = [vec![], vec![]];
+    for (&a, &b) in by_first.iter().zip(by_second) {
+        let (x, y) = (first.column(a), second.column(b));
+        let codes = same_categories(x, y);
+        keys[0].push(Key { codes, ..Key::new(x) });
+        keys[1].push(Key::new(y));
+    }
+    let cuts = Cuts::new(&[&keys[0], &keys[1]], ranges, false)?;
+    let (first, second) = (cuts.deal(ledger, first, &keys[0])?, cuts.deal(ledger, second, &keys[1])?);
+    let mut answers = vec![];
+    for (first, second) in first.into_iter().zip(second) {
+        let (l, r) = if all_right { (&second, &first) } else { (&first, &second) };
+        if first.rows() > 0 || answers.is_empty() {
+            answers.push(Arc::new(merged(env, l, r, &by_left, &by_right, all_left, all_right, false)?));
+        }
+    }
+    Ok(Value::Frame(Arc::new(ochre_core::stack(ledger, &answers)?)))
+}
+
+/// Scratch of a join for each row of both sides, beside its keys.
+const JOIN_BYTES: u64 = 48;
+
+/// For each category of the first column its code in the second, where the two have categories of their own.
+fn same_categories(a: &Column, b: &Column) -> Option<Vec<i64>> {
+    match (&a.kind, &b.kind) {
+        (Kind::Enum(x), Kind::Enum(y)) => {
+            let place: FxHashMap<&str, i64> = y.iter().enumerate().map(|(i, t)| (t.as_str(), ordered(i as f64))).collect();
+            Some(x.iter().map(|t| place.get(t.as_str()).copied().unwrap_or(NONE)).collect())
+        }
+        _ => None,
+    }
+}
+
+fn merged(
+    env: &Env<'_>,
+    left: &Frame,
+    right: &Frame,
+    by_left: &[usize],
+    by_right: &[usize],
+    all_left: bool,
+    all_right: bool,
+    keep_order: bool,
+) -> Result<Frame> {
+    // The side whose rows come first, and the other one that is looked up.
+    let (first, second, by_first, by_second) = if all_right { (right, left, by_right, by_left) } else { (left, right, by_left, by_right) };
     let keys = by_first
         .iter()
         .zip(by_second)
@@ -59,10 +112,10 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         names.push(left.names()[l].clone());
         picked.push((first.column(k).clone(), true));
     }
-    for (frame, by) in [(&left, &by_left), (&right, &by_right)] {
+    for (frame, by, from_first) in [(left, by_left, !all_right), (right, by_right, all_right)] {
         for c in (0..frame.width()).filter(|c| !by.contains(c)) {
             names.push(frame.names()[c].clone());
-            picked.push((frame.column(c).clone(), Arc::ptr_eq(frame, first)));
+            picked.push((frame.column(c).clone(), from_first));
         }
     }
     let ledger = &env.node.ledger;
@@ -72,7 +125,7 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     } else {
         picked.par_iter().map(one).collect::<Result<Vec<_>>>()?
     };
-    Value::new_frame(names, columns)
+    Frame::new(names, columns)
 }
 
 /// Keys of two columns as numbers that are equal where the values are; values of the first side that the second does not
@@ -129,6 +182,15 @@ struct Pairs {
 
 fn match_rows(env: &Env<'_>, keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize, all: bool, by_key: bool) -> Result<Pairs> {
     let _room = env.node.ledger.reserve("keys of a merge", 12 * (rows + others) as u64)?;
+    if let ([(a, b)], true) = (keys, by_key)
+        && let Some(found) = match_close(a, b, all)
+    {
+        let total = found.iter().map(|f| f.0.len()).sum::<usize>();
+        let _room = env.node.ledger.reserve("row numbers of a merge", 16 * total as u64)?;
+        let wide = |r: &u32| if *r == u32::MAX { u64::MAX } else { u64::from(*r) };
+        let flat = |side: fn(&(Vec<u32>, Vec<u32>)) -> &Vec<u32>| found.par_iter().flat_map_iter(|f| side(f).iter().map(wide)).collect();
+        return Ok(Pairs { first: flat(|f| &f.0), second: flat(|f| &f.1) });
+    }
     let (wanted, known) = dense(keys, rows, others);
     // The rows of the second side, by key: of key k they are `members[starts[k]..starts[k + 1]]`.
     let groups = known.iter().map(|k| k + 1).max().unwrap_or(0).max(0) as usize;
@@ -176,6 +238,98 @@ fn match_rows(env: &Env<'_>, keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others:
         }
     });
     Ok(pairs)
+}
+
+/// Ranges of keys whose rows are matched by themselves: few enough to be written side by side, and narrow enough that the table
+/// of a range stays in the cache.
+const RANGES: usize = 256;
+const DEAL_ROWS: usize = 1 << 17;
+
+/// Rows of both sides with equal keys, in the order of the keys, for whole numbers that lie close together. Rows are dealt out to
+/// ranges of keys first: one pass of writes in order instead of many at random places.
+fn match_close(first: &[i64], second: &[i64], all: bool) -> Option<Vec<(Vec<u32>, Vec<u32>)>> {
+    let ends = |keys: &[i64]| keys.par_iter().filter(|k| **k != NONE).map(|k| (*k, *k)).reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let (low, high) = match (ends(first), ends(second)) {
+        (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
+        (Some(a), None) | (None, Some(a)) => a,
+        (None, None) => (0, 0),
+    };
+    let span = u64::try_from(high.checked_sub(low)?).ok()? + 1;
+    if span > 4 * (first.len() + second.len()) as u64 + 65_536 {
+        return None;
+    }
+    let width = span.div_ceil(RANGES as u64) as usize;
+    let ((a, a_starts), (b, b_starts)) = (dealt(first, low, width), dealt(second, low, width));
+    let without: Vec<u32> = if all { (0..first.len() as u32).filter(|r| first[*r as usize] == NONE).collect() } else { vec![] };
+    let mut found = vec![(without.clone(), vec![u32::MAX; without.len()])];
+    let ranges = (0..RANGES).into_par_iter().map(|r| {
+        let rows =
+            |pairs: &[AtomicU64], starts: &[usize]| -> (Vec<u32>, Vec<u32>) { by_key(&pairs[starts[r]..starts[r + 1]], r * width, width) };
+        let ((a_rows, a_ends), (b_rows, b_ends)) = (rows(&a, &a_starts), rows(&b, &b_starts));
+        let (mut ours, mut theirs) = (Vec::with_capacity(a_rows.len()), Vec::with_capacity(a_rows.len()));
+        for key in 0..width {
+            let partners = &b_rows[b_ends[key] as usize..b_ends[key + 1] as usize];
+            for row in &a_rows[a_ends[key] as usize..a_ends[key + 1] as usize] {
+                if partners.is_empty() && all {
+                    ours.push(*row);
+                    theirs.push(u32::MAX);
+                }
+                ours.extend(std::iter::repeat_n(*row, partners.len()));
+                theirs.extend_from_slice(partners);
+            }
+        }
+        (ours, theirs)
+    });
+    found.extend(ranges.collect::<Vec<_>>());
+    Some(found)
+}
+
+/// Keys, counted from `low`, and their rows, by ranges of `width` keys; where each range begins. Rows keep their order.
+fn dealt(keys: &[i64], low: i64, width: usize) -> (Vec<AtomicU64>, Vec<usize>) {
+    let counts: Vec<Vec<usize>> = keys
+        .par_chunks(DEAL_ROWS)
+        .map(|part| {
+            let mut n = vec![0; RANGES];
+            part.iter().filter(|k| **k != NONE).for_each(|k| n[(k - low) as usize / width] += 1);
+            n
+        })
+        .collect();
+    let (mut places, mut starts, mut at) = (vec![vec![0; RANGES]; counts.len()], vec![0], 0);
+    for r in 0..RANGES {
+        for (place, n) in places.iter_mut().zip(&counts) {
+            place[r] = at;
+            at += n[r];
+        }
+        starts.push(at);
+    }
+    // Each place is written once; atomics let the blocks write side by side.
+    let pairs: Vec<AtomicU64> = (0..at).map(|_| AtomicU64::new(0)).collect();
+    keys.par_chunks(DEAL_ROWS).zip(places.par_iter_mut()).enumerate().for_each(|(block, (part, place))| {
+        for (i, k) in part.iter().enumerate().filter(|(_, k)| **k != NONE) {
+            let (key, row) = ((k - low) as u64, (block * DEAL_ROWS + i) as u64);
+            let slot = &mut place[key as usize / width];
+            pairs[*slot].store(key << 32 | row, Relaxed);
+            *slot += 1;
+        }
+    });
+    (pairs, starts)
+}
+
+/// Rows of one range in the order of their keys, and where the rows of each key begin.
+fn by_key(pairs: &[AtomicU64], from: usize, width: usize) -> (Vec<u32>, Vec<u32>) {
+    let place = |p: &AtomicU64| (p.load(Relaxed) >> 32) as usize - from;
+    let mut starts = vec![0u32; width + 1];
+    pairs.iter().for_each(|p| starts[place(p) + 1] += 1);
+    for k in 0..width {
+        starts[k + 1] += starts[k];
+    }
+    let (mut next, mut rows) = (starts.clone(), vec![0u32; pairs.len()]);
+    for p in pairs {
+        let slot = &mut next[place(p)];
+        rows[*slot as usize] = p.load(Relaxed) as u32;
+        *slot += 1;
+    }
+    (rows, starts)
 }
 
 /// One number for each distinct key of the second side; -1 where a part is missing or the second side does not know it.
@@ -236,6 +390,28 @@ fn sorted_rows(keys: &[(Vec<i64>, Vec<i64>)], rows: usize) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn close_keys_are_matched_as_any_others() {
+        let key = |i: usize| if i.is_multiple_of(13) { NONE } else { (i * 7919 % 5000) as i64 - 700 };
+        let (a, b): (Vec<i64>, Vec<i64>) = ((0..9000).map(key).collect(), (3..4000).map(key).collect());
+        for all in [false, true] {
+            let found = match_close(&a, &b, all).unwrap();
+            let pairs: Vec<(u32, u32)> = found.iter().flat_map(|f| f.0.iter().copied().zip(f.1.iter().copied())).collect();
+            let mut expect = vec![];
+            let mut order: Vec<u32> = (0..a.len() as u32).collect();
+            order.sort_by_key(|r| a[*r as usize]);
+            for r in order {
+                let partners: Vec<u32> = (0..b.len() as u32).filter(|o| a[r as usize] != NONE && b[*o as usize] == a[r as usize]).collect();
+                if partners.is_empty() && all {
+                    expect.push((r, u32::MAX));
+                }
+                expect.extend(partners.into_iter().map(|o| (r, o)));
+            }
+            assert_eq!(pairs, expect);
+        }
+        assert!(match_close(&[0, 1 << 50], &[1], false).is_none());
+    }
 
     #[test]
     fn a_missing_key_matches_nothing() {

@@ -16,6 +16,7 @@ mod levels;
 mod math;
 mod models;
 mod parse;
+mod ranges;
 mod reduce;
 mod reshape;
 mod session;

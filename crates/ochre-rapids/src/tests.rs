@@ -152,3 +152,52 @@ fn any_text_gets_an_answer() {
         let _ = run(&node, &session, &text);
     }
 }
+
+#[test]
+fn what_does_not_fit_is_sorted_grouped_and_joined_all_the_same() {
+    let rows = 300_000;
+    let node_of = |memory: u64| {
+        let dir = std::env::temp_dir().join(format!("ochre-ranges-{}-{memory}", std::process::id()));
+        let node = Arc::new(Node::new(2, memory, &dir).unwrap());
+        let column =
+            |kind: Kind, f: &dyn Fn(usize) -> f64| Column::numeric(&node.ledger, kind, &(0..rows).map(f).collect::<Vec<_>>()).unwrap();
+        let levels = |n: usize, from: usize| Kind::Enum(Arc::new((from..from + n).map(|i| format!("k{i:03}")).collect()));
+        let missing = |i: usize, v: f64| if i.is_multiple_of(17) { f64::NAN } else { v };
+        let a = column(levels(300, 0), &|i| missing(i, (i * 7919 % 300) as f64));
+        let b = column(Kind::Real, &|i| missing(i + 5, (i * 104_729 % 90_001) as f64 - 500.0));
+        let c = column(Kind::Real, &|i| i as f64);
+        let names = |t: &str| t.split(' ').map(str::to_string).collect::<Vec<_>>();
+        node.store.put("f", Frame::new(names("a b c"), vec![a, b, c]).unwrap()).unwrap();
+        // Other categories, some of them shared, and every third number.
+        let a = column(levels(200, 150), &|i| (i % 200) as f64);
+        let b = column(Kind::Real, &|i| (i / 2 * 3) as f64);
+        let d = column(Kind::Real, &|i| (i % 1000) as f64);
+        node.store.put("g", Frame::new(names("a b d"), vec![a, b, d]).unwrap()).unwrap();
+        node
+    };
+    let (large, small) = (node_of(1 << 32), node_of(24 << 20));
+    for text in [
+        "(sort f [0 1] [1 -1])",
+        "(sort f [1] [1])",
+        "(GB f [0] sum 2 \"all\" nrow 0 \"all\" median 1 \"rm\")",
+        "(GB f [1 0] max 2 \"all\" mode 2 \"all\")",
+        "(merge f g False False [1] [1] \"auto\")",
+        "(merge f g True False [1] [1] \"auto\")",
+        "(merge f (rows g [0:400]) True False [0] [0] \"auto\")",
+        "(merge (rows f [0:250000]) g False True [0 1] [0 1] \"auto\")",
+        "(rbind (sort f [1] [1]) (cols_py (merge f g True False [1] [1] \"auto\") [1 0 2]))",
+    ] {
+        let answer = |node: &Arc<Node>| match run(node, &Session::default(), text) {
+            Ok(Value::Frame(f)) => f,
+            other => panic!("{text}: {:?}", other.map(|v| v.kind())),
+        };
+        let (all, ranges) = (answer(&large), answer(&small));
+        assert_eq!((all.names(), all.rows()), (ranges.names(), ranges.rows()), "{text}");
+        for (x, y) in all.columns().iter().zip(ranges.columns()) {
+            assert_eq!(x.domain(), y.domain(), "{text}");
+            let same = |(x, y): (&f64, &f64)| x == y || (x.is_nan() && y.is_nan());
+            assert!(x.to_f64().unwrap().iter().zip(&y.to_f64().unwrap()).all(same), "{text}");
+        }
+    }
+    assert!(small.ledger.peak() <= 24 << 20 && large.ledger.spilled() == 0);
+}

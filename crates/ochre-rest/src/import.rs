@@ -4,13 +4,14 @@ use crate::frames::{fetch, frame_at, scratch_file};
 use crate::jobs;
 use crate::route::{Ask, Body, Reply, TempFile, get, post};
 use crate::wire::{
-    CreateFrame, ImportFiles, ImportFilesMulti, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema, ParseSvmLight,
-    Typeahead,
+    CreateFrame, ImportFiles, ImportFilesMulti, ImportSqlTable, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema,
+    ParseSvmLight, Typeahead,
 };
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
 use ochre_io::setup::{self, Wishes};
-use ochre_io::{ColumnType, Format, ParseSetup, RawFile, columnar, export, source};
+use ochre_io::sql::{Query, What};
+use ochre_io::{ColumnType, Format, ParseSetup, RawFile, columnar, export, remote, source};
 use ochre_schema::{AnyKey, FrameKey, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +45,13 @@ pub const ROUTES: &[crate::Route] = &[
         insert_missing,
         "Takes values of a frame away, in a job.",
     ),
+    post(
+        "/99/ImportSQLTable",
+        "importSqlTable",
+        ("ImportSQLTableV99", "JobV3"),
+        import_sql,
+        "Reads a table or a query of a database into a frame, in a job.",
+    ),
     get("/3/Typeahead/files", "typeaheadFileSuggestions", ("TypeaheadV3", "TypeaheadV3"), typeahead, "Completes a file name."),
 ];
 
@@ -73,6 +81,18 @@ const BLOB_MAX: u64 = 64 << 20;
 fn import_paths(app: &App, paths: &[String], pattern: Option<&str>) -> Result<(Vec<String>, Vec<String>, Vec<String>), Failure> {
     let (mut files, mut keys, mut fails) = (vec![], vec![], vec![]);
     for path in paths {
+        if remote::is_remote(path) {
+            match remote::fetch(path, &scratch_file(app, "remote")?) {
+                Ok(file) => {
+                    app.node.store.put(path, file)?;
+                    files.push(path.clone());
+                    keys.push(path.clone());
+                }
+                Err(Error::FileNotFound { path }) => fails.push(path),
+                Err(e) => return Err(e.into()),
+            }
+            continue;
+        }
         match source::list(path, pattern) {
             Ok(found) => {
                 for file in found {
@@ -315,6 +335,48 @@ fn start_parse(
         Ok(())
     })?;
     Ok(job)
+}
+
+fn import_sql(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ImportSqlTable = ask.decode()?;
+    if app.cluster.is_some() {
+        let why = "SQL import is not supported on a cluster yet: its nodes would each ask, and might be told different rows";
+        return Err(Error::Unsupported(why.into()).into());
+    }
+    let given = |t: Option<String>| t.map(|t| t.trim().to_string()).filter(|t| !t.is_empty());
+    let missing = |field: &str| Error::invalid(format!("{field} is required"));
+    let (table, select) = (given(a.table), given(a.select_query));
+    let columns = given(a.columns).filter(|c| c != "*").unwrap_or_default();
+    let (name, what) = match (table, select) {
+        (Some(name), None) => {
+            let columns = columns.split(',').map(str::trim).filter(|c| !c.is_empty()).map(str::to_string).collect();
+            (name.clone(), What::Table { name, columns })
+        }
+        (None, Some(select)) => (
+            given(a.temp_table_name).unwrap_or_else(|| format!("query_{:08x}", ochre_core::Rng::fresh_seed() as u32)),
+            What::Select(select),
+        ),
+        _ => return Err(Error::invalid("either table or select_query has to be given, and not both").into()),
+    };
+    let query = Query {
+        connection: given(a.connection_url).ok_or_else(|| missing("connection_url"))?,
+        user: given(a.username).unwrap_or_default(),
+        password: a.password.unwrap_or_default(),
+        what,
+    };
+    let dest = FrameKey(format!("{name}_sql_to_hex"));
+    let (node, key, known, path) = (app.node.clone(), dest.0.clone(), app.config.sql.clone(), scratch_file(app, "csv")?);
+    let job = app.node.jobs.start("Import SQL Table", AnyKey::Frame(dest), move |job| {
+        let _gone = TempFile(path.clone());
+        query.run(&known, &path)?;
+        job.set_progress(0.5);
+        let files = [Arc::new(RawFile::open(&path)?)];
+        let wishes = Wishes { separator: Some(b','), header: 1, format: Some(Format::Csv), ..Wishes::default() };
+        let setup = setup::guess(&files, &wishes, &node.ledger)?;
+        node.store.put(&key, ochre_io::parse::parse(&node, job, &files, &setup)?)?;
+        Ok(())
+    })?;
+    Reply::json(&jobs::started(&job))
 }
 
 fn parse_svmlight(app: &App, ask: &Ask) -> Result<Reply, Failure> {

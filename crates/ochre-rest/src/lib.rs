@@ -52,6 +52,8 @@ pub struct Config {
     pub ice_root: PathBuf,
     /// The Java library for MOJOs that clients may ask for.
     pub genmodel: Option<PathBuf>,
+    /// The databases that clients may ask.
+    pub sql: Vec<ochre_io::sql::Connection>,
     pub log: Arc<LogBuffer>,
 }
 

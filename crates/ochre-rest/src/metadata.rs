@@ -54,6 +54,7 @@ pub const SCHEMAS: &[Published] = table![
     wire::Jobs,
     wire::ImportFiles,
     wire::ImportFilesMulti,
+    wire::ImportSqlTable,
     wire::ParseSetup,
     wire::Parse,
     wire::Frames,

@@ -366,6 +366,38 @@ pub struct ImportFiles {
     pub dels: Option<Vec<String>>,
 }
 
+/// A table or a query of a database.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "ImportSQLTableV99", version = "99", iced = "Iced", request)]
+pub struct ImportSqlTable {
+    /// Name of one of the server's connections, or its URL.
+    #[api(required)]
+    pub connection_url: Option<String>,
+    /// Table to read.
+    #[api(default = Some(String::new()))]
+    pub table: Option<String>,
+    /// SELECT statement whose rows are read.
+    #[api(default = Some(String::new()))]
+    pub select_query: Option<String>,
+    /// Taken and not needed: a query is read once, whatever it is.
+    pub use_temp_table: Option<String>,
+    /// Names the frame made from a query.
+    pub temp_table_name: Option<String>,
+    /// User of the database.
+    #[api(required)]
+    pub username: Option<String>,
+    /// Password of that user.
+    #[api(required)]
+    pub password: Option<String>,
+    /// Columns of the table, separated by commas.
+    #[api(default = Some("*".to_string()))]
+    pub columns: Option<String>,
+    /// Taken and not needed: one node reads.
+    pub fetch_mode: Option<String>,
+    /// Taken and not needed: chunks follow the number of rows.
+    pub num_chunks_hint: Option<String>,
+}
+
 /// Import Files Multi.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "ImportFilesMultiV3", iced = "ImportFilesMulti", request)]

@@ -86,7 +86,7 @@ fn pieces(node: &Node, path: &Path, categories: &[String], take: &mut dyn FnMut(
         }
     }
     let job = ochre_core::Job::detached();
-    ochre_io::parse::in_pieces(node, &job, &file, &s, take).map_err(text)?;
+    ochre_io::parse::in_pieces(node, &job, &file, &s, true, &mut |piece, _| take(piece)).map_err(text)?;
     job.warnings().iter().for_each(|w| eprintln!("note: {}: {w}", path.display()));
     Ok(())
 }

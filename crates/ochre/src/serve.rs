@@ -22,6 +22,10 @@ pub struct Flags {
     /// Version of H2O that clients are told; they check it strictly.
     #[arg(long, default_value = "3.46.0.11")]
     compat_version: String,
+    /// A database that clients may read, by a name of your choice: NAME=postgresql://HOST/DATABASE or NAME=sqlite:PATH. May be
+    /// given several times.
+    #[arg(long, value_name = "NAME=URL")]
+    sql: Vec<ochre_io::sql::Connection>,
 }
 
 /// Who a node is, what it has, and where the others are.
@@ -195,7 +199,7 @@ pub fn run(f: Flags) -> Result<(), String> {
     runtime.block_on(async {
         let open_to = if f.node.ip == "127.0.0.1" || f.node.ip == "localhost" || f.node.ip == "::1" { "programs on this machine only" } else { "EVERYBODY who can reach this address: there is no login" };
         // The port is bound before anything is promised.
-        let listener_config = Config { ip: f.node.ip.clone(), port: f.node.port, name: f.node.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), genmodel: f.node.genmodel_jar.clone(), log };
+        let listener_config = Config { ip: f.node.ip.clone(), port: f.node.port, name: f.node.name.clone(), compat_version: f.compat_version, ice_root: ice_root.clone(), genmodel: f.node.genmodel_jar.clone(), sql: f.sql, log };
         let mut app = App {
             node,
             cluster,
