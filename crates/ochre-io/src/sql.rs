@@ -109,8 +109,12 @@ impl Query {
 
     fn postgres(&self, url: &str, statement: &str, out: &mut impl Write) -> Result<()> {
         let fail = |e: postgres::Error| {
-            let told = e.as_db_error().map_or_else(|| e.to_string(), |d| d.message().to_string());
-            Error::invalid(format!("the database of '{}' refused: {told}", self.connection))
+            let told = match (e.as_db_error(), std::error::Error::source(&e)) {
+                (Some(d), _) => d.message().to_string(),
+                (None, Some(cause)) => format!("{e}: {cause}"),
+                (None, None) => e.to_string(),
+            };
+            Error::invalid(format!("the database of '{}' cannot be read: {told}", self.connection))
         };
         let mut config: postgres::Config = url.parse().map_err(fail)?;
         config.connect_timeout(std::time::Duration::from_secs(10)).application_name("ochre");
@@ -123,7 +127,20 @@ impl Query {
         let mut client = config.connect(postgres::NoTls).map_err(fail)?;
         // Whatever the query calls, nothing is written.
         let mut reading = client.build_transaction().read_only(true).start().map_err(fail)?;
-        let mut rows = reading.copy_out(&format!("copy ({statement}) to stdout (format csv, header)")).map_err(fail)?;
+        // Points in time are told in UTC and to the millisecond, which is what a frame holds.
+        let asked = reading.prepare(statement).map_err(fail)?;
+        let column = |c: &postgres::Column| {
+            let name = format!("\"{}\"", c.name().replace('"', "\"\""));
+            let zone = match c.type_().name() {
+                "timestamp" => "",
+                "timestamptz" => " at time zone 'UTC'",
+                _ => return name,
+            };
+            format!("to_char({name}{zone}, 'YYYY-MM-DD HH24:MI:SS.MS') as {name}")
+        };
+        let columns: Vec<String> = asked.columns().iter().map(column).collect();
+        let told = format!("copy (select {} from ({statement}) asked) to stdout (format csv, header)", columns.join(", "));
+        let mut rows = reading.copy_out(&told).map_err(fail)?;
         std::io::copy(&mut rows, out).map_err(|e| Error::invalid(format!("the database of '{}' broke off: {e}", self.connection)))?;
         Ok(())
     }

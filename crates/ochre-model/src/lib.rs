@@ -13,6 +13,7 @@ pub mod encoding;
 mod folds;
 pub mod grid;
 pub mod insight;
+mod interactions;
 mod interplay;
 pub mod leaderboard;
 pub mod metrics;

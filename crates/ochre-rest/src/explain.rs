@@ -2,7 +2,7 @@
 
 use crate::models::model_at;
 use crate::route::{Ask, Reply, get, post};
-use crate::wire::{Interplay, PartialDependence, SignificantRules, TreeSchema};
+use crate::wire::{FeatureInteraction, Interplay, PartialDependence, SignificantRules, TreeSchema};
 use crate::{App, Failure, jobs};
 use ochre_core::{Error, Stored};
 use ochre_model::partial;
@@ -25,6 +25,13 @@ pub const ROUTES: &[crate::Route] = &[
         interplay,
         "How strongly variables interact in a model.",
     ),
+    post(
+        "/3/FeatureInteraction",
+        "makeFI",
+        ("FeatureInteractionV3", "FeatureInteractionV3"),
+        feature_interactions,
+        "Which columns decide one after the other in the trees of a model, and what their splits gain.",
+    ),
     get("/3/Tree", "get_tree", ("TreeV3", "TreeV3"), tree, "One tree of an ensemble."),
 ];
 
@@ -46,6 +53,14 @@ fn interplay(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let frame = app.node.store.frame(&a.frame.clone().unwrap_or_default().0)?;
     let h = model.interplay(&app.node, &frame, a.variables.as_deref().unwrap_or_default())?;
     Reply::schema(&Interplay { h, ..a })
+}
+
+fn feature_interactions(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: FeatureInteraction = ask.decode()?;
+    let model = model_at(app, &a.model_id.clone().unwrap_or_default().0)?;
+    let limit = |n: i32| usize::try_from(n).ok();
+    let tables = model.feature_interactions(limit(a.max_interaction_depth), limit(a.max_tree_depth), limit(a.max_deepening))?;
+    Reply::schema(&FeatureInteraction { feature_interaction: Some(tables), ..a })
 }
 
 fn tree(app: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -1867,6 +1867,27 @@ pub struct MakeUnrestricted {
     pub dest: Option<String>,
 }
 
+/// Columns that decide one after the other in the trees of a model.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "FeatureInteractionV3", request)]
+pub struct FeatureInteraction {
+    /// The model.
+    #[api(input, nojson)]
+    pub model_id: Option<ModelKey>,
+    /// Most columns that follow a first one; negative for any number.
+    #[api(input, required)]
+    pub max_interaction_depth: i32,
+    /// Splits at this depth and below are passed over; negative for none.
+    #[api(input, required)]
+    pub max_tree_depth: i32,
+    /// Depth down to which paths may begin; 0 for the root only, negative for any.
+    #[api(input, required)]
+    pub max_deepening: i32,
+    /// A table for each number of columns, one of the leaves, and one for each column's thresholds.
+    #[api(output)]
+    pub feature_interaction: Option<Vec<Table>>,
+}
+
 /// How strongly variables interact in a model.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "FriedmanPopescusHV3", request)]

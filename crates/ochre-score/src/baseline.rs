@@ -121,7 +121,8 @@ mod tests {
     /// Against all orders, one by one.
     #[test]
     fn equals_the_definition() {
-        let node = |split, column, left, right, value| Node { split, column, missing_left: true, left, right, value, weight: 1.0 };
+        let node =
+            |split, column, left, right, value| Node { split, column, missing_left: true, left, right, value, weight: 1.0, gain: 0.0 };
         let nodes = vec![
             node(Split::Less(0.5), 0, 1, 2, 0.0),
             node(Split::Less(0.5), 1, 3, 4, 0.0),

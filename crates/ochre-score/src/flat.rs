@@ -294,7 +294,7 @@ mod tests {
                 };
                 let (left, right) = (2 * i as u32 + 1, 2 * i as u32 + 2);
                 let column = if matches!(split, Split::Set { .. }) { draw(2) } else { 2 + draw(3) } as u32;
-                nodes.push(Node { split, column, missing_left: draw(2) == 1, left, right, value: i as f32, weight: 1.0 });
+                nodes.push(Node { split, column, missing_left: draw(2) == 1, left, right, value: i as f32, weight: 1.0, gain: 0.0 });
             }
             groups.push(vec![Tree { nodes }]);
         }

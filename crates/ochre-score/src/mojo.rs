@@ -463,7 +463,7 @@ mod tests {
     use crate::{Node, Split, Tree, TreeEnsemble, TreeLink};
 
     fn node(split: Split, column: u32, missing_left: bool, left: u32, right: u32) -> Node {
-        Node { split, column, missing_left, left, right, value: 0.0, weight: 3.0 }
+        Node { split, column, missing_left, left, right, value: 0.0, weight: 3.0, gain: 0.0 }
     }
 
     fn leaf(value: f32) -> Node {

@@ -181,10 +181,10 @@ mod tests {
     use crate::TreeLink;
 
     fn leaf(value: f32, weight: f64) -> Node {
-        Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value, weight }
+        Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value, weight, gain: 0.0 }
     }
     fn inner(column: u32, left: u32, right: u32, weight: f64) -> Node {
-        Node { split: Split::Less(0.5), column, missing_left: false, left, right, value: 0.0, weight }
+        Node { split: Split::Less(0.5), column, missing_left: false, left, right, value: 0.0, weight, gain: 0.0 }
     }
 
     /// Contributions are the mean over all orders of the columns of what each adds (the definition of Shapley's value).

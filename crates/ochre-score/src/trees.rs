@@ -33,6 +33,9 @@ pub struct Node {
     pub value: f32,
     /// Weight of the training rows that came here.
     pub weight: f64,
+    /// What the split gained when it was made, in the measure of the one who grew the tree; 0 where it is not known.
+    #[serde(default)]
+    pub gain: f32,
 }
 
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]

@@ -48,12 +48,13 @@ impl Grower<'_> {
             right: 0,
             value: depth as f32,
             weight: rows.len() as f64,
+            gain: 0.0,
         });
         if depth >= self.max_depth || rows.len() < 2 * self.min_rows.max(1) {
             return at as u32;
         }
         let Some((column, split, missing_left)) = self.find(rows) else { return at as u32 };
-        let probe = Node { split, column: column as u32, missing_left, left: 0, right: 0, value: 0.0, weight: 0.0 };
+        let probe = Node { split, column: column as u32, missing_left, left: 0, right: 0, value: 0.0, weight: 0.0, gain: 0.0 };
         let (left, right): (Vec<usize>, Vec<usize>) = rows.iter().partition(|&&r| !self.goes_right(&probe, r));
         let s = &mut self.splits[column];
         s.count += 1;
@@ -98,7 +99,7 @@ impl Grower<'_> {
                     }
                     Some(levels) => Split::Set { offset: 0, bits: (0..levels).map(|_| self.rng.below(2) == 1).collect() },
                 };
-                let probe = Node { split, column: column as u32, missing_left, left: 0, right: 0, value: 0.0, weight: 0.0 };
+                let probe = Node { split, column: column as u32, missing_left, left: 0, right: 0, value: 0.0, weight: 0.0, gain: 0.0 };
                 let mut side = [(0.0, 0.0); 2];
                 for &r in rows {
                     let s = &mut side[usize::from(self.goes_right(&probe, r))];

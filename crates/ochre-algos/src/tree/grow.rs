@@ -506,6 +506,7 @@ impl TreeGrower<'_> {
                     Where::Missing => Split::Missing,
                 };
                 (inner.left, inner.right) = (ids[0] as u32, ids[1] as u32);
+                inner.gain = (choice.before - choice.after) as f32;
                 // The larger child's counts are the parent's minus the smaller's.
                 let both = children.iter().all(Option::is_some);
                 let derive = both && drawn.is_none() && node.bins.iter().any(Option::is_some);
@@ -1186,7 +1187,7 @@ fn nearly_equal_f64(a: f64, b: f64) -> bool {
 }
 
 fn blank(weight: f64) -> Node {
-    Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight }
+    Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight, gain: 0.0 }
 }
 
 /// Draws `n` by a partial Fisher-Yates shuffle from the end; returns them in the order the reference scans them.

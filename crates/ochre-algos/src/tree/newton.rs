@@ -340,6 +340,7 @@ impl NewtonGrower<'_> {
         if self.data.exact && self.rules.gamma > 0.0 {
             self.prune(&mut tree, &mut ways, &mut leaves, &mut gains);
         }
+        tree.nodes.iter_mut().zip(&gains).for_each(|(n, g)| n.gain = g.1);
         let splits = (0..tree.nodes.len()).filter(|i| ways[*i].is_some());
         let splits = splits.map(|i| (gains[i].0, f64::from(gains[i].1), tree.nodes[i].weight)).collect();
         leaves.sort_by_key(|l| (l.node, l.start));
@@ -692,5 +693,5 @@ impl NewtonGrower<'_> {
 }
 
 fn blank() -> Node {
-    Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight: 0.0 }
+    Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight: 0.0, gain: 0.0 }
 }

@@ -178,6 +178,7 @@ impl Grower<'_> {
                     right: 0,
                     value,
                     weight: rows_of(counts),
+                    gain: 0.0,
                 });
             }
             values
@@ -199,6 +200,7 @@ impl Grower<'_> {
                     right: 0,
                     value: 0.0,
                     weight: 0.0,
+                    gain: 0.0,
                 };
                 let values: [&[f64]; 1] = [&self.predictors[cut.column].values];
                 let (right, left): (Vec<u32>, Vec<u32>) =

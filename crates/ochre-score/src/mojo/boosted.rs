@@ -203,7 +203,7 @@ pub fn write(m: &TreeEnsemble, file: &ModelFile, about: &About, parts: &mut Part
             out.f32(threshold);
         }
         for n in nodes {
-            for v in [0.0, n.weight as f32, n.value, 0.0] {
+            for v in [n.gain, n.weight as f32, n.value, 0.0] {
                 out.f32(v);
             }
         }
@@ -358,12 +358,11 @@ fn tree(b: &mut In<'_>, columns: &[Column], places: &[usize], sparse: bool) -> R
     let mut raw = In(b.take(n.checked_mul(20).ok_or("a tree is longer than memory")?)?);
     let mut stats = In(b.take(n * 16)?);
     let raw = (0..n).map(|_| Ok((raw.u32()?, raw.u32()?, raw.u32()?, raw.u32()?, raw.f32()?))).collect::<Result<Vec<_>, String>>()?;
-    let weights = (0..n)
+    let known = (0..n)
         .map(|_| {
-            stats.u32()?;
-            let w = stats.f32()?;
+            let (gain, weight) = (stats.f32()?, stats.f32()?);
             stats.take(8)?;
-            Ok(f64::from(w))
+            Ok((f64::from(weight), gain))
         })
         .collect::<Result<Vec<_>, String>>()?;
     if n == 0 {
@@ -381,7 +380,8 @@ fn tree(b: &mut In<'_>, columns: &[Column], places: &[usize], sparse: bool) -> R
             *(if right { &mut p.right } else { &mut p.left }) = me as u32;
         }
         let (_, left, other, index, value) = *raw.get(at).ok_or("a node has a child that is not there")?;
-        let mut node = Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight: weights[at] };
+        let (weight, gain) = known[at];
+        let mut node = Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight, gain };
         if left == u32::MAX {
             node.value = value;
         } else {

@@ -213,7 +213,7 @@ struct Next {
 
 pub(super) fn decode(blob: &[u8], aux: &[u8], columns: &[Column]) -> Result<Tree, String> {
     let mut b = Bytes { all: blob, at: 0 };
-    let empty = |weight: f64| Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight };
+    let empty = |weight: f64| Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value: 0.0, weight, gain: 0.0 };
     let mut nodes: Vec<Node> = vec![];
     if blob.len() >= 3 && blob[1..3] == WHOLE_TREE_IS_A_LEAF.to_le_bytes() {
         b.take(3)?;
