@@ -1,9 +1,12 @@
 """What only shows in the client's own calls, not in the expressions that it is known to send: client.py URL"""
+import functools
+import http.server
 import json
 import math
 import os
 import sys
 import tempfile
+import threading
 import time
 import warnings
 
@@ -349,8 +352,83 @@ def assembled():
 
 h2o.connect(url=sys.argv[1], verbose=False)
 h2o.no_progress()
+def interactions():
+    """Tables of the reference server for XGBoost; for GBM it takes what the root gains for 0."""
+    f = prostate("CAPSULE", "RACE")
+    x = H2OXGBoostEstimator(ntrees=3, max_depth=3, seed=1, tree_method="exact")
+    x.train(["AGE", "RACE", "PSA", "GLEASON"], "CAPSULE", f)
+    tables = x.feature_interaction(max_interaction_depth=2)
+    assert [t._table_header for t in tables] == [
+        *(f"Interaction Depth {i}" for i in range(3)),
+        "Leaf Statistics",
+        *(f"{n} Split Value Histogram" for n in ("GLEASON", "PSA", "AGE")),
+    ]
+    single = {row[1]: row[2:] for row in tables[0].cell_values}
+    for name, expect in {
+        "GLEASON": (140.14403772354126, 7, 4.991013350797612, 0.7130019072568017, 20.020576817648752, 130.95564142466532, 1, 2, 1, 1, 1, 1),
+        "PSA": (35.728126525878906, 8, 2.5284175632005383, 0.3160521954000673, 4.466015815734863, 13.283410891745064, 2, 1, 2, 2, 2, 2),
+    }.items():
+        assert all(abs(a - b) < 1e-6 * b for a, b in zip(single[name], expect)), (name, single[name])
+    deepest = {row[1]: row[2] for row in tables[2].cell_values}
+    assert abs(deepest["GLEASON|GLEASON|PSA"] - 200.8292179107666) < 1e-4, deepest
+    assert abs(tables[3].cell_values[0][2] + 0.35166049003601074) < 1e-6
+    assert [list(r[1:]) for r in tables[4].cell_values] == [[5.5, 2], [6.5, 3], [7.5, 2]]
+    g = H2OGradientBoostingEstimator(ntrees=3, max_depth=3, seed=1)
+    g.train(["AGE", "RACE", "PSA", "GLEASON"], "CAPSULE", f)
+    rows = {row[1]: row[2:] for row in g.feature_interaction(max_interaction_depth=2)[0].cell_values}
+    assert abs(rows["PSA"][0] - 12.648265838623047) < 1e-5 and rows["GLEASON"][0] > 40, rows
+    shallow = g.feature_interaction(max_interaction_depth=0, max_tree_depth=1, max_deepening=0)
+    assert [r[1] for r in shallow[0].cell_values] == ["GLEASON"], shallow[0].cell_values
+
+
+def fairness():
+    """The reference's numbers, but for its logarithmic loss, which counts whole units only."""
+    f = prostate("CAPSULE", "RACE", "DCAPS")
+    m = H2OGeneralizedLinearEstimator(family="binomial", lambda_=0)
+    m.train(["AGE", "RACE", "PSA", "GLEASON"], "CAPSULE", f)
+    told = m.fairness_metrics(f, ["RACE", "DCAPS"], ["1", "1"], "1")
+    assert len(told) == 7 and "thresholds_and_metrics_2,1" in told, list(told)
+    overview = h2o.as_list(told["overview"], use_pandas=False)
+    rows = {tuple(r[:2]): dict(zip(overview[0], r)) for r in overview[1:]}
+    for group, expect in {
+        ("2", "1"): {"tp": 10, "fn": 1, "auc": 0.842105, "aucpr": 0.749354, "AIR_selectedRatio": 1.080986, "p.value": 0.706072},
+        ("0", "1"): {"tp": 1, "fn": 0, "auc": 1, "aucpr": 1, "AIR_selectedRatio": 2.161972, "p.value": 0.216366},
+    }.items():
+        assert all(abs(float(rows[group][k]) - v) < 1e-6 for k, v in expect.items()), rows[group]
+    least = h2o.as_list(told["thresholds_and_metrics_2,2"], use_pandas=False)
+    assert len(least) == 7 and abs(float(least[1][0]) - 0.785909) < 1e-6, least[:2]
+    for protected, reference, favorable, why in (
+        (["AGE"], None, "1", "categorical"),
+        (["RACE"], ["9"], "1", "no level '9'"),
+        (["RACE"], ["1"], "7", "none of 0, 1"),
+    ):
+        try:
+            m.fairness_metrics(f, protected, reference, favorable)
+            raise AssertionError(f"{protected} {reference} {favorable} should be refused")
+        except h2o.exceptions.H2OResponseError as e:
+            assert why in str(e), e
+
+
+def fetched():
+    """A file of a web server."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=os.path.join(HERE, "data"))
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{web.server_port}"
+        f = h2o.import_file(f"{url}/prostate.csv")
+        local = h2o.import_file(os.path.join(HERE, "data", "prostate.csv"))
+        assert f.dim == local.dim and numbers(f, 3) == numbers(local, 3) and f.frame_id.startswith("prostate"), f.frame_id
+        try:
+            h2o.import_file(f"{url}/nothing.csv")
+            raise AssertionError("a file that is not there should be refused")
+        except h2o.exceptions.H2OResponseError as e:
+            assert "nothing.csv does not exist" in str(e), e
+        web.shutdown()
+
+
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
-          noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled]
+          noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled, interactions, fairness, fetched]
 for check in checks:
     check()
     h2o.remove_all()

@@ -10,6 +10,7 @@ pub mod adapt;
 pub mod background;
 pub mod driver;
 pub mod encoding;
+pub mod fairness;
 mod folds;
 pub mod grid;
 pub mod insight;

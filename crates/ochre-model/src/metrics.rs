@@ -861,7 +861,7 @@ impl Sketch {
 }
 
 /// A criterion as a function of true and false positives, false and true negatives.
-type Criterion = fn(f64, f64, f64, f64) -> f64;
+pub(crate) type Criterion = fn(f64, f64, f64, f64) -> f64;
 
 fn f_beta(beta2: f64, tp: f64, fp: f64, fn_: f64) -> f64 {
     let (precision, recall) = (tp / (tp + fp), tp / (tp + fn_));
@@ -869,7 +869,7 @@ fn f_beta(beta2: f64, tp: f64, fp: f64, fn_: f64) -> f64 {
 }
 
 /// Every criterion, in the order of the tables; those marked true are counts.
-const CRITERIA: [(&str, bool, Criterion); 18] = [
+pub(crate) const CRITERIA: [(&str, bool, Criterion); 18] = [
     ("f1", false, |tp, fp, fn_, _| f_beta(1.0, tp, fp, fn_)),
     ("f2", false, |tp, fp, fn_, _| f_beta(4.0, tp, fp, fn_)),
     ("f0point5", false, |tp, fp, fn_, _| f_beta(0.25, tp, fp, fn_)),

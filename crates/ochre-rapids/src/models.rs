@@ -57,6 +57,12 @@ pub const MODELS: &[Prim] = &[
         help: "For each row and each of some rules, whether the rule holds.",
     },
     Prim {
+        name: "fairnessMetrics",
+        args: &["model", "test_frame", "protected_columns", "reference", "favourable_class"],
+        apply: Apply::Special(fairness),
+        help: "How a model of two classes treats groups: a frame that compares them, and one by thresholds for each group.",
+    },
+    Prim {
         name: "segment_models_as_frame",
         args: &["models"],
         apply: Apply::Special(segments),
@@ -75,6 +81,29 @@ fn model(env: &Env<'_>, ast: &Ast) -> Result<Arc<Model>> {
         Ast::Name(n) | Ast::Str(n) => env.node.store.get::<Model>(n),
         _ => Err(Error::invalid("a model is named by its key")),
     }
+}
+
+fn fairness(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
+    let model = model(env, &args[0])?;
+    let name = match &args[1] {
+        Ast::Name(n) | Ast::Str(n) => n.clone(),
+        _ => format!("frame_{:016x}", ochre_core::Rng::fresh_seed()),
+    };
+    let frame = env.eval(&args[1])?.frame()?;
+    let (protected, reference) = (env.eval(&args[2])?.texts()?, env.eval(&args[3])?.texts()?);
+    let favorable = env.eval(&args[4])?.text()?.to_string();
+    let ask = ochre_model::fairness::Ask { protected: &protected, reference: &reference, favorable: &favorable };
+    let mut out = vec![];
+    for (what, made) in model.fairness(env.node, &frame, &ask)? {
+        let key = match what.as_str() {
+            "overview" => format!("fairness_metrics_{name}_for_model_{}", model.key),
+            _ => format!("{what}_for_model_{}_for_frame_{name}", model.key),
+        };
+        env.node.store.put(&key, made)?;
+        let stored = env.node.store.frame(&key)?;
+        out.push((what, key, stored));
+    }
+    Ok(Value::Frames(out))
 }
 
 fn rules(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {

@@ -11,6 +11,8 @@ pub enum Value {
     Nums(Vec<f64>),
     Strs(Vec<String>),
     Frame(Arc<Frame>),
+    /// Frames that lie in the store: what each is, its key, and the frame.
+    Frames(Vec<(String, String, Arc<Frame>)>),
     Prim(&'static Prim),
     Lambda(Arc<(Vec<String>, Ast)>),
     /// The argument was left out with `_`.
@@ -25,6 +27,7 @@ impl Value {
             Value::Nums(_) => "a list of Numbers",
             Value::Strs(_) => "a list of Strings",
             Value::Frame(_) => "a Frame",
+            Value::Frames(_) => "a map of Frames",
             Value::Prim(_) | Value::Lambda(_) => "a Function",
             Value::Nothing => "nothing",
         }

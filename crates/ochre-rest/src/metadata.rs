@@ -70,6 +70,7 @@ pub const SCHEMAS: &[Published] = table![
     wire::Typeahead,
     wire::RapidsSchema,
     wire::RapidsFrame,
+    wire::RapidsMapFrame,
     wire::RapidsNumber,
     wire::RapidsNumbers,
     wire::RapidsString,

@@ -48,6 +48,19 @@ fn exec(app: &App, ask: &Ask) -> Result<Reply, Failure> {
                 ..RapidsFrame::default()
             })
         }
+        Answer::Frames(frames) => {
+            let one = |(_, key, f): &(String, String, std::sync::Arc<ochre_core::Frame>)| RapidsFrame {
+                key: Some(FrameKey(key.clone())),
+                num_rows: f.rows() as i64,
+                num_cols: f.width() as i32,
+                ..RapidsFrame::default()
+            };
+            Reply::schema(&RapidsMapFrame {
+                frames: Some(frames.iter().map(one).collect()),
+                map_keys: Some(RapidsStrings { string: Some(frames.into_iter().map(|f| f.0).collect()), ..RapidsStrings::default() }),
+                ..RapidsMapFrame::default()
+            })
+        }
         Answer::Nothing => Reply::schema(&RapidsNumber { scalar: f64::NAN, ..RapidsNumber::default() }),
         f => Reply::schema(&RapidsFunction {
             funstr: Some(match f {

@@ -875,6 +875,27 @@ pub struct RapidsFrame {
     pub id: Option<String>,
 }
 
+/// Several frames by name.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "RapidsMapFrameV3", superclass = "RapidsSchemaV3", request)]
+pub struct RapidsMapFrame {
+    /// The frames.
+    #[api(ty = "Iced[]", schema = "RapidsFrameV3", output)]
+    pub frames: Option<Vec<RapidsFrame>>,
+    /// Their names, in the same order.
+    #[api(ty = "Iced", schema = "RapidsStringsV3", output)]
+    pub map_keys: Option<RapidsStrings>,
+    /// Ast.
+    #[api(required, inherits = "RapidsSchemaV3")]
+    pub ast: Option<String>,
+    /// Session id.
+    #[api(inherits = "RapidsSchemaV3")]
+    pub session_id: Option<String>,
+    /// Id.
+    #[api(inherits = "RapidsSchemaV3")]
+    pub id: Option<String>,
+}
+
 /// Rapids Number.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "RapidsNumberV3", superclass = "RapidsSchemaV3", request)]
