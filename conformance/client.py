@@ -411,8 +411,12 @@ def fairness():
 
 def fetched():
     """A file of a web server."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=os.path.join(HERE, "data"))
-    handler.log_message = lambda *_: None
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=os.path.join(HERE, "data"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{web.server_port}"
