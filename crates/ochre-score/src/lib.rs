@@ -28,7 +28,7 @@ mod trees;
 pub use batch::BatchScorer;
 pub use bayes::{BayesScorer, Conditional};
 pub use committee::{Committee, Member};
-pub use cox::CoxScorer;
+pub use cox::{CoxScorer, CoxTerms};
 pub use file::{Column, ModelFile};
 pub use flat::Flat;
 pub use glm::{Derived, GlmScorer, LinkFunction, PathStep, Plate, Spline};

@@ -1,12 +1,13 @@
 //! Maximising the partial likelihood.
 
 use super::{CoxOutput, CoxParams, Ties};
+use crate::glm::interactions;
 use crate::linalg;
 use ochre_core::{Column, Error, Frame, Result, time};
 use ochre_model::metrics::{Lifetimes, survival};
 use ochre_model::{Category, Deviance, Fitted, Run};
 use ochre_schema::{Cell, FrameKey, Table};
-use ochre_score::{CoxScorer, Scorer};
+use ochre_score::{CoxScorer, CoxTerms, Scorer};
 
 /// Rows of one stratum, in the order of the data.
 struct Stratum {
@@ -143,12 +144,12 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     let levels_of = |c: &Column| c.domain().map_or(0, |d| d.len());
     cats.sort_by_key(|&i| std::cmp::Reverse(levels_of(&train.columns[i])));
     let nums: Vec<usize> = kept.iter().copied().filter(|&i| !train.columns[i].is_enum()).collect();
-    if cats.is_empty() && nums.is_empty() {
-        return Err(Error::invalid("there are no predictors besides the columns of times and strata"));
-    }
-    let listed: Vec<String> = kept.iter().map(|&i| train.names[i].clone()).collect();
+    // Columns of which only interactions are wanted have no terms of their own.
+    let alone = |n: &String| params.interactions_only.as_ref().is_none_or(|o| !o.contains(n));
+    let listed: Vec<String> = kept.iter().map(|&i| train.names[i].clone()).filter(alone).collect();
     let mut names: Vec<String> = cats.iter().chain(&nums).map(|&i| train.names[i].clone()).collect();
     let mut columns: Vec<Column> = cats.iter().chain(&nums).map(|&i| train.columns[i].clone()).collect();
+    let predictors = columns.len();
     for n in &strata_names {
         let column = named(&frame, "stratify_by", n)?;
         if !column.is_enum() {
@@ -157,15 +158,31 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
         names.push(n.clone());
         columns.push(column.clone());
     }
+    (train.names, train.columns) = (names, columns);
+    let pairs = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs)?;
+    let expanded = interactions::expand(&run.node.ledger, train, &pairs, &interactions::Made::default(), params.use_all_factor_levels)?;
+    let made = expanded.derived.len();
+    // Categories before numbers; made ones after given categories and before given numbers.
+    let all = 0..made + predictors;
+    let pick = |from: std::ops::Range<usize>, categories: bool| -> Vec<usize> {
+        let has_term = |i: usize| i < made || alone(&expanded.names[i]);
+        from.filter(|&i| expanded.columns[i].is_enum() == categories && has_term(i)).collect()
+    };
+    let cats = [pick(made..all.end, true), pick(0..made, true)].concat();
+    let nums = pick(all, false);
+    let places: Vec<usize> = cats.iter().chain(&nums).copied().collect();
+    if places.is_empty() {
+        return Err(Error::invalid("there are no predictors besides the columns of times and strata"));
+    }
     let skip = usize::from(!params.use_all_factor_levels);
-    let levels: Vec<usize> = cats.iter().map(|&i| levels_of(&train.columns[i])).collect();
+    let levels: Vec<usize> = cats.iter().map(|&i| levels_of(&expanded.columns[i])).collect();
     let mut labels: Vec<String> = vec![];
     for &i in &cats {
-        let domain = train.columns[i].domain().map_or(&[][..], |d| d.as_slice());
-        labels.extend(domain.iter().skip(skip).map(|l| format!("{}.{l}", train.names[i])));
+        let domain = expanded.columns[i].domain().map_or(&[][..], |d| d.as_slice());
+        labels.extend(domain.iter().skip(skip).map(|l| format!("{}.{l}", expanded.names[i])));
     }
     let in_cats = labels.len();
-    labels.extend(nums.iter().map(|&i| train.names[i].clone()));
+    labels.extend(nums.iter().map(|&i| expanded.names[i].clone()));
     let p = labels.len();
     let rows = train.rows;
     let _room = run.node.ledger.reserve("expanded predictors", (rows * (p + 8) * 8 + p * p * 64) as u64)?;
@@ -174,7 +191,9 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
         Some(n) => named(&frame, "start_column", n)?.to_f64()?,
         None => vec![f64::NEG_INFINITY; rows],
     };
-    let values = columns.iter().map(Column::to_f64).collect::<Result<Vec<_>>>()?;
+    let values = train.columns.iter().map(Column::to_f64).collect::<Result<Vec<_>>>()?;
+    let terms = places.iter().map(|&i| if i < made { expanded.columns[i].to_f64() } else { Ok(values[i - made].clone()) });
+    let terms = terms.collect::<Result<Vec<_>>>()?;
     let complete = |r: usize| {
         train.weight(r) > 0.0 && !train.y[r].is_nan() && !stop[r].is_nan() && !start[r].is_nan() && values.iter().all(|v| !v[r].is_nan())
     };
@@ -196,20 +215,19 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     for &r in &used {
         let mut at = r * p;
         for (c, n) in levels.iter().enumerate() {
-            let code = values[c][r] as usize;
+            let code = terms[c][r] as usize;
             if code >= skip {
                 x[at + code - skip] = 1.0;
             }
             at += n - skip;
         }
         for i in 0..nums.len() {
-            x[at + i] = values[cats.len() + i][r];
+            x[at + i] = terms[cats.len() + i][r];
         }
     }
     let w: Vec<f64> = (0..rows).map(|r| train.weight(r)).collect();
     // Strata, in the order of their codes.
-    let first = cats.len() + nums.len();
-    let codes = |r: usize| values[first..].iter().map(|v| v[r]).collect::<Vec<f64>>();
+    let codes = |r: usize| values[predictors..].iter().map(|v| v[r]).collect::<Vec<f64>>();
     let mut all_codes: Vec<Vec<f64>> = used.iter().map(|&r| codes(r)).collect();
     let compare =
         |a: &Vec<f64>, b: &Vec<f64>| a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal);
@@ -295,6 +313,7 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
         beta: beta.clone(),
         strata_columns: strata_names.len(),
         strata: problem.strata.iter().enumerate().map(|(k, s)| (s.codes.clone(), lp_mean(k))).collect(),
+        terms: (made > 0 || places.len() < predictors).then(|| CoxTerms { derived: expanded.derived.clone(), predictors, places }),
     };
     let views: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
     let mut lp = vec![f64::NAN; rows];
@@ -332,7 +351,9 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
         ..CoxOutput::default()
     };
     let strata_part = strata_names.iter().map(|n| format!("strata({n})"));
-    let terms = listed.iter().cloned().chain(params.common.offset_column.iter().map(|o| format!("offset({o})"))).chain(strata_part);
+    let products = pairs.iter().map(|(a, b)| format!("{a}:{b}"));
+    let terms =
+        listed.iter().cloned().chain(products).chain(params.common.offset_column.iter().map(|o| format!("offset({o})"))).chain(strata_part);
     let times = start_name.iter().chain([&stop_name]).cloned().collect::<Vec<_>>().join(", ");
     let formula = format!(
         "Surv({times}, {}) ~ {}",
@@ -369,7 +390,6 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
             .named("loglik", "logLik", "double", "%.5f", history.iter().map(|h| Cell::Double(h.1)).collect()),
     );
     let train = &mut run.train;
-    (train.names, train.columns) = (names, columns);
     train.category = Category::CoxPh;
     if let Some(r) = &mut train.response {
         r.domain = None;

@@ -8,6 +8,7 @@
 
 mod fit;
 
+use crate::glm::interactions;
 use ochre_core::Result;
 use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
@@ -82,13 +83,13 @@ pub struct CoxParams {
     #[api(default = 20, inout, range = "[1, )")]
     pub max_iterations: i32,
     /// Columns for interactions that are no predictors themselves.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub interactions_only: Option<Vec<String>>,
     /// Columns of which all pairs interact.
-    #[api(expert, unsupported)]
+    #[api(expert)]
     pub interactions: Option<Vec<String>>,
     /// Pairs of columns that interact.
-    #[api(ty = "StringPair[]", schema = "StringPairV3", expert, unsupported)]
+    #[api(ty = "StringPair[]", schema = "StringPairV3", expert)]
     pub interaction_pairs: Value,
     /// Give the first level of categorical predictors a coefficient too.
     #[api(expert, gridable)]
@@ -209,6 +210,27 @@ impl Algorithm for CoxPh {
         }
         if params.lre_min < 0.0 {
             notes.error("_lre_min", format!("lre_min must be a positive number, but is {}", params.lre_min));
+        }
+        match interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs) {
+            Err(e) => notes.error("_interactions", e.to_string()),
+            Ok(pairs) => {
+                let strata = params.stratify_by.as_deref().unwrap_or_default();
+                let known = |n: &String| shape.training.names.contains(n) || strata.contains(n);
+                let mut named: Vec<&String> =
+                    pairs.iter().flat_map(|(a, b)| [a, b]).chain(params.interactions_only.iter().flatten()).collect();
+                named.sort();
+                named.dedup();
+                for n in named.into_iter().filter(|n| !known(n)) {
+                    notes.error(
+                        "_interactions",
+                        format!("{n} not found in the training frame, or no predictor; it has to be listed among them"),
+                    );
+                }
+                for n in params.interactions.iter().flatten().filter(|n| strata.contains(n)) {
+                    let what = "cannot be used in an implicit interaction. Use explicit (pair-wise) interactions instead";
+                    notes.error("_stratify_by", format!("stratification column '{n}' {what}"));
+                }
+            }
         }
         if shape.category == Some(Category::Multinomial) {
             notes.error("_response_column", "The event column must be numeric, 0 or 1, or categorical with two levels");

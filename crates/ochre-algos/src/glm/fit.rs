@@ -471,7 +471,8 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     // With a penalty, or without an intercept, every level has a coefficient; otherwise the first level is the baseline.
     let given = params.lambda.clone().unwrap_or_default();
     let all_levels = !params.intercept || params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
-    let expanded = interactions::expand(&run.node.ledger, train, params, made, all_levels)?;
+    let pairs = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs)?;
+    let expanded = interactions::expand(&run.node.ledger, train, &pairs, made, all_levels)?;
     let mut design = Design::new(train, &expanded.columns, &expanded.entering, params.standardize, params.intercept, all_levels)?;
     if params.missing_values_handling == MissingValues::PlugValues {
         plug(run, &mut design, &expanded)?;

@@ -3,9 +3,9 @@
 //! Two numbers give their product. A number and a category give one number a level. Two categories give a category of
 //! the pairs that occur. They stand before what they are made of, as in the reference.
 
-use super::params::GlmParams;
 use ochre_core::{Column, Error, Kind, Ledger, Result};
 use ochre_model::Training;
+use ochre_schema::Value;
 use ochre_score::Derived;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -31,17 +31,17 @@ pub struct Made {
     pub signs: Vec<(usize, bool)>,
 }
 
-/// The pairs of predictors that the user asks for, by name.
-pub fn pairs(params: &GlmParams) -> Result<Vec<(String, String)>> {
+/// The pairs of predictors that the user asks for, by name: all pairs of `listed`, and `explicit` ones.
+pub fn pairs(listed: Option<&[String]>, explicit: &Value) -> Result<Vec<(String, String)>> {
     let mut out = vec![];
-    let listed = params.interactions.as_deref().unwrap_or_default();
+    let listed = listed.unwrap_or_default();
     if listed.len() == 1 {
         return Err(Error::invalid(format!("interactions needs at least two columns, but has only '{}'", listed[0])));
     }
     for (i, a) in listed.iter().enumerate() {
         out.extend(listed[i + 1..].iter().map(|b| (a.clone(), b.clone())));
     }
-    for pair in params.interaction_pairs.as_array().map_or(&[][..], Vec::as_slice) {
+    for pair in explicit.as_array().map_or(&[][..], Vec::as_slice) {
         let name = |key: &str| pair.get(key).and_then(|v| v.as_str()).map(str::to_string);
         match (name("a"), name("b")) {
             (Some(a), Some(b)) => out.push((a, b)),
@@ -55,7 +55,7 @@ pub fn pairs(params: &GlmParams) -> Result<Vec<(String, String)>> {
     Ok(out)
 }
 
-pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, made: &Made, all_levels: bool) -> Result<Expanded> {
+pub fn expand(ledger: &Arc<Ledger>, train: &Training, pairs: &[(String, String)], made: &Made, all_levels: bool) -> Result<Expanded> {
     let mut out = Expanded { names: vec![], columns: vec![], derived: vec![], entering: vec![] };
     for (name, derived) in &made.derived {
         let kind = match derived {
@@ -64,7 +64,7 @@ pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, made: 
         };
         out.push(ledger, train, name.clone(), kind, derived.clone())?;
     }
-    for (a, b) in pairs(params)? {
+    for (a, b) in pairs {
         let find = |name: &str| {
             let known = || train.names.join(", ");
             let at = train.names.iter().position(|n| n == name);
@@ -72,7 +72,7 @@ pub fn expand(ledger: &Arc<Ledger>, train: &Training, params: &GlmParams, made: 
                 Error::invalid(format!("interactions name the column '{name}', which is no predictor; predictors are {}", known()))
             })
         };
-        let (i, j) = (find(&a)?, find(&b)?);
+        let (i, j) = (find(a)?, find(b)?);
         if i == j {
             return Err(Error::invalid(format!("interactions pair the column '{a}' with itself")));
         }

@@ -12,7 +12,7 @@ mod design;
 mod fit;
 mod history;
 mod influence;
-mod interactions;
+pub(crate) mod interactions;
 mod likelihood;
 pub mod ordinal;
 mod output;
@@ -164,7 +164,7 @@ impl Algorithm for Glm {
         if (wanted || params.remove_offset_effects) && matches!(shape.category, Some(Category::Multinomial)) {
             notes.error("_control_variables", "control_variables and remove_offset_effects are not supported for several classes");
         }
-        if let Err(e) = interactions::pairs(params) {
+        if let Err(e) = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs) {
             notes.error("_interactions", e.to_string());
         }
         if params.missing_values_handling == MissingValues::PlugValues && !given(&params.plug_values) {

@@ -10,6 +10,9 @@ fn centre_key(stratum: usize) -> String {
 }
 
 pub fn write(m: &CoxScorer, parts: &mut Parts) -> Result<(), String> {
+    if m.terms.is_some() {
+        return Err("its interactions have no place in the format as this version of ochre writes it".into());
+    }
     let skip = usize::from(!m.all_levels);
     let mut offsets = vec![0];
     for levels in &m.levels {
@@ -100,5 +103,13 @@ pub fn read(parts: &Parts, columns: &mut Vec<Column>) -> Result<CoxScorer, Strin
     columns.truncate(strata_columns + cats + numbers);
     columns.rotate_left(strata_columns);
     let skip = usize::from(!all_levels);
-    Ok(CoxScorer { levels: offsets.windows(2).map(|w| w[1] - w[0] + skip).collect(), all_levels, numbers, beta, strata_columns, strata })
+    Ok(CoxScorer {
+        levels: offsets.windows(2).map(|w| w[1] - w[0] + skip).collect(),
+        all_levels,
+        numbers,
+        beta,
+        strata_columns,
+        strata,
+        terms: None,
+    })
 }
