@@ -11,7 +11,8 @@ use arrow_array::{ArrayRef, FixedSizeBinaryArray, NullArray, StringArray, UInt8A
 use arrow_buffer::NullBuffer;
 use ochre_core::{Chunk, Collector, Column, Error, Frame, Job, Kind, Node, Result, Stack, Team, chunk_lengths, pack_f64, store_data};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -51,7 +52,59 @@ impl Buffer<'_> {
 pub struct Levels<'a> {
     texts: Vec<std::borrow::Cow<'a, [u8]>>,
     short: ShortTexts,
-    long: FxHashMap<Vec<u8>, u32>,
+    long: LongTexts,
+}
+
+/// Codes of longer texts: an open-addressing table of hashes. The texts themselves lie with the levels.
+#[derive(Default)]
+struct LongTexts {
+    /// (hash, code); 0 marks a free place, which no hash is.
+    places: Vec<(u64, u32)>,
+    used: usize,
+}
+
+impl LongTexts {
+    fn hash(text: &[u8]) -> u64 {
+        let mut h = rustc_hash::FxHasher::default();
+        h.write(text);
+        h.finish() | 1
+    }
+
+    /// The code of a text among `texts`, or `fresh` for one that is new.
+    #[inline(always)]
+    fn code(&mut self, text: &[u8], fresh: u32, texts: &[std::borrow::Cow<'_, [u8]>]) -> u32 {
+        if self.used * 2 >= self.places.len() {
+            self.grow();
+        }
+        let (hash, mask) = (Self::hash(text), self.places.len() - 1);
+        let mut i = (hash >> 20) as usize & mask;
+        loop {
+            let (found, code) = self.places[i];
+            if found == 0 {
+                self.places[i] = (hash, fresh);
+                self.used += 1;
+                return fresh;
+            }
+            if found == hash && *texts[code as usize] == *text {
+                return code;
+            }
+            i = (i + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let old = std::mem::take(&mut self.places);
+        self.places = vec![(0, 0); (old.len() * 2).max(64)];
+        let mask = self.places.len() - 1;
+        for p in old.into_iter().filter(|p| p.0 != 0) {
+            let mut i = (p.0 >> 20) as usize & mask;
+            while self.places[i].0 != 0 {
+                i = (i + 1) & mask;
+            }
+            self.places[i] = p;
+        }
+    }
 }
 
 /// Codes of texts of up to seven bytes: an open-addressing table on the text itself, read as a number.
@@ -118,11 +171,8 @@ impl<'a> Levels<'a> {
             let mut word = [0u8; 8];
             word[..n].copy_from_slice(text);
             self.short.code(u64::from_le_bytes(word) | (n as u64 + 1) << 56, fresh)
-        } else if let Some(&code) = self.long.get(text) {
-            code
         } else {
-            self.long.insert(text.to_vec(), fresh);
-            fresh
+            self.long.code(text, fresh, &self.texts)
         };
         if code == fresh {
             self.texts.push(text.to_vec().into());
@@ -138,12 +188,11 @@ impl<'a> Levels<'a> {
             word[..n].copy_from_slice(&text);
             return self.short_code(u64::from_le_bytes(word), n, text);
         }
-        if let Some(&code) = self.long.get(text.as_ref()) {
-            return code;
+        let fresh = self.texts.len() as u32;
+        let code = self.long.code(&text, fresh, &self.texts);
+        if code == fresh {
+            self.texts.push(text);
         }
-        let code = self.texts.len() as u32;
-        self.long.insert(text.to_vec(), code);
-        self.texts.push(text);
         code
     }
 }
@@ -804,33 +853,35 @@ pub fn pack_codes(codes: &[u32], levels: usize, missing: bool) -> ArrayRef {
     }
 }
 
+fn with_levels<'a>(mut seen: FxHashSet<&'a [u8]>, b: &'a Buffer<'_>) -> FxHashSet<&'a [u8]> {
+    if let Buffer::Codes { levels, .. } = b {
+        seen.extend(levels.texts.iter().map(|t| t.as_ref()));
+    }
+    seen
+}
+
 /// The sorted domain of all blocks, and each block's codes in it.
 fn merge_levels(buffers: &[Buffer<'_>], everybodys: Option<Vec<Vec<u8>>>) -> Result<(Vec<String>, Vec<Vec<u32>>)> {
-    let mut all: FxHashMap<&[u8], u32> = FxHashMap::default();
     let everybodys = everybodys.unwrap_or_default();
-    all.extend(everybodys.iter().map(|t| (t.as_slice(), 0)));
-    for b in buffers {
-        if let Buffer::Codes { levels, .. } = b {
-            for t in &levels.texts {
-                all.insert(t.as_ref(), 0);
-            }
-        }
-    }
+    let mut all: FxHashSet<&[u8]> = buffers.par_iter().fold(FxHashSet::default, with_levels).reduce(FxHashSet::default, |a, b| {
+        let (mut to, from) = if a.len() >= b.len() { (a, b) } else { (b, a) };
+        to.extend(from);
+        to
+    });
+    all.extend(everybodys.iter().map(Vec::as_slice));
     if all.len() > ENUM_LEVELS_MAX {
         return Err(Error::invalid(format!(
             "a categorical column has {} levels, more than the limit of {ENUM_LEVELS_MAX}; parse it as String",
             all.len()
         )));
     }
-    let mut sorted: Vec<&[u8]> = all.keys().copied().collect();
+    let mut sorted: Vec<&[u8]> = all.into_iter().collect();
     sorted.par_sort_unstable();
-    for (i, t) in sorted.iter().enumerate() {
-        all.insert(t, i as u32);
-    }
+    let place: FxHashMap<&[u8], u32> = sorted.iter().copied().zip(0..).collect();
     let maps = buffers
-        .iter()
+        .par_iter()
         .map(|b| match b {
-            Buffer::Codes { levels, .. } => levels.texts.iter().map(|t| all[t.as_ref()]).collect(),
+            Buffer::Codes { levels, .. } => levels.texts.iter().map(|t| place[t.as_ref()]).collect(),
             _ => vec![],
         })
         .collect();
