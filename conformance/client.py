@@ -409,6 +409,25 @@ def fairness():
             assert why in str(e), e
 
 
+def evaluated():
+    """The reference's values of metrics that the xgboost package names, in the scoring history."""
+    f = prostate("CAPSULE")
+    for y, metric, expect in (
+        ("CAPSULE", "error@0.3", [0.57, 0.57, 0.44, 0.45333333, 0.34333333, 0.34333333]),
+        ("VOL", "mae", [15.40196665, 14.5814566, 14.02381956, 13.6060563, 13.21182458, 12.93793059]),
+    ):
+        m = H2OXGBoostEstimator(ntrees=5, max_depth=3, seed=1, score_each_iteration=True, tree_method="exact", eval_metric=metric)
+        m.train(["AGE", "PSA", "GLEASON"], y, f[:300, :])
+        table = m._model_json["output"]["scoring_history"]
+        got = [row[table.col_header.index("training_custom")] for row in table.cell_values]
+        assert all(abs(a - b) < 1e-6 * b for a, b in zip(got, expect)), (metric, got)
+    try:
+        H2OXGBoostEstimator(ntrees=1, eval_metric="mae").train(["AGE"], "CAPSULE", f)
+        raise AssertionError("mae of two classes should be refused")
+    except h2o.exceptions.H2OResponseError as e:
+        assert "use one of rmse, logloss, error" in str(e), e
+
+
 def fetched():
     """A file of a web server."""
 
@@ -432,7 +451,8 @@ def fetched():
 
 
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
-          noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled, interactions, fairness, fetched]
+          noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled, interactions, fairness, evaluated,
+          fetched]
 for check in checks:
     check()
     h2o.remove_all()

@@ -1,5 +1,6 @@
 //! The boosting loop.
 
+use super::evaluation::Evaluation;
 use super::objective::Objective;
 use super::params::{Booster, GrowPolicy, MatrixType, NormalizeType, SampleType, TreeMethod};
 use super::{XgBoostOutput, XgBoostParams, linear};
@@ -115,8 +116,13 @@ impl Scores<'_, '_> {
     pub fn event(&self, f: &[f32], f_valid: Option<&[f32]>, step: usize) -> Result<Event> {
         let (train, detail) = (&self.run.train, self.run.params.common.detail());
         let domain = train.labels();
+        let asked = evaluation(&self.run.params, train.category);
         let one = |p: &[f64], y: &[f64], w: Option<&[f64]>| -> Result<Metrics> {
-            measure(train.category, p, y, w, domain, self.objective.deviance(), detail.clone())
+            let mut m = measure(train.category, p, y, w, domain, self.objective.deviance(), detail.clone())?;
+            if let Some((name, e)) = &asked {
+                m.custom = Some((name.clone(), e.value(p, y, w, &m)));
+            }
+            Ok(m)
         };
         let validation = match self.run.valid.as_ref().zip(f_valid) {
             Some((v, f)) => Some(one(&self.valid_team.concat(self.predictions(f))?, &v.y, v.w.as_deref())?),
@@ -125,6 +131,22 @@ impl Scores<'_, '_> {
         let training = one(&self.team.concat(self.predictions(f))?, &train.y, train.w.as_deref())?;
         Ok(Event { at_ms: now_ms(), step, training, validation })
     }
+}
+
+/// The metric that eval_metric names.
+fn evaluation(p: &XgBoostParams, category: Category) -> Option<(String, Evaluation)> {
+    let name = p.eval_metric.clone().filter(|n| !n.is_empty())?;
+    Evaluation::read(&name, category).ok().map(|e| (name, e))
+}
+
+/// Metrics of the finished model: eval_metric is told in the history only.
+pub fn finished(event: &Event, p: &XgBoostParams) -> (Metrics, Option<Metrics>) {
+    let (mut training, mut validation) = (event.training.clone(), event.validation.clone());
+    if p.eval_metric.as_deref().is_some_and(|n| !n.is_empty()) {
+        training.custom = None;
+        validation.iter_mut().for_each(|v| v.custom = None);
+    }
+    (training, validation)
 }
 
 /// When to score: at the interval that was asked for; otherwise every round while that is cheap, then ever less often.
@@ -348,7 +370,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
         }
     }
     let last = history.events.last().expect("scored at least once");
-    let (training, validation) = (last.training.clone(), last.validation.clone());
+    let (training, validation) = finished(last, p);
     let mut output = XgBoostOutput {
         variable_importances: Some(importances("Variable Importances", &names, &tables[0])),
         variable_importances_cover: Some(importances("Variable Importances - Cover", &names, &tables[1])),

@@ -211,7 +211,7 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
         history.events.push(scores.event(&f, f_valid.as_deref(), done)?);
     }
     let last = history.events.last().expect("scored at least once");
-    let (training, validation) = (last.training.clone(), last.validation.clone());
+    let (training, validation) = super::fit::finished(last, p);
     let names = feature_names(run);
     let mut by_size: Vec<(String, f64)> =
         names.into_iter().enumerate().map(|(i, n)| (n, beta.iter().map(|b| b[i].abs()).sum::<f64>())).filter(|v| v.1 > 0.0).collect();

@@ -7,6 +7,7 @@
 //! the features in their order (the package's default updater races threads and answers differently each time).
 //! Distribution: counts are exact in fixed point, so any layout gives the same trees.
 
+mod evaluation;
 mod fit;
 mod linear;
 mod objective;
@@ -14,6 +15,7 @@ mod output;
 mod params;
 
 use crate::tree::ensemble::check_constraints;
+use evaluation::Evaluation;
 use ochre_core::{Result, WHOLE_ROWS_MAX};
 use ochre_model::params::{CategoricalEncoding, CommonParams, Distribution};
 use ochre_model::wire::ModelOutput;
@@ -121,6 +123,14 @@ impl Algorithm for XgBoost {
             notes.error("_tree_method", format!("on a cluster tree_method exact takes up to {WHOLE_ROWS_MAX} rows; use hist or approx"));
         }
         p.common.check_encoding(&["AUTO", "OneHotInternal"], notes);
+        if let Some(name) = p.eval_metric.as_deref().filter(|n| !n.is_empty()) {
+            if let Some(Err(e)) = shape.category.map(|c| Evaluation::read(name, c)) {
+                notes.error("_eval_metric", e);
+            }
+            if p.common.custom_metric_func.as_deref().is_some_and(|f| !f.is_empty()) {
+                notes.error("_eval_metric", "eval_metric and custom_metric_func cannot both be given");
+            }
+        }
         if p.gpu_id.as_ref().is_some_and(|g| !g.is_empty()) {
             notes.warn("_gpu_id", "gpu_id has no effect: this version of ochre grows trees on the processor");
         }

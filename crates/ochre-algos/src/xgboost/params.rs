@@ -222,8 +222,8 @@ pub struct XgBoostParams {
     /// Weight of rows of the second class.
     #[api(default = 1.0_f32, expert, gridable, range = "(0, )")]
     pub scale_pos_weight: f32,
-    /// A metric of the xgboost package to compute.
-    #[api(expert, gridable, unsupported)]
+    /// A metric of the xgboost package, told beside the others in the scoring history.
+    #[api(expert, gridable)]
     pub eval_metric: Option<String>,
     /// Compute nothing but eval_metric.
     #[api(expert, gridable, unsupported)]
