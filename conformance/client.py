@@ -421,6 +421,13 @@ def evaluated():
         table = m._model_json["output"]["scoring_history"]
         got = [row[table.col_header.index("training_custom")] for row in table.cell_values]
         assert all(abs(a - b) < 1e-6 * b for a, b in zip(got, expect)), (metric, got)
+    m = H2OXGBoostEstimator(ntrees=50, max_depth=3, seed=1, score_each_iteration=True, tree_method="exact", eval_metric="logloss",
+                            score_eval_metric_only=True, stopping_metric="custom", stopping_rounds=1, stopping_tolerance=0.05)
+    m.train(["AGE", "PSA", "GLEASON"], "CAPSULE", f[:300, :])
+    table = m._model_json["output"]["scoring_history"]
+    told = [dict(zip(table.col_header, row)) for row in table.cell_values]
+    assert 2 < len(told) < 20 and abs(told[1]["training_custom"] - 0.6225776) < 1e-6, told
+    assert all(math.isnan(e["training_auc"]) for e in told[:-1]) and abs(told[-1]["training_auc"] - m.auc()) < 1e-15, told
     try:
         H2OXGBoostEstimator(ntrees=1, eval_metric="mae").train(["AGE"], "CAPSULE", f)
         raise AssertionError("mae of two classes should be refused")

@@ -110,6 +110,10 @@ pub trait Algorithm: Send + Sync + 'static {
     fn detail(params: &Self::Params) -> Detail {
         Self::common(params).detail()
     }
+    /// Do the parameters name a metric of the room's own, which then is the custom one?
+    fn names_metric(_params: &Self::Params) -> bool {
+        false
+    }
     /// Predictors that the parameters name, whether or not they are among the ignored columns.
     fn named_predictors(_params: &Self::Params) -> Vec<String> {
         vec![]
@@ -688,8 +692,9 @@ impl<A: Algorithm> Row<A> {
         let input = params.clone();
         let mut notes = Notes::default();
         params.check(&mut notes);
+        let names_metric = A::names_metric(&params);
         let common = A::common_mut(&mut params);
-        common.read_scripts(&node.store, &mut notes);
+        common.read_scripts(&node.store, names_metric, &mut notes);
         let key = common.model_id.clone().unwrap_or_else(|| {
             let n = ochre_core::current_task().map_or_else(|| NEXT_MODEL.fetch_add(1, Relaxed), |t| t.next_name());
             ModelKey(format!("{}_model_ochre_{}_{n}", Self::INFO.stem, ochre_core::shared_now_ms()))

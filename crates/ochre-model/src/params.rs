@@ -308,7 +308,8 @@ pub fn script(store: &Store, reference: &str, methods: &[&str]) -> Result<Script
 
 impl CommonParams {
     /// Reads the functions that the user names; what is wrong with them is noted at their parameters.
-    pub(crate) fn read_scripts(&mut self, store: &Store, notes: &mut ochre_schema::Notes) {
+    /// `names_metric`: is there a custom metric that needs no function?
+    pub(crate) fn read_scripts(&mut self, store: &Store, names_metric: bool, notes: &mut ochre_schema::Notes) {
         let mut read = |field: &str, reference: &Option<String>, methods: &[&str]| {
             let reference = reference.as_deref().filter(|r| !r.is_empty())?;
             script(store, reference, methods).map_err(|e| notes.error(field, e.to_string())).ok()
@@ -317,7 +318,8 @@ impl CommonParams {
         let methods = ["link", "init", "gamma", "gradient"];
         self.scripts.distribution = read("_custom_distribution_func", &self.custom_distribution_func, &methods);
         let by_custom = matches!(self.stopping_metric, StoppingMetric::Custom | StoppingMetric::CustomIncreasing);
-        if self.stopping_rounds > 0 && by_custom && self.custom_metric_func.as_deref().unwrap_or_default().is_empty() {
+        let there = names_metric || self.custom_metric_func.as_deref().is_some_and(|f| !f.is_empty());
+        if self.stopping_rounds > 0 && by_custom && !there {
             let name = self.stopping_metric.name();
             notes.error("_stopping_metric", format!("stopping_metric {name} needs a custom_metric_func"));
         }

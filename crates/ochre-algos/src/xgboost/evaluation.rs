@@ -5,8 +5,14 @@ use ochre_model::metrics::Metrics;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Evaluation {
-    /// One that every model is measured by.
-    Known(&'static str),
+    Rmse,
+    Rmsle,
+    Mae,
+    /// Of two classes or of several.
+    Logloss,
+    /// Areas under curves, which need all rows in order.
+    Auc,
+    Aucpr,
     /// Share of rows on the wrong side of a probability, and of rows whose most probable class is another.
     Error(f64),
     Merror,
@@ -18,17 +24,17 @@ pub enum Evaluation {
 
 /// Names and the kinds of response that they are for.
 const NAMES: [(&str, Evaluation, &[Category]); 12] = [
-    ("rmse", Evaluation::Known("rmse"), &[Category::Regression, Category::Binomial]),
-    ("rmsle", Evaluation::Known("rmsle"), &[Category::Regression]),
-    ("mae", Evaluation::Known("mae"), &[Category::Regression]),
+    ("rmse", Evaluation::Rmse, &[Category::Regression, Category::Binomial]),
+    ("rmsle", Evaluation::Rmsle, &[Category::Regression]),
+    ("mae", Evaluation::Mae, &[Category::Regression]),
     ("mape", Evaluation::Mape, &[Category::Regression]),
     ("poisson-nloglik", Evaluation::PoissonNloglik, &[Category::Regression]),
     ("gamma-deviance", Evaluation::GammaDeviance, &[Category::Regression]),
-    ("logloss", Evaluation::Known("logloss"), &[Category::Binomial]),
+    ("logloss", Evaluation::Logloss, &[Category::Binomial]),
     ("error", Evaluation::Error(0.5), &[Category::Binomial]),
-    ("auc", Evaluation::Known("auc"), &[Category::Binomial]),
-    ("aucpr", Evaluation::Known("aucpr"), &[Category::Binomial]),
-    ("mlogloss", Evaluation::Known("logloss"), &[Category::Multinomial]),
+    ("auc", Evaluation::Auc, &[Category::Binomial]),
+    ("aucpr", Evaluation::Aucpr, &[Category::Binomial]),
+    ("mlogloss", Evaluation::Logloss, &[Category::Multinomial]),
     ("merror", Evaluation::Merror, &[Category::Multinomial]),
 ];
 
@@ -52,6 +58,11 @@ impl Evaluation {
         }
     }
 
+    /// Can it only be told from the metrics that every model is measured by?
+    pub fn needs_metrics(self) -> bool {
+        matches!(self, Evaluation::Auc | Evaluation::Aucpr)
+    }
+
     /// The value over rows with known answers; `predictions` are probabilities of all classes, or numbers.
     pub fn value(self, predictions: &[f64], y: &[f64], w: Option<&[f64]>, measured: &Metrics) -> f64 {
         let width = predictions.len() / y.len().max(1);
@@ -67,7 +78,13 @@ impl Evaluation {
         };
         let wrong = |is: bool| f64::from(u8::from(is));
         match self {
-            Evaluation::Known(name) => measured.get(name).unwrap_or(f64::NAN),
+            Evaluation::Auc => measured.get("auc").unwrap_or(f64::NAN),
+            Evaluation::Aucpr => measured.get("aucpr").unwrap_or(f64::NAN),
+            // Of classes the probability of the second is what is told.
+            Evaluation::Rmse => mean(&|p, y| (p[p.len().min(2) - 1] - y).powi(2)).sqrt(),
+            Evaluation::Rmsle => mean(&|p, y| (p[0].ln_1p() - y.ln_1p()).powi(2)).sqrt(),
+            Evaluation::Mae => mean(&|p, y| (p[0] - y).abs()),
+            Evaluation::Logloss => mean(&|p, y| -p[y as usize].max(1e-16).ln()),
             Evaluation::Error(cut) => mean(&|p, y| wrong((p[1] > cut) != (y == 1.0))),
             Evaluation::Merror => mean(&|p, y| wrong(ochre_model::metrics::argmax(p) as f64 != y)),
             Evaluation::Mape => mean(&|p, y| ((y - p[0]) / y).abs()),
@@ -87,7 +104,7 @@ mod tests {
     #[test]
     fn names_are_those_of_the_kind_of_response() {
         assert_eq!(Evaluation::read("error@0.3", Category::Binomial), Ok(Evaluation::Error(0.3)));
-        assert_eq!(Evaluation::read("mlogloss", Category::Multinomial), Ok(Evaluation::Known("logloss")));
+        assert_eq!(Evaluation::read("mlogloss", Category::Multinomial), Ok(Evaluation::Logloss));
         for (name, why) in
             [("error@x", "'x' is not a number"), ("mae", "use one of rmse, logloss, error"), ("auc@3", "'auc@3'"), ("", "''")]
         {

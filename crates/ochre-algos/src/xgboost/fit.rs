@@ -113,14 +113,40 @@ impl Scores<'_, '_> {
         out
     }
 
+    /// What is told while training.
     pub fn event(&self, f: &[f32], f_valid: Option<&[f32]>, step: usize) -> Result<Event> {
+        self.measured(
+            f,
+            f_valid,
+            step,
+            !self.run.params.score_eval_metric_only || self.run.params.eval_metric.as_deref().is_none_or(str::is_empty),
+        )
+    }
+
+    /// The last event, with all metrics.
+    pub fn complete(&self, history: &mut ScoringHistory, f: &[f32], f_valid: Option<&[f32]>, step: usize) -> Result<()> {
+        if self.run.params.score_eval_metric_only {
+            history.events.pop_if(|e| e.step == step);
+            history.events.push(self.measured(f, f_valid, step, true)?);
+        }
+        Ok(())
+    }
+
+    fn measured(&self, f: &[f32], f_valid: Option<&[f32]>, step: usize, whole: bool) -> Result<Event> {
         let (train, detail) = (&self.run.train, self.run.params.common.detail());
         let domain = train.labels();
         let asked = evaluation(&self.run.params, train.category);
         let one = |p: &[f64], y: &[f64], w: Option<&[f64]>| -> Result<Metrics> {
-            let mut m = measure(train.category, p, y, w, domain, self.objective.deviance(), detail.clone())?;
+            let of = |p: &[f64], y: &[f64], w: Option<&[f64]>| {
+                measure(train.category, p, y, w, domain, self.objective.deviance(), detail.clone())
+            };
+            let left_out = !whole && asked.as_ref().is_some_and(|a| !a.1.needs_metrics());
+            let mut m = if left_out { of(&[], &[], None)? } else { of(p, y, w)? };
             if let Some((name, e)) = &asked {
-                m.custom = Some((name.clone(), e.value(p, y, w, &m)));
+                let value = e.value(p, y, w, &m);
+                // Metrics of no rows have no values.
+                m = if whole { m } else { of(&[], &[], None)? };
+                m.custom = Some((name.clone(), value));
             }
             Ok(m)
         };
@@ -364,6 +390,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
     if last_scored != n {
         history.events.push(scores.event(&f, f_valid.as_deref(), n)?);
     }
+    scores.complete(&mut history, &f, f_valid.as_deref(), n)?;
     for (group, weights) in ensemble.trees.iter_mut().zip(&weights) {
         for (tree, w) in group.iter_mut().zip(weights).filter(|(_, w)| **w != 1.0) {
             tree.nodes.iter_mut().for_each(|n| n.value *= w);

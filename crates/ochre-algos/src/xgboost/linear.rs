@@ -210,6 +210,7 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
     if last_scored != done {
         history.events.push(scores.event(&f, f_valid.as_deref(), done)?);
     }
+    scores.complete(&mut history, &f, f_valid.as_deref(), done)?;
     let last = history.events.last().expect("scored at least once");
     let (training, validation) = super::fit::finished(last, p);
     let names = feature_names(run);

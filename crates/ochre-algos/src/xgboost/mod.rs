@@ -17,7 +17,7 @@ mod params;
 use crate::tree::ensemble::check_constraints;
 use evaluation::Evaluation;
 use ochre_core::{Result, WHOLE_ROWS_MAX};
-use ochre_model::params::{CategoricalEncoding, CommonParams, Distribution};
+use ochre_model::params::{CategoricalEncoding, CommonParams, Distribution, StoppingMetric};
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape, Training};
 use ochre_schema::Notes;
@@ -105,6 +105,10 @@ impl Algorithm for XgBoost {
         }
     }
 
+    fn names_metric(p: &XgBoostParams) -> bool {
+        p.eval_metric.as_deref().is_some_and(|n| !n.is_empty())
+    }
+
     fn check(p: &XgBoostParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Distribution::*;
         if p.backend == Backend::Gpu {
@@ -123,9 +127,18 @@ impl Algorithm for XgBoost {
             notes.error("_tree_method", format!("on a cluster tree_method exact takes up to {WHOLE_ROWS_MAX} rows; use hist or approx"));
         }
         p.common.check_encoding(&["AUTO", "OneHotInternal"], notes);
+        if p.score_eval_metric_only && !Self::names_metric(p) {
+            notes.warn("_score_eval_metric_only", "score_eval_metric_only has no effect without eval_metric");
+        }
         if let Some(name) = p.eval_metric.as_deref().filter(|n| !n.is_empty()) {
             if let Some(Err(e)) = shape.category.map(|c| Evaluation::read(name, c)) {
                 notes.error("_eval_metric", e);
+            }
+            let custom = matches!(p.common.stopping_metric, StoppingMetric::Custom | StoppingMetric::CustomIncreasing);
+            if p.score_eval_metric_only && p.common.stopping_rounds > 0 && !custom {
+                let what =
+                    "score_eval_metric_only leaves early stopping nothing to look at; use stopping_metric custom, which is eval_metric";
+                notes.error("_stopping_metric", what);
             }
             if p.common.custom_metric_func.as_deref().is_some_and(|f| !f.is_empty()) {
                 notes.error("_eval_metric", "eval_metric and custom_metric_func cannot both be given");

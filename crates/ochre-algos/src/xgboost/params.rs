@@ -225,7 +225,7 @@ pub struct XgBoostParams {
     /// A metric of the xgboost package, told beside the others in the scoring history.
     #[api(expert, gridable)]
     pub eval_metric: Option<String>,
-    /// Compute nothing but eval_metric.
-    #[api(expert, gridable, unsupported)]
+    /// While training, compute nothing but eval_metric.
+    #[api(expert, gridable)]
     pub score_eval_metric_only: bool,
 }
