@@ -16,7 +16,7 @@ pub struct Ask<'a> {
 }
 
 /// Measures of a group, in the order of the table.
-const MEASURES: [&str; 17] = [
+const MEASURES: [&str; 19] = [
     "tp",
     "fp",
     "tn",
@@ -34,8 +34,9 @@ const MEASURES: [&str; 17] = [
     "aucpr",
     "gini",
     "selected",
+    "selectedRatio",
+    "logloss",
 ];
-const LAST_MEASURES: [&str; 2] = ["selectedRatio", "logloss"];
 /// Measures of size, of which a ratio says nothing.
 const SIZES: [&str; 2] = ["total", "relativeSize"];
 
@@ -48,7 +49,7 @@ struct Group {
 
 impl Group {
     fn get(&self, name: &str) -> f64 {
-        self.measures[MEASURES.iter().chain(&LAST_MEASURES).position(|m| *m == name).expect("a measure")]
+        self.measures[MEASURES.iter().position(|m| *m == name).expect("a measure")]
     }
 }
 
@@ -180,11 +181,11 @@ impl Model {
             let codes: Vec<f64> = groups.iter().map(|g| g.levels[i] as f64).collect();
             out.push(Column::numeric(&node.ledger, ochre_core::Kind::Enum(domain.clone()), &codes)?);
         }
-        for name in MEASURES.iter().chain(&LAST_MEASURES) {
+        for name in MEASURES {
             names.push(name.to_string());
             out.push(of(&|g| g.get(name))?);
         }
-        for name in MEASURES.iter().chain(&LAST_MEASURES).filter(|m| !SIZES.contains(m)) {
+        for name in MEASURES.iter().filter(|m| !SIZES.contains(m)) {
             names.push(format!("AIR_{name}"));
             out.push(of(&|g| g.get(name) / groups[base].get(name))?);
         }

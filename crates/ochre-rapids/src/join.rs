@@ -58,7 +58,10 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let mut keys: [Vec<Key<'_>>; 2] = [vec![], vec![]];
     for (&a, &b) in by_first.iter().zip(by_second) {
         let (x, y) = (first.column(a), second.column(b));
-        let codes = same_categories(x, y);
+        let codes = x.domain().zip(y.domain()).map(|(own, others)| {
+            let order = |c: i64| if c == NONE { NONE } else { ordered(c as f64) };
+            codes_among(own, others).into_iter().map(order).collect()
+        });
         keys[0].push(Key { codes, ..Key::new(x) });
         keys[1].push(Key::new(y));
     }
@@ -77,15 +80,10 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 /// Scratch of a join for each row of both sides, beside its keys.
 const JOIN_BYTES: u64 = 48;
 
-/// For each category of the first column its code in the second, where the two have categories of their own.
-fn same_categories(a: &Column, b: &Column) -> Option<Vec<i64>> {
-    match (&a.kind, &b.kind) {
-        (Kind::Enum(x), Kind::Enum(y)) => {
-            let place: FxHashMap<&str, i64> = y.iter().enumerate().map(|(i, t)| (t.as_str(), ordered(i as f64))).collect();
-            Some(x.iter().map(|t| place.get(t.as_str()).copied().unwrap_or(NONE)).collect())
-        }
-        _ => None,
-    }
+/// For each category the code that it has among others.
+fn codes_among(own: &[String], others: &[String]) -> Vec<i64> {
+    let place: FxHashMap<&str, i64> = others.iter().enumerate().map(|(i, t)| (t.as_str(), i as i64)).collect();
+    own.iter().map(|t| place.get(t.as_str()).copied().unwrap_or(NONE)).collect()
 }
 
 fn merged(
@@ -140,9 +138,7 @@ fn common_keys(a: &Column, b: &Column, a_name: &str, b_name: &str) -> Result<(Ve
             if Arc::ptr_eq(x, y) || x == y {
                 return Ok((codes(a, &own)?, codes(b, &own)?));
             }
-            let place: FxHashMap<&str, i64> = y.iter().enumerate().map(|(i, t)| (t.as_str(), i as i64)).collect();
-            let map: Vec<i64> = x.iter().map(|t| place.get(t.as_str()).copied().unwrap_or(NONE)).collect();
-            Ok((codes(a, &map)?, codes(b, &own)?))
+            Ok((codes(a, &codes_among(x, y))?, codes(b, &own)?))
         }
         (Kind::Text | Kind::Uuid, Kind::Text | Kind::Uuid) => {
             let (x, y) = (a.to_texts()?, b.to_texts()?);

@@ -82,7 +82,7 @@ impl Cuts {
                 let rows = chunks[k].len();
                 Ok((0..per_chunk.min(rows))
                     .map(|i| i * rows / per_chunk.min(rows))
-                    .map(|i| tuple(&columns, i, k, by_row))
+                    .map(|i| tuple(&columns, i, k, by_row).collect())
                     .collect::<Vec<_>>())
             });
             sample.extend(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten());
@@ -101,10 +101,7 @@ impl Cuts {
             .into_par_iter()
             .map(|k| {
                 let columns = keys.iter().map(|key| key.of_chunk(k)).collect::<Result<Vec<_>>>()?;
-                let range = |i: usize| {
-                    let own = tuple(&columns, i, k, self.by_row);
-                    self.at.partition_point(|cut| *cut <= own) as i8
-                };
+                let range = |i: usize| self.at.partition_point(|cut| cut.iter().copied().le(tuple(&columns, i, k, self.by_row))) as i8;
                 let places: Vec<i8> = (0..chunks[k].len()).map(range).collect();
                 store_data(ledger, Arc::new(arrow_array::Int8Array::from(places)))
             })
@@ -114,9 +111,10 @@ impl Cuts {
     }
 }
 
-fn tuple(columns: &[Vec<i64>], i: usize, chunk: usize, by_row: bool) -> Vec<i64> {
+/// The key of a row: the numbers of its columns, and its own where rows with equal ones are told apart.
+fn tuple(columns: &[Vec<i64>], i: usize, chunk: usize, by_row: bool) -> impl Iterator<Item = i64> {
     let row = by_row.then_some((chunk * CHUNK_ROWS + i) as i64);
-    columns.iter().map(|c| c[i]).chain(row).collect()
+    columns.iter().map(move |c| c[i]).chain(row)
 }
 
 fn dealt(ledger: &Arc<Ledger>, column: &Column, places: &[Arc<Chunk>], ranges: usize) -> Result<Vec<Column>> {

@@ -115,12 +115,8 @@ impl Scores<'_, '_> {
 
     /// What is told while training.
     pub fn event(&self, f: &[f32], f_valid: Option<&[f32]>, step: usize) -> Result<Event> {
-        self.measured(
-            f,
-            f_valid,
-            step,
-            !self.run.params.score_eval_metric_only || self.run.params.eval_metric.as_deref().is_none_or(str::is_empty),
-        )
+        let p = &self.run.params;
+        self.measured(f, f_valid, step, !p.score_eval_metric_only || p.evaluated().is_none())
     }
 
     /// The last event, with all metrics.
@@ -140,15 +136,12 @@ impl Scores<'_, '_> {
             let of = |p: &[f64], y: &[f64], w: Option<&[f64]>| {
                 measure(train.category, p, y, w, domain, self.objective.deviance(), detail.clone())
             };
-            let left_out = !whole && asked.as_ref().is_some_and(|a| !a.1.needs_metrics());
-            let mut m = if left_out { of(&[], &[], None)? } else { of(p, y, w)? };
-            if let Some((name, e)) = &asked {
-                let value = e.value(p, y, w, &m);
-                // Metrics of no rows have no values.
-                m = if whole { m } else { of(&[], &[], None)? };
-                m.custom = Some((name.clone(), value));
-            }
-            Ok(m)
+            // Metrics of no rows have no values.
+            let none = || of(&[], &[], None);
+            let Some((name, e)) = &asked else { return of(p, y, w) };
+            let m = if whole || e.needs_metrics() { of(p, y, w)? } else { none()? };
+            let custom = Some((name.clone(), e.value(p, y, w, &m)));
+            Ok(Metrics { custom, ..if whole { m } else { none()? } })
         };
         let validation = match self.run.valid.as_ref().zip(f_valid) {
             Some((v, f)) => Some(one(&self.valid_team.concat(self.predictions(f))?, &v.y, v.w.as_deref())?),
@@ -161,14 +154,14 @@ impl Scores<'_, '_> {
 
 /// The metric that eval_metric names.
 fn evaluation(p: &XgBoostParams, category: Category) -> Option<(String, Evaluation)> {
-    let name = p.eval_metric.clone().filter(|n| !n.is_empty())?;
-    Evaluation::read(&name, category).ok().map(|e| (name, e))
+    let name = p.evaluated()?;
+    Evaluation::read(name, category).ok().map(|e| (name.to_string(), e))
 }
 
 /// Metrics of the finished model: eval_metric is told in the history only.
 pub fn finished(event: &Event, p: &XgBoostParams) -> (Metrics, Option<Metrics>) {
     let (mut training, mut validation) = (event.training.clone(), event.validation.clone());
-    if p.eval_metric.as_deref().is_some_and(|n| !n.is_empty()) {
+    if p.evaluated().is_some() {
         training.custom = None;
         validation.iter_mut().for_each(|v| v.custom = None);
     }

@@ -106,7 +106,7 @@ impl Algorithm for XgBoost {
     }
 
     fn names_metric(p: &XgBoostParams) -> bool {
-        p.eval_metric.as_deref().is_some_and(|n| !n.is_empty())
+        p.evaluated().is_some()
     }
 
     fn check(p: &XgBoostParams, shape: &Shape<'_>, notes: &mut Notes) {
@@ -127,10 +127,10 @@ impl Algorithm for XgBoost {
             notes.error("_tree_method", format!("on a cluster tree_method exact takes up to {WHOLE_ROWS_MAX} rows; use hist or approx"));
         }
         p.common.check_encoding(&["AUTO", "OneHotInternal"], notes);
-        if p.score_eval_metric_only && !Self::names_metric(p) {
+        if p.score_eval_metric_only && p.evaluated().is_none() {
             notes.warn("_score_eval_metric_only", "score_eval_metric_only has no effect without eval_metric");
         }
-        if let Some(name) = p.eval_metric.as_deref().filter(|n| !n.is_empty()) {
+        if let Some(name) = p.evaluated() {
             if let Some(Err(e)) = shape.category.map(|c| Evaluation::read(name, c)) {
                 notes.error("_eval_metric", e);
             }

@@ -229,3 +229,10 @@ pub struct XgBoostParams {
     #[api(expert, gridable)]
     pub score_eval_metric_only: bool,
 }
+
+impl XgBoostParams {
+    /// The metric of the package that is asked for.
+    pub fn evaluated(&self) -> Option<&str> {
+        self.eval_metric.as_deref().filter(|n| !n.is_empty())
+    }
+}
