@@ -11,10 +11,12 @@ import sys
 import h2o
 from h2o.estimators import (
     H2OExtendedIsolationForestEstimator as Extended,
+    H2OGeneralizedAdditiveEstimator as Gam,
     H2OGeneralizedLinearEstimator as Glm,
     H2OGradientBoostingEstimator as Gbm,
     H2OKMeansEstimator as KMeans,
     H2ORandomForestEstimator as Drf,
+    H2ORuleFitEstimator as RuleFit,
     H2OXGBoostEstimator as XgBoost,
 )
 
@@ -65,6 +67,20 @@ CASES = {
     "glm_multinomial": ("iris_wheader.csv", iris, "class", Glm(family="multinomial")),
     "glm_categories": ("AirlinesTrain.csv.zip", air, "IsDepDelayed", Glm(family="binomial", seed=3)),
     "glm_offset": ("prostate.csv", ["AGE", "RACE", "PSA", "GLEASON"], "CAPSULE", Glm(family="binomial", offset_column="DPROS")),
+    "gam_cubic": ("prostate.csv", ["RACE", "DPROS", "GLEASON"], "CAPSULE", Gam(family="binomial", gam_columns=["PSA", "AGE"], num_knots=[5, 6], bs=[0, 0], scale=[0.1, 0.2])),
+    "gam_rising": ("cars.csv", ["cylinders", "year"], "economy", Gam(gam_columns=["weight", "displacement"], num_knots=[5, 6], bs=[2, 0], spline_orders=[3, 3])),
+    "gam_positive": ("cars.csv", ["cylinders", "year"], "weight", Gam(family="gamma", link="log", gam_columns=["acceleration"], num_knots=[6], bs=[3], spline_orders=[4])),
+    "gam_positive_beside": ("cars.csv", ["cylinders"], "economy", Gam(gam_columns=["acceleration", "weight"], num_knots=[6, 5], bs=[3, 0], spline_orders=[4, 4])),
+    "gam_plates": ("prostate.csv", ["RACE"], "CAPSULE", Gam(family="binomial", gam_columns=["PSA", ["AGE", "VOL"], ["PSA"]], num_knots=[5, 8, 6], bs=[0, 1, 1], scale_tp_penalty_mat=True)),
+    "gam_plate_of_three": ("cars.csv", ["cylinders"], "economy", Gam(gam_columns=[["displacement", "acceleration", "weight"]], num_knots=[14], bs=[1])),
+    "gam_plate_standardized": ("prostate.csv", ["RACE"], "CAPSULE", Gam(family="binomial", gam_columns=[["AGE", "VOL"]], num_knots=[8], bs=[1], standardize=True)),
+    "gam_multinomial": ("iris_wheader.csv", ["sepal_wid"], "class", Gam(family="multinomial", gam_columns=["sepal_len", "petal_len"], num_knots=[5, 5], bs=[0, 0])),
+    "gam_tweedie": ("cars.csv", ["year"], "economy", Gam(family="tweedie", tweedie_variance_power=1.5, tweedie_link_power=0.5, gam_columns=["weight"], num_knots=[5])),
+    "rulefit_binomial": ("prostate.csv", prostate, "CAPSULE", RuleFit(max_num_rules=10, rule_generation_ntrees=8, seed=1)),
+    "rulefit_rules": ("cars.csv", cars, "economy", RuleFit(model_type="rules", algorithm="gbm", max_num_rules=12, rule_generation_ntrees=8, seed=1)),
+    "rulefit_multinomial": ("iris_wheader.csv", iris, "class", RuleFit(max_num_rules=12, rule_generation_ntrees=5, seed=1)),
+    "rulefit_deep": ("AirlinesTrain.csv.zip", air, "IsDepDelayed", RuleFit(min_rule_length=1, max_rule_length=3, rule_generation_ntrees=3, lambda_=1e-3, seed=1)),
+    "rulefit_linear": ("cars.csv", cars, "economy", RuleFit(model_type="linear", seed=1)),
     "kmeans": ("iris_wheader.csv", iris, None, KMeans(k=3, seed=5)),
     "kmeans_plain": ("iris_wheader.csv", iris, None, KMeans(k=3, seed=5, standardize=False)),
     "kmeans_categories": ("cars.csv", cars, None, KMeans(k=4, seed=5)),

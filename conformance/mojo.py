@@ -22,9 +22,11 @@ from h2o.estimators import (
     H2OGeneralizedLinearEstimator as Glm,
     H2OGradientBoostingEstimator as Gbm,
     H2OExtendedIsolationForestEstimator as Extended,
+    H2OGeneralizedAdditiveEstimator as Gam,
     H2OIsolationForestEstimator as Isolation,
     H2OKMeansEstimator as KMeans,
     H2ORandomForestEstimator as Drf,
+    H2ORuleFitEstimator as RuleFit,
     H2OXGBoostEstimator as XgBoost,
 )
 
@@ -69,6 +71,9 @@ def read_csv(path):
     return [list(c) for c in zip(*rows[1:])]
 
 
+REFUSED = {"gam_positive_beside": "M-splines", "gam_plate_standardized": "standardized predictors"}
+
+
 def reference_models():
     wanted = json.load(open(make_mojos.OUT / "predictions.json"))
     frames, worst = {}, 0.0
@@ -83,7 +88,13 @@ def reference_models():
         # XGBoost is scored in single precision there.
         expect(f"{name} of the reference", d < (5e-6 if name.startswith("xgb") else 1e-8), d)
         worst = max(worst, 0.0 if name.startswith("xgb") else d)
-        again = model.download_mojo(str(work))
+        try:
+            again = model.download_mojo(str(work))
+        except h2o.exceptions.H2OResponseError as e:
+            # What the Java library cannot score is not written.
+            expect(f"{name} exported again", name in REFUSED and REFUSED[name] in str(e), e)
+            continue
+        expect(f"{name} exported again", name not in REFUSED, "it was not refused")
         d = distance(make_mojos.numbers(h2o.import_mojo(again).predict(frames[file])), own)
         expect(f"{name} exported again", d == 0, d)
     print(f"MOJOs of the reference: {len(wanted)} imported, largest difference {worst:.1e}")
@@ -124,6 +135,20 @@ def own_models():
         ]
         if two:
             models.append((Drf(ntrees=8, seed=1, binomial_double_trees=True), label))
+        free = [c for c in x if f.types[c] in ("real", "int") and c != number and f[c].unique().nrow > 12][:3]
+        if len(free) > 1:
+            a, b = free[0], free[-1]
+            models += [
+                (Gam(family="binomial" if two else "multinomial", gam_columns=[a, b], bs=[0, 2], num_knots=[5, 4], spline_orders=[3, 3]), label),
+                (Gam(gam_columns=[a, [a, b]], bs=[0, 1], num_knots=[5, 7]), number),
+                (Gam(gam_columns=[b, a], bs=[2, 0], num_knots=[5, 4], spline_orders=[3, 3], standardize=True), number),
+                (Gam(gam_columns=[a], bs=[3], num_knots=[5], spline_orders=[3]), number),
+            ]
+        models += [
+            (RuleFit(max_num_rules=20, rule_generation_ntrees=5, seed=1), label), (RuleFit(model_type="rules", rule_generation_ntrees=5, seed=1), number),
+            (RuleFit(min_rule_length=1, max_rule_length=3, algorithm="gbm", rule_generation_ntrees=4, seed=1), label),
+            (RuleFit(model_type="linear", seed=1), number),
+        ]
         for m, y in models:
             m.train(x=[c for c in x if c != y], y=y, training_frame=f)
             path = m.download_mojo(str(work))

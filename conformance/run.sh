@@ -29,6 +29,7 @@ fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 
 "$venv/bin/python" -W ignore "$here/mixed.py" "http://127.0.0.1:$port" || fail "a mixed model differs from statsmodels"
 "$venv/bin/python" -W ignore "$here/custom.py" "http://127.0.0.1:$port" || fail "a function that a user wrote does something else"
 "$venv/bin/python" -W ignore "$here/effective.py" "http://127.0.0.1:$port" || fail "a parameter is told otherwise than by the reference"
+"$venv/bin/python" -W ignore "$here/metrics.py" "http://127.0.0.1:$port" || fail "a metric differs from the reference"
 "$venv/bin/python" -W ignore "$here/client.py" "http://127.0.0.1:$port" || fail "a call of the client does something else than it says"
 "$venv/bin/python" -W ignore "$here/rapids.py" "http://127.0.0.1:$port" || fail "a primitive differs from the reference"
 "$venv/bin/python" -W ignore "$here/command_line.py" "http://127.0.0.1:$port" "$ochre" || fail "the command line differs from the server"

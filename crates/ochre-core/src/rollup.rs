@@ -253,9 +253,31 @@ pub fn histogram(column: &Column) -> Result<(f64, f64, Vec<i64>)> {
     Ok((base, stride, counts))
 }
 
-/// Quantiles of values with weights (type 7 of Hyndman and Fan 1996 for unit weights: position p (n - 1)).
+/// A quantile of values with weights, as if each stood as often as its weight says: positions lie on the cumulated weights,
+/// between 0 and their sum less 1. Pairs of value and weight must be sorted and free of NaN.
+pub fn weighted_quantile(pairs: &[(f64, f64)], p: f64, combine: &str) -> f64 {
+    let total: f64 = pairs.iter().map(|x| x.1).sum();
+    if pairs.is_empty() || total <= 0.0 {
+        return f64::NAN;
+    }
+    let position = p * (total - 1.0).max(0.0);
+    let at = |rank: f64| {
+        let mut cumulated = 0.0;
+        for (v, w) in pairs {
+            cumulated += w;
+            if cumulated > rank + 1e-12 {
+                return *v;
+            }
+        }
+        pairs[pairs.len() - 1].0
+    };
+    let low = position.floor();
+    quantile(&[at(low), at(low + 1.0)], position - low, combine)
+}
+
+/// Quantiles (type 7 of Hyndman and Fan 1996: position p (n - 1)).
 ///
-/// `values` must be sorted and free of NaN; `combine` decides between the two neighbours of a fractional position.
+/// `sorted` must be sorted and free of NaN; `combine` decides between the two neighbours of a fractional position.
 pub fn quantile(sorted: &[f64], p: f64, combine: &str) -> f64 {
     if sorted.is_empty() {
         return f64::NAN;

@@ -67,7 +67,9 @@ impl Model {
         let place = |name: &str| {
             let first = name.split(',').next().unwrap_or_default().trim();
             derived.iter().find_map(|d| match d {
-                ochre_score::Derived::Leaf { names, .. } => names.iter().position(|n| n == first).map(|code| (d, code as f64)),
+                ochre_score::Derived::Leaf { names, .. } | ochre_score::Derived::Rules { names, .. } => {
+                    names.iter().position(|n| n == first).map(|code| (d, code as f64))
+                }
                 _ => None,
             })
         };

@@ -6,7 +6,7 @@
 
 use crate::params::AucType;
 use crate::wire::*;
-use ochre_core::{CHUNK_ROWS, Result, Team, quantile, time};
+use ochre_core::{CHUNK_ROWS, Result, Team, quantile, time, weighted_quantile};
 use ochre_schema::{Cell, FrameKey, ModelKey, Table, Value, Wire};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -975,10 +975,8 @@ impl Thresholds {
 
     fn tables(&self) -> (Table, Table) {
         let n = self.tps.len();
-        let cell = |name: &str, count: bool, v: f64| -> Cell {
-            let _ = name;
-            if count && v == v.trunc() { Cell::Long(v as i64) } else { Cell::Double(v) }
-        };
+        // Counts are whole in this table, so weighted ones are cut.
+        let cell = |count: bool, v: f64| if count && v.is_finite() { Cell::Long(v as i64) } else { Cell::Double(v) };
         let mut all = Table::new("Metrics for Thresholds", "Binomial metrics as a function of classification thresholds").named(
             "threshold",
             "Threshold",
@@ -990,7 +988,7 @@ impl Thresholds {
         for (name, count, f) in CRITERIA {
             let column = (0..n).map(|i| {
                 let (tp, fp, fn_, tn) = self.counts(i);
-                cell(name, count, f(tp, fp, fn_, tn))
+                cell(count, f(tp, fp, fn_, tn))
             });
             let type_name = if count { "long" } else { "double" };
             all = all.named(name, name, type_name, if count { "%d" } else { "%f" }, column.collect());
@@ -1024,9 +1022,8 @@ fn put_in_place(values: &mut [f64], first: usize, places: &[usize]) {
 
 /// Gains and lift by groups of falling probability.
 fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Result<Option<Table>> {
-    let mut sorted: Vec<f64> =
-        (0..p1.len()).filter(|&i| !p1[i].is_nan() && !actual[i].is_nan() && weight(weights, i) > 0.0).map(|i| p1[i]).collect();
-    if sorted.is_empty() {
+    let counts = |i: &usize| !p1[*i].is_nan() && !actual[*i].is_nan() && weight(weights, *i) > 0.0;
+    if !(0..p1.len()).any(|i| counts(&i)) {
         return Ok(None);
     }
     let probs: Vec<f64> = if bins > 0 {
@@ -1034,13 +1031,21 @@ fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) ->
     } else {
         vec![0.99, 0.98, 0.97, 0.96, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     };
-    // Only the values that quantiles are read from need their place.
-    let mut places: Vec<usize> =
-        probs.iter().map(|p| (p * (sorted.len() - 1) as f64).floor() as usize).flat_map(|i| [i, (i + 1).min(sorted.len() - 1)]).collect();
-    places.sort_unstable();
-    places.dedup();
-    put_in_place(&mut sorted, 0, &places);
-    let mut cuts: Vec<f64> = probs.iter().map(|p| quantile(&sorted, *p, "interpolate")).collect();
+    let mut cuts: Vec<f64> = if weights.is_some() {
+        let mut pairs: Vec<(f64, f64)> = (0..p1.len()).filter(counts).map(|i| (p1[i], weight(weights, i))).collect();
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        probs.iter().map(|p| weighted_quantile(&pairs, *p, "interpolate")).collect()
+    } else {
+        let mut sorted: Vec<f64> = (0..p1.len()).filter(counts).map(|i| p1[i]).collect();
+        // Only the values that quantiles are read from need their place.
+        let last = sorted.len() - 1;
+        let mut places: Vec<usize> =
+            probs.iter().map(|p| (p * last as f64).floor() as usize).flat_map(|i| [i, (i + 1).min(last)]).collect();
+        places.sort_unstable();
+        places.dedup();
+        put_in_place(&mut sorted, 0, &places);
+        probs.iter().map(|p| quantile(&sorted, *p, "interpolate")).collect()
+    };
     cuts.sort_by(|a, b| b.total_cmp(a));
     cuts.dedup();
     let g = cuts.len();
@@ -1148,7 +1153,11 @@ pub fn confusion_table(domain: &[String], matrix: &[Vec<f64>]) -> Table {
     }
     let (mut errors, mut rates) = (vec![], vec![]);
     let (mut wrong, mut all) = (0.0, 0.0);
-    let show = |v: f64| {
+    // Weighted counts are told with decimals.
+    let show = |v: f64, places: usize| {
+        if !whole {
+            return format!("{v:.places$}");
+        }
         let text = format!("{}", v.round() as i64);
         let mut out = String::new();
         for (i, ch) in text.chars().enumerate() {
@@ -1165,10 +1174,10 @@ pub fn confusion_table(domain: &[String], matrix: &[Vec<f64>]) -> Table {
         wrong += bad;
         all += total;
         errors.push(Cell::Double(if total > 0.0 { bad / total } else { f64::NAN }));
-        rates.push(format!("{} / {}", show(bad), show(total)));
+        rates.push(format!("{} / {}", show(bad, 4), show(total, 4)));
     }
     errors.push(Cell::Double(if all > 0.0 { wrong / all } else { f64::NAN }));
-    rates.push(format!("{} / {}", show(wrong), show(all)));
+    rates.push(format!("{} / {}", show(wrong, 2), show(all, 2)));
     let width = rates.iter().map(String::len).max().unwrap_or(0);
     table.named("Error", "Error", "double", "%.4f", errors).named(
         "Rate",

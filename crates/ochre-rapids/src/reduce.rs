@@ -2,7 +2,7 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call};
-use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, quantile};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, quantile, weighted_quantile};
 use rayon::prelude::*;
 
 pub const REDUCERS: &[Prim] = &[
@@ -269,27 +269,6 @@ fn median(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         Ok(quantile(&sorted(c)?, 0.5, "interpolate"))
     };
     frame.columns().iter().map(one).collect::<Result<Vec<_>>>().map(Value::Nums)
-}
-
-/// Quantiles of values with weights: positions on the cumulated weights, between 0 and their sum minus 1.
-fn weighted_quantile(pairs: &[(f64, f64)], p: f64, method: &str) -> f64 {
-    let total: f64 = pairs.iter().map(|x| x.1).sum();
-    if pairs.is_empty() || total <= 0.0 {
-        return f64::NAN;
-    }
-    let position = p * (total - 1.0);
-    let at = |rank: f64| {
-        let mut cumulated = 0.0;
-        for (v, w) in pairs {
-            cumulated += w;
-            if cumulated > rank + 1e-12 {
-                return *v;
-            }
-        }
-        pairs[pairs.len() - 1].0
-    };
-    let low = position.floor().max(0.0);
-    quantile(&[at(low), at(low + 1.0)], position - low, method)
 }
 
 fn quantiles(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {

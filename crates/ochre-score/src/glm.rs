@@ -57,6 +57,9 @@ pub struct GlmScorer {
     pub derived: Vec<Derived>,
     #[serde(default)]
     pub places: Vec<usize>,
+    /// What derived predictors that are smooth functions are made of, in their order.
+    #[serde(default)]
+    pub smooths: Vec<crate::smooth::Smooth>,
     /// Coefficients that were fitted but do not count in predictions.
     #[serde(default)]
     pub silent: Vec<usize>,
@@ -86,6 +89,8 @@ pub enum Derived {
     Plate { columns: Vec<usize>, plate: Plate },
     /// The leaf of a tree that a row comes to, as a category: the code and the name of each.
     Leaf { tree: crate::Tree, names: Vec<String> },
+    /// The last of some rules that holds, as a category: their names by code.
+    Rules { rules: Vec<crate::rules::Rule>, names: Vec<String> },
 }
 
 /// A polynomial for each interval between knots.
@@ -160,6 +165,10 @@ impl Derived {
             Derived::Pair { first, second, .. } => vec![*first, *second],
             Derived::Spline { column, .. } => vec![*column],
             Derived::Plate { columns, .. } => columns.clone(),
+            Derived::Rules { rules, .. } => {
+                let all = rules.iter().flat_map(|r| &r.conditions).map(|c| c.column);
+                all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+            }
             Derived::Leaf { tree, .. } => {
                 let inner = tree.nodes.iter().filter(|n| n.split != crate::Split::Leaf);
                 inner.map(|n| n.column as usize).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
@@ -186,6 +195,9 @@ impl Derived {
             Derived::Plate { columns: own, plate } => plate.value(|i| columns[own[i]][row]),
             // The value of a leaf is its code here.
             Derived::Leaf { tree, .. } => f64::from(tree.leaf(columns, row).value),
+            Derived::Rules { rules, .. } => {
+                rules.iter().rev().find(|r| r.holds(|c| columns[c][row])).map_or(f64::NAN, |r| f64::from(r.code))
+            }
         }
     }
 }

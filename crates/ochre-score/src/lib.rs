@@ -22,7 +22,9 @@ pub mod onnx;
 mod planes;
 pub mod pojo;
 pub mod proof;
+pub mod rules;
 mod shap;
+pub mod smooth;
 mod trees;
 
 pub use batch::BatchScorer;

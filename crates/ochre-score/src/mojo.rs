@@ -4,10 +4,12 @@
 //!
 //! Reading trusts nothing: sizes are bounded, every offset is checked, and no entry is ever written to a disk.
 
+mod additive;
 mod boosted;
 mod cox;
 mod linear;
 mod planes;
+mod rulefit;
 mod trees;
 
 use crate::file::{Column, ModelFile};
@@ -143,8 +145,31 @@ fn unescape(line: &str) -> String {
 
 /// Writes a model as a MOJO. `proof` goes along as it is.
 pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Write + Seek) -> Result<(), String> {
+    let mut zip = zip::ZipWriter::new(out);
+    let fail = |e: &dyn std::fmt::Display| format!("the model cannot be written: {e}");
+    let mut entry = |name: &str, bytes: &[u8]| -> Result<(), String> {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).map_err(|e| fail(&e))?;
+        zip.write_all(bytes).map_err(|e| fail(&e))
+    };
+    for (name, bytes) in entries(file, about)? {
+        entry(&name, &bytes)?;
+    }
+    if let Some(proof) = proof {
+        entry(PROOF, proof)?;
+    }
+    zip.finish().map_err(|e| fail(&e))?;
+    Ok(())
+}
+
+/// The entries of a model's file: their names and bytes.
+fn entries(file: &ModelFile, about: &About) -> Result<Vec<(String, Vec<u8>)>, String> {
     let mut parts = Parts::default();
-    let mut columns: Vec<&Column> = file.predictors.iter().collect();
+    let expanded = match &file.scorer {
+        Scorer::Glm(m) if about.algorithm == "gam" => additive::columns(m, file),
+        _ => vec![],
+    };
+    let mut columns: Vec<&Column> = if expanded.is_empty() { file.predictors.iter().collect() } else { expanded.iter().collect() };
+    let features = columns.len();
     if let Scorer::Cox(m) = &file.scorer {
         // Columns of strata stand first in the file, and last here.
         columns.rotate_right(m.strata_columns);
@@ -169,7 +194,7 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
     parts.put("category", &about.category);
     parts.put("uuid", &about.uuid);
     parts.put("supervised", about.supervised);
-    parts.put("n_features", file.predictors.len());
+    parts.put("n_features", features);
     parts.put("n_classes", classes);
     parts.put("n_columns", columns.len());
     parts.put("n_domains", columns.iter().filter(|c| c.domain.is_some()).count());
@@ -201,6 +226,8 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
         Scorer::Trees(m) if about.algorithm == "xgboost" => boosted::write(m, file, about, &mut parts)?,
         Scorer::Glm(m) if about.algorithm == "xgboost" => boosted::write_linear(m, file, about, &mut parts)?,
         Scorer::Trees(m) => trees::write(m, file, about, &mut parts)?,
+        Scorer::Glm(m) if about.algorithm == "gam" => additive::write(m, file, about, &mut parts)?,
+        Scorer::Glm(m) if about.algorithm == "rulefit" => rulefit::write(m, file, about, &mut parts)?,
         Scorer::Glm(m) => linear::write(m, about, &mut parts)?,
         Scorer::KMeans(m) => write_kmeans(m, &mut parts),
         Scorer::Isotonic(m) => write_isotonic(m, &mut parts),
@@ -229,27 +256,11 @@ pub fn write(file: &ModelFile, about: &About, proof: Option<&[u8]>, out: impl Wr
             domains.push((format!("domains/{name}"), domain.iter().map(|l| escape(l) + "\n").collect::<String>()));
         }
     }
-    let mut zip = zip::ZipWriter::new(out);
-    let fail = |e: &dyn std::fmt::Display| format!("the model cannot be written: {e}");
-    let mut entry = |name: &str, bytes: &[u8]| -> Result<(), String> {
-        zip.start_file(name, zip::write::SimpleFileOptions::default()).map_err(|e| fail(&e))?;
-        zip.write_all(bytes).map_err(|e| fail(&e))
-    };
-    for (name, bytes) in &parts.blobs {
-        entry(name, bytes)?;
-    }
-    entry("model.ini", ini.as_bytes())?;
-    for (name, text) in &domains {
-        entry(name, text.as_bytes())?;
-    }
-    if let Some(details) = &about.details {
-        entry(DETAILS, details.as_bytes())?;
-    }
-    if let Some(proof) = proof {
-        entry(PROOF, proof)?;
-    }
-    zip.finish().map_err(|e| fail(&e))?;
-    Ok(())
+    let mut out: Vec<(String, Vec<u8>)> = parts.blobs.into_iter().collect();
+    out.push(("model.ini".into(), ini.into_bytes()));
+    out.extend(domains.into_iter().map(|(name, text)| (name, text.into_bytes())));
+    out.extend(about.details.as_ref().map(|d| (DETAILS.into(), d.clone().into_bytes())));
+    Ok(out)
 }
 
 /// A MOJO that was read.
@@ -295,6 +306,11 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
         }
         "XGBoost" => boosted::read(&parts, &all)?,
         "Generalized Linear Modeling" | "Generalized Linear Model" => Scorer::Glm(linear::read(&parts, &about, &all)?),
+        "Generalized Additive Model" => Scorer::Glm(additive::read(&parts, &about, &mut all)?),
+        "RuleFit" => {
+            let labels = response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
+            Scorer::Glm(rulefit::read(&parts, &about, &all, &labels)?)
+        }
         "K-means" => Scorer::KMeans(read_kmeans(&parts, &all)?),
         "Isotonic Regression" => {
             // The file may name a column of weights between the predictor and the response.
@@ -317,13 +333,13 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     Ok(Mojo { file: ModelFile { predictors: all, response, offset, threshold, scorer }, about, proof })
 }
 
-/// All entries, within bounds, and `model.ini` taken apart.
+/// All entries, within bounds.
 fn unpack(input: impl Read + Seek) -> Result<Parts, String> {
     let mut zip = zip::ZipArchive::new(input).map_err(|e| format!("this is not a MOJO: {e}"))?;
     if zip.len() > ENTRIES_MAX {
         return Err(format!("the zip has {} entries, more than a model has", zip.len()));
     }
-    let mut parts = Parts::default();
+    let mut blobs = BTreeMap::new();
     let mut room = UNPACKED_MAX;
     for i in 0..zip.len() {
         let entry = zip.by_index(i).map_err(|e| format!("entry {i} of the zip is damaged: {e}"))?;
@@ -337,8 +353,14 @@ fn unpack(input: impl Read + Seek) -> Result<Parts, String> {
         let mut bytes = vec![];
         let read = entry.take(room + 1).read_to_end(&mut bytes).map_err(|e| format!("entry {name} is damaged: {e}"))? as u64;
         room = room.checked_sub(read).ok_or_else(|| format!("the model unpacks to more than {} GiB", UNPACKED_MAX >> 30))?;
-        parts.blobs.insert(name, bytes);
+        blobs.insert(name, bytes);
     }
+    parse(blobs)
+}
+
+/// The entries of a model, with `model.ini` taken apart.
+fn parse(blobs: BTreeMap<String, Vec<u8>>) -> Result<Parts, String> {
+    let mut parts = Parts { blobs, ..Parts::default() };
     let ini = parts.blobs.remove("model.ini").ok_or("this zip holds no model.ini, so it is not a MOJO")?;
     let ini = String::from_utf8(ini).map_err(|_| "model.ini is not text")?;
     let mut section = "";

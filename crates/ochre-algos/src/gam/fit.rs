@@ -1,28 +1,23 @@
 //! Making the smooths' functions of the training data, and fitting.
 
-use super::splines::{self, Basis};
-use super::{GamOutput, GamParams, Kind, Wanted};
+use super::splines;
+use super::{GamOutput, GamParams, Wanted};
 use crate::glm::{Made, fit_made};
 use ochre_core::{Column, Error, Frame, Result};
 use ochre_model::{Fitted, Run, Training};
 use ochre_schema::{Cell, Notes, Table};
-use ochre_score::{Derived, Plate};
+use ochre_score::smooth::Kind;
+use ochre_score::{Derived, Scorer};
 use rayon::prelude::*;
 
-/// A smooth's functions: as they are, and combined so that each is 0 on average.
+/// A smooth, and what is asked of its coefficients.
 struct Smooth {
-    /// Names of the functions as they are.
-    plain: Vec<String>,
-    names: Vec<String>,
+    of: ochre_score::smooth::Smooth,
     derived: Vec<Derived>,
-    /// Centred functions as combinations of those; none where nothing is centred.
-    centring: Option<Vec<f64>>,
     /// Half the second derivatives of the penalty.
     penalty: Vec<f64>,
     /// Must the coefficients be positive or negative?
     sign: Option<bool>,
-    /// Positions of the knots in each predictor.
-    knots: Vec<Vec<f64>>,
     columns: Vec<String>,
 }
 
@@ -102,17 +97,25 @@ fn spline(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
         Some(key) => given_knots(run, wanted, key)?.remove(0),
         None => quantiles(&x, wanted.knots, name)?,
     };
-    let basis = match wanted.kind {
-        Kind::Cubic => Basis::cubic(&knots),
-        Kind::Positive => Basis::positive(&knots, wanted.order),
-        _ => Basis::rising(&knots, wanted.order),
+    let mut of = ochre_score::smooth::Smooth {
+        kind: wanted.kind,
+        columns: vec![column],
+        knots: vec![knots],
+        order: wanted.order,
+        shifts: vec![],
+        factors: vec![],
+        centring: None,
+        free: None,
+        plain: vec![],
+        names: vec![],
     };
+    let basis = of.basis();
     let n = basis.functions.len();
     let _room = run.node.ledger.reserve(&format!("{n} functions of '{name}'"), (x.len() * n * 8) as u64)?;
     let plain = basis.combined(&identity(n), n);
     let known: Vec<f64> = (0..x.len()).filter(|&r| !x[r].is_nan() && run.train.weight(r) > 0.0).map(|r| x[r]).collect();
     let matrix: Vec<f64> = known.par_iter().flat_map_iter(|x| plain.iter().map(|s| s.value(*x))).collect();
-    let bending = basis.bending();
+    let bending = splines::bending(&basis);
     let factor = scale_of(largest_row(&matrix, n), &bending, n) * wanted.scale;
     let (centring, rows) = match wanted.kind {
         Kind::Rising => (None, n),
@@ -124,18 +127,14 @@ fn spline(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
         Kind::Positive => ("ms", "3_center"),
         _ => ("is", "is"),
     };
-    let functions = match &centring {
-        Some(z) => basis.combined(z, rows),
-        None => plain,
-    };
+    of.centring = centring;
+    of.plain = (0..n).map(|i| format!("{name}_{mark}_{i}")).collect();
+    of.names = (0..rows).map(|i| format!("{name}_{centred}_{i}")).collect();
     Ok(Smooth {
-        plain: (0..n).map(|i| format!("{name}_{mark}_{i}")).collect(),
-        names: (0..rows).map(|i| format!("{name}_{centred}_{i}")).collect(),
-        derived: functions.into_iter().map(|spline| Derived::Spline { column, spline }).collect(),
-        centring,
+        derived: of.derived(),
+        of,
         penalty: turned.into_iter().map(|v| v * factor).collect(),
         sign: (wanted.kind == Kind::Rising).then_some(wanted.non_negative),
-        knots: vec![knots],
         columns: wanted.columns.clone(),
     })
 }
@@ -183,47 +182,42 @@ fn plate(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
             (shifts[i], factors[i]) = (r.mean, if r.sigma > 0.0 { 1.0 / r.sigma } else { 1.0 });
         }
     }
-    let knots: Vec<Vec<f64>> = (0..k).map(|j| (0..d).map(|i| (raw[i][j] - shifts[i]) * factors[i]).collect()).collect();
-    let blank = splines::plate(knots.clone(), shifts, factors);
+    let mut of = ochre_score::smooth::Smooth {
+        kind: wanted.kind,
+        columns: places,
+        knots: raw,
+        order: wanted.order,
+        shifts,
+        factors,
+        centring: None,
+        free: None,
+        plain: (0..k).map(|i| format!("{label}_1_{i}")).collect(),
+        names: (0..k - 1).map(|i| format!("{label}_1_center_tp_{i}")).collect(),
+    };
+    let blank = of.blank();
     let m = blank.powers.len();
     if k <= m {
         return Err(Error::invalid(format!("the thin plate of {label} needs at least {} knots, but has {k}", m + 1)));
     }
-    // Combinations of radial functions that no polynomial can make.
-    let power = |e: &[i32], at: &[f64]| e.iter().zip(at).map(|(e, x)| x.powi(*e)).product::<f64>();
-    let polynomials: Vec<Vec<f64>> = blank.powers.iter().map(|(e, _)| knots.iter().map(|at| power(e, at)).collect()).collect();
-    let free = splines::complement(&polynomials, k);
+    let (free, knots) = (ochre_score::smooth::Smooth::free(&blank), &blank.knots);
     let near = |a: &[f64], b: &[f64]| blank.radial(a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum());
     let between: Vec<f64> = (0..k * k).map(|c| near(&knots[c / k], &knots[c % k])).collect();
     let own = splines::turned(&free, &between, k);
     let mut bending = vec![0.0; k * k];
     (0..(k - m) * (k - m)).for_each(|c| bending[(c / (k - m)) * k + c % (k - m)] = own[c]);
-    let function = |weights: Vec<f64>, powers: &[f64]| Plate {
-        weights,
-        powers: blank.powers.iter().zip(powers).map(|((e, _), w)| (e.clone(), *w)).collect(),
-        ..blank.clone()
-    };
-    // Functions as they are: the free combinations, then the polynomials.
-    let rows_of = |z: &[f64], i: usize| -> Plate {
-        let row = &z[i * k..(i + 1) * k];
-        let weights = (0..k).map(|j| (0..k - m).map(|c| row[c] * free[c * k + j]).sum()).collect();
-        function(weights, &row[k - m..])
-    };
     let _room = run.node.ledger.reserve(&format!("{k} functions of {label}"), (known.len() * k * 8) as u64)?;
-    let plain: Vec<Plate> = (0..k).map(|i| rows_of(&identity(k), i)).collect();
+    let plain = ochre_score::smooth::Smooth::plates(&blank, &free, &identity(k));
     let counted: Vec<usize> = known.into_iter().filter(|&r| train.weight(r) > 0.0).collect();
     let matrix: Vec<f64> = counted.par_iter().flat_map_iter(|&r| plain.iter().map(|p| p.value(|i| xs[i][r])).collect::<Vec<_>>()).collect();
     let factor = wanted.scale * if run.params.scale_tp_penalty_mat { scale_of(largest_row(&matrix, k), &bending, k) } else { 1.0 };
     let centring = splines::centring(&means(&matrix, k));
     let turned = splines::turned(&centring, &bending, k);
+    of.centring = Some(centring);
     Ok(Smooth {
-        plain: (0..k).map(|i| format!("{label}_1_{i}")).collect(),
-        names: (0..k - 1).map(|i| format!("{label}_1_center_tp_{i}")).collect(),
-        derived: (0..k - 1).map(|i| Derived::Plate { columns: places.clone(), plate: rows_of(&centring, i) }).collect(),
+        derived: of.derived(),
+        of,
         penalty: turned.into_iter().map(|v| v * factor).collect(),
-        centring: Some(centring),
         sign: None,
-        knots: raw,
         columns: wanted.columns.clone(),
     })
 }
@@ -243,12 +237,15 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
     let mut made = Made { given: train.names.iter().map(|n| !ignored.contains(n)).collect(), ..Made::default() };
     for s in &smooths {
         let first = made.derived.len();
-        made.derived.extend(s.names.iter().cloned().zip(s.derived.iter().cloned()));
+        made.derived.extend(s.of.names.iter().cloned().zip(s.derived.iter().cloned()));
         made.penalties.push((first, s.penalty.clone()));
-        made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.names.len()).map(move |i| (i, sign))));
+        made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.of.names.len()).map(move |i| (i, sign))));
     }
     let valid = run.valid.take();
-    let fitted = fit_made(&mut run.inner(glm, run.train.clone(), valid), &made)?;
+    let mut fitted = fit_made(&mut run.inner(glm, run.train.clone(), valid), &made)?;
+    if let Scorer::Glm(m) = &mut fitted.scorer {
+        m.smooths = smooths.iter().map(|s| s.of.clone()).collect();
+    }
     let train = &run.train;
     let table = fitted.output.coefficients_table.unwrap_or_else(|| Table::new("", ""));
     let table = listed(&table, if train.classes() > 2 { train.classes() } else { 1 });
@@ -271,7 +268,7 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
     let told = fitted.output.common.effective.into_iter();
     output.common.effective = told.filter(|e| ["family", "link", "lambda", "solver"].contains(&e.0)).collect();
     if run.params.store_knot_locations {
-        output.knot_locations = Some(smooths.iter().flat_map(|s| s.knots.clone()).collect());
+        output.knot_locations = Some(smooths.iter().flat_map(|s| s.of.knots.clone()).collect());
         output.gam_knot_column_names = Some(smooths.iter().flat_map(|s| s.columns.clone()).collect());
     }
     if run.params.keep_gam_cols {
@@ -342,23 +339,23 @@ fn uncentred(table: &Table, smooths: &[Smooth]) -> Table {
         while row < labels.len() {
             let Some((s, mark)) = smooths
                 .iter()
-                .find_map(|s| Some((s, labels[row].strip_prefix(&s.names[0])?)))
+                .find_map(|s| Some((s, labels[row].strip_prefix(&s.of.names[0])?)))
                 .filter(|(_, m)| m.is_empty() || m.starts_with("_class_"))
             else {
                 cells.push(column.cells[row].clone());
                 row += 1;
                 continue;
             };
-            let own = &column.cells[row..row + s.names.len()];
-            let n = s.plain.len();
-            match (&s.centring, at) {
-                (_, 0) => cells.extend(s.plain.iter().map(|t| Cell::Text(format!("{t}{mark}")))),
+            let own = &column.cells[row..row + s.of.names.len()];
+            let n = s.of.plain.len();
+            match (&s.of.centring, at) {
+                (_, 0) => cells.extend(s.of.plain.iter().map(|t| Cell::Text(format!("{t}{mark}")))),
                 (None, _) => cells.extend(own.iter().cloned()),
                 (Some(z), _) => {
                     cells.extend((0..n).map(|i| Cell::Double(own.iter().enumerate().map(|(r, b)| number(b) * z[r * n + i]).sum())));
                 }
             }
-            row += s.names.len();
+            row += s.of.names.len();
         }
         column.cells = cells;
         if at > 0 {

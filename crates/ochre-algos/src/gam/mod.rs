@@ -19,6 +19,7 @@ use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
 use ochre_schema::{FrameKey, Notes, Schema, Table, Value};
+use ochre_score::smooth::{Kind, exponents, plate_order};
 
 /// Parameters of the builder.
 #[derive(Clone, Debug, Schema)]
@@ -212,15 +213,6 @@ pub struct GamOutput {
     pub gam_knot_column_names: Option<Vec<String>>,
 }
 
-/// Kind of a smooth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Cubic,
-    Plate,
-    Rising,
-    Positive,
-}
-
 /// What the user says of one smooth.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -240,7 +232,7 @@ impl GamParams {
         self.gam_columns.iter().flatten().map(|c| c.clone().unwrap_or_default()).filter(|c| !c.is_empty()).collect()
     }
 
-    /// The smooths, thin plates last; what is wrong is noted on its field.
+    /// The smooths, by their kind as in the reference; what is wrong is noted on its field.
     fn wanted(&self, notes: &mut Notes) -> Vec<Wanted> {
         let smooths = self.smooths();
         let n = smooths.len();
@@ -294,7 +286,7 @@ impl GamParams {
             }
             let knots = self.num_knots.as_ref().and_then(|k| k.get(i)).copied().filter(|k| *k != 0).unwrap_or(10);
             let least = match kind {
-                Kind::Plate => splines::exponents(columns.len(), splines::plate_order(columns.len())).len() as i32 + 1,
+                Kind::Plate => exponents(columns.len(), plate_order(columns.len())).len() as i32 + 1,
                 Kind::Cubic => 3,
                 _ => 2,
             };
@@ -311,7 +303,7 @@ impl GamParams {
             let non_negative = positive.and_then(|p| p.get(of_kinds(i, Some(p.len()), &[Kind::Rising]))).copied().unwrap_or(true);
             out.push(Wanted { columns, kind, knots: knots.max(0) as usize, order: order.max(1) as usize, scale, non_negative, given });
         }
-        out.sort_by_key(|w| w.kind == Kind::Plate);
+        out.sort_by_key(|w| w.kind);
         out
     }
 

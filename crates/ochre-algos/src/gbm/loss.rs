@@ -182,26 +182,10 @@ impl Loss {
     }
 }
 
-/// A quantile of sorted values with weights, as if each value stood as often as its weight says (type 7).
+/// A quantile of sorted values with weights; 0 of none.
 pub fn weighted_quantile(pairs: &[(f64, f64)], p: f64) -> f64 {
-    let total: f64 = pairs.iter().map(|p| p.1).sum();
-    if pairs.is_empty() || total <= 0.0 {
-        return 0.0;
-    }
-    let position = p * (total - 1.0).max(0.0);
-    let low = position.floor();
-    let at = |index: f64| {
-        let mut sum = 0.0;
-        for (v, w) in pairs {
-            sum += w;
-            if sum > index {
-                return *v;
-            }
-        }
-        pairs[pairs.len() - 1].0
-    };
-    let (a, b) = (at(low), at(low + 1.0));
-    a + (position - low) * (b - a)
+    let q = ochre_core::weighted_quantile(pairs, p, "interpolate");
+    if q.is_nan() { 0.0 } else { q }
 }
 
 /// A loss that the user wrote.

@@ -590,6 +590,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         link_power: shape.link_power,
         path: vec![],
         derived: expanded.derived.clone(),
+        smooths: vec![],
         places: if expanded.derived.is_empty() { vec![] } else { problem.design.order.clone() },
         silent: vec![],
         covariance: vec![],

@@ -59,7 +59,7 @@ pub fn expand(ledger: &Arc<Ledger>, train: &Training, pairs: &[(String, String)]
     let mut out = Expanded { names: vec![], columns: vec![], derived: vec![], entering: vec![] };
     for (name, derived) in &made.derived {
         let kind = match derived {
-            Derived::Leaf { names, .. } => Kind::Enum(Arc::new(names.clone())),
+            Derived::Leaf { names, .. } | Derived::Rules { names, .. } => Kind::Enum(Arc::new(names.clone())),
             _ => Kind::Real,
         };
         out.push(ledger, train, name.clone(), kind, derived.clone())?;

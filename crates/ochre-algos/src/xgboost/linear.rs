@@ -79,6 +79,7 @@ pub fn fit(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<
         path: vec![],
         derived: vec![],
         places: vec![],
+        smooths: vec![],
         silent: vec![],
         covariance: vec![],
         skips_missing: false,

@@ -312,6 +312,7 @@ pub fn read(parts: &Parts, columns: &[Column]) -> Result<Scorer, String> {
             path: vec![],
             derived: vec![],
             places: vec![],
+            smooths: vec![],
             silent: vec![],
             covariance: vec![],
             skips_missing: false,

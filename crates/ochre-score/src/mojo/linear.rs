@@ -28,6 +28,12 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) -> Result<(), Stri
     parts.put("cat_modes", integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
     parts.put("beta", numbers(&m.heard().concat()));
     parts.put("family", &about.family);
+    put_link(m, parts);
+    parts.put("dispersion_estimated", number(1.0));
+    Ok(())
+}
+
+pub fn put_link(m: &GlmScorer, parts: &mut Parts) {
     let link = match m.link {
         LinkFunction::Identity => "identity",
         LinkFunction::Logit => "logit",
@@ -41,12 +47,34 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) -> Result<(), Stri
     if m.link == LinkFunction::Power {
         parts.put("tweedie_link_power", number(m.link_power));
     }
-    parts.put("dispersion_estimated", number(1.0));
-    Ok(())
 }
 
+/// The names of a kind's facts in `model.ini`.
+pub struct Words {
+    numerics: &'static str,
+    modes: &'static str,
+    means: &'static str,
+    beta: &'static str,
+    /// Entry with the coefficients of several classes, where they do not stand in `model.ini`.
+    of_classes: Option<&'static str>,
+}
+
+const PLAIN: Words = Words { numerics: "nums", modes: "cat_modes", means: "num_means", beta: "beta", of_classes: None };
+pub const ADDITIVE: Words = Words {
+    numerics: "numsCenter",
+    modes: "catNAFills",
+    means: "numNAFillsCenter",
+    beta: "beta_center",
+    of_classes: Some("beta_multinomial_centering"),
+};
+
 pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScorer, String> {
-    let (cats, nums) = (parts.count("cats")?, parts.count("nums")?);
+    read_as(parts, about, columns, &PLAIN)
+}
+
+/// The linear model that `words` name, over columns that are categorical first.
+pub fn read_as(parts: &Parts, about: &About, columns: &[Column], words: &Words) -> Result<GlmScorer, String> {
+    let (cats, nums) = (parts.count("cats")?, parts.count(words.numerics)?);
     if cats + nums != columns.len() {
         return Err(format!("it has {cats} categorical and {nums} numeric columns, but names {}", columns.len()));
     }
@@ -70,7 +98,7 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScore
     if offsets.len() != cats + 1 || offsets.windows(2).any(|w| w[0] > w[1]) {
         return Err("its offsets of categories are not in order".into());
     }
-    let (modes, means) = (parts.list_or_empty("cat_modes")?, parts.list_or_empty("num_means")?);
+    let (modes, means) = (parts.list_or_empty(words.modes)?, parts.list_or_empty(words.means)?);
     let filled = parts.flag("mean_imputation");
     if filled && (modes.len() != cats || means.len() != nums) {
         return Err("it lacks values for missing entries of some columns".into());
@@ -81,7 +109,13 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScore
             (n, if filled { modes[c] as usize } else { n })
         })
         .collect();
-    let beta = parts.list("beta")?;
+    let beta = match words.of_classes.filter(|_| several) {
+        Some(name) => {
+            let bytes = parts.blobs.get(name).ok_or_else(|| format!("it lacks {name}"))?;
+            bytes.as_chunks::<8>().0.iter().map(|b| f64::from_be_bytes(*b)).collect()
+        }
+        None => parts.list(words.beta)?,
+    };
     let per_class = offsets[cats] + nums + 1;
     let sets = if several { classes } else { 1 };
     if beta.len() != per_class * sets {
@@ -100,6 +134,7 @@ pub fn read(parts: &Parts, about: &About, columns: &[Column]) -> Result<GlmScore
         path: vec![],
         derived: vec![],
         places: vec![],
+        smooths: vec![],
         silent: vec![],
         covariance: vec![],
         skips_missing: parts.flag("skip_missing"),
