@@ -9,24 +9,20 @@ other files are made here, from seeds. Prints seconds of training and the object
 the log likelihood.
 """
 import argparse
-import glob
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import warnings
 
-os.environ["DO_NOT_TRACK"] = "1"
+from servers import ochre, reference, serving
+
 warnings.filterwarnings("ignore")
 import h2o  # noqa: E402
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from h2o.estimators import H2OCoxProportionalHazardsEstimator as Cox, H2OGeneralizedLinearEstimator as Glm  # noqa: E402
 
-root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 parser = argparse.ArgumentParser()
 parser.add_argument("airline")
 parser.add_argument("--response", required=True)
@@ -127,32 +123,10 @@ def cases():
         yield Case("CoxPH, 100,000 x 10", path, "event", lambda: Cox(stop_column="stop", ties="efron"), lambda m: m._model_json["output"]["loglik"], peer)
 
 
-def serve(kind):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    if kind == "ochre":
-        command = [os.path.join(root, "target", "release", "ochre"), "serve", "--port", str(port), "--ice-root", work]
-    else:
-        jar = glob.glob(os.path.join(os.path.dirname(h2o.__file__), "backend", "bin", "h2o.jar"))[0]
-        command = ["java", "-Xmx8g", "-jar", jar, "-ip", "127.0.0.1", "-port", str(port), "-name", "bench"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/3/Cloud")
-            break
-        except OSError:
-            time.sleep(0.2)
-    h2o.connect(url=f"http://127.0.0.1:{port}", verbose=False)
-    h2o.no_progress()
-    return server
-
-
 results = {}
 todo = list(cases())
 for kind in [k for k in ("ochre", "reference") if k in args.only]:
-    server = serve(kind)
-    try:
+    with serving(ochre() if kind == "ochre" else reference()):
         for c in todo:
             f = h2o.import_file(c.path)
             if c.factor:
@@ -166,9 +140,6 @@ for kind in [k for k in ("ochre", "reference") if k in args.only]:
             results[c.name, kind] = (min(seconds), c.objective(m))
             print(".", end="", file=sys.stderr, flush=True)
             h2o.remove_all()
-    finally:
-        server.kill()
-        server.wait()
 if "peers" in args.only:
     for c in todo:
         fit = c.peer(c.path)

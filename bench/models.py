@@ -7,19 +7,15 @@ server) and Java. The response has the classes N and Y. Servers are driven by th
 only ratios within one run mean anything.
 """
 import argparse
-import glob
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 import warnings
 
-os.environ["DO_NOT_TRACK"] = "1"
+from servers import ochre, reference, serving
+
 warnings.filterwarnings("ignore")
 import h2o  # noqa: E402
 from h2o.estimators import (  # noqa: E402
@@ -30,7 +26,6 @@ from h2o.estimators import (  # noqa: E402
     H2ORandomForestEstimator as Drf,
 )
 
-root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 parser = argparse.ArgumentParser()
 parser.add_argument("train")
 parser.add_argument("test")
@@ -39,12 +34,6 @@ parser.add_argument("--runs", type=int, default=1)
 parser.add_argument("--only", default="ochre,reference,peers")
 args = parser.parse_args()
 args.train, args.test = os.path.abspath(args.train), os.path.abspath(args.test)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def median(f):
@@ -60,19 +49,7 @@ def median(f):
 
 def drive(command):
     """The jobs on a server, through the client."""
-    port = free_port()
-    p = subprocess.Popen([c.replace("PORT", str(port)) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/3/Cloud", timeout=5).read()
-                break
-            except OSError:
-                if p.poll() is not None:
-                    sys.exit(f"{command[0]} ended at its start")
-                time.sleep(0.05)
-        h2o.connect(url=f"http://127.0.0.1:{port}", verbose=False)
-        h2o.no_progress()
+    with serving(command):
         train, test = h2o.import_file(args.train), h2o.import_file(args.test)
         x = [c for c in train.columns if c != args.response]
         numbers = [c for c in x if train.types[c] in ("int", "real")]
@@ -99,9 +76,6 @@ def drive(command):
         model("glm", lambda: Glm(family="binomial", lambda_=1e-4, alpha=0.5, seed=1), x, args.response)
         model("kmeans", lambda: KMeans(k=10, max_iterations=20, seed=1), numbers)
         return out
-    finally:
-        p.kill()
-        p.wait()
 
 
 def peers():
@@ -147,15 +121,9 @@ def peers():
 wanted = args.only.split(",")
 result = {}
 if "ochre" in wanted:
-    ice = tempfile.mkdtemp()
-    command = [os.path.join(root, "target", "release", "ochre"), "serve", "--port", "PORT", "--ice-root", ice, "--log-level", "warn"]
-    result["ochre"] = drive(command)
+    result["ochre"] = drive(ochre("--log-level", "warn"))
 if "reference" in wanted:
-    jar = glob.glob(os.path.join(os.path.dirname(h2o.__file__), "backend", "bin", "h2o.jar"))
-    if not jar:
-        sys.exit("this Python has no reference server: pip install h2o==3.46.0.11")
-    command = ["java", "-Xmx6g", "-jar", jar[0], "-ip", "127.0.0.1", "-port", "PORT", "-name", "bench", "-ice_root", tempfile.mkdtemp()]
-    result["reference"] = drive(command)
+    result["reference"] = drive(reference("6g"))
 if "peers" in wanted:
     result["peers"] = peers()
 print(json.dumps(result, indent=1))

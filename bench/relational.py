@@ -7,24 +7,18 @@ Needs `pip install h2o==3.46.0.11 polars duckdb` and Java. Prints medians and ra
 anything. The client's time includes its round trips.
 """
 import argparse
-import glob
 import os
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
 import warnings
 
-os.environ["DO_NOT_TRACK"] = "1"
+from servers import ochre, reference, serving
+
 warnings.filterwarnings("ignore")
 import duckdb  # noqa: E402
 import h2o  # noqa: E402
 import polars as pl  # noqa: E402
 
-root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 parser = argparse.ArgumentParser()
 parser.add_argument("dir")
 parser.add_argument("rows", type=int)
@@ -52,21 +46,7 @@ def memory(pid):
 
 
 def through_client(who, command):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    p = subprocess.Popen([c.replace("PORT", str(port)) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/3/Cloud", timeout=5).read()
-                break
-            except OSError:
-                if p.poll() is not None:
-                    sys.exit(f"{who} ended at its start")
-                time.sleep(0.01)
-        h2o.connect(url=f"http://127.0.0.1:{port}", verbose=False)
-        h2o.no_progress()
+    with serving(command) as p:
         timed("parse G1", who, lambda: h2o.import_file(path(G), destination_frame="g"))
         g = h2o.get_frame("g")
 
@@ -87,14 +67,9 @@ def through_client(who, command):
         timed("join medium", who, lambda: rows(x.merge(m, by_x=["id2"], by_y=["id2"])))
         timed("join big", who, lambda: rows(x.merge(b, by_x=["id3"], by_y=["id3"])))
         print(f"{who}: peak memory {memory(p.pid):.0f} MB", flush=True)
-    finally:
-        p.terminate()
-        p.wait()
 
 
-with tempfile.TemporaryDirectory() as ice:
-    binary = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(root, "target")), "release", "ochre")
-    through_client("ochre", [binary, "serve", "--port", "PORT", "--max-mem", args.max_mem, "--ice-root", ice])
+through_client("ochre", ochre("--max-mem", args.max_mem))
 
 c = pl.col
 timed("parse G1", "polars", lambda: pl.read_csv(path(G)))
@@ -127,10 +102,7 @@ for k, key in (("small", "id1"), ("medium", "id2"), ("big", "id3")):
     timed(f"join {k}", "duckdb", ask(f"select x.*, t.v2 from x join {k} t using ({key})"))
 
 if not args.no_reference:
-    jar = glob.glob(os.path.join(os.path.dirname(h2o.__file__), "backend", "bin", "h2o.jar"))
-    if jar:
-        with tempfile.TemporaryDirectory() as ice:
-            through_client("reference", ["java", f"-Xmx{args.max_mem}", "-jar", jar[0], "-ip", "127.0.0.1", "-port", "PORT", "-ice_root", ice, "-name", "bench"])
+    through_client("reference", reference(args.max_mem))
 
 who = ["ochre", "polars", "duckdb"] + (["reference"] if any("reference" in t for t in times.values()) else [])
 print(f"{'seconds, medians of ' + str(args.runs):30}" + "".join(f"{w:>11}" for w in who) + "   ochre / Polars   reference / ochre")

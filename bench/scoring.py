@@ -9,16 +9,14 @@ The tool's own start (model and first row) is measured with an empty file and ta
 import argparse
 import glob
 import os
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 import warnings
 
-os.environ["DO_NOT_TRACK"] = "1"
+from servers import OCHRE, ochre, serving
+
 warnings.filterwarnings("ignore")
 import h2o  # noqa: E402
 from h2o.estimators import H2OGradientBoostingEstimator as Gbm  # noqa: E402
@@ -31,30 +29,14 @@ parser.add_argument("--response", required=True)
 parser.add_argument("--runs", type=int, default=3)
 args = parser.parse_args()
 args.train, args.rows = os.path.abspath(args.train), os.path.abspath(args.rows)
-ochre = os.path.join(root, "target", "release", "ochre")
 work = tempfile.mkdtemp()
 
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    port = s.getsockname()[1]
-server = subprocess.Popen([ochre, "serve", "--port", str(port), "--ice-root", work], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-try:
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/3/Ping")
-            break
-        except OSError:
-            time.sleep(0.05)
-    h2o.connect(url=f"http://127.0.0.1:{port}", verbose=False)
-    h2o.no_progress()
+with serving(ochre()):
     frame = h2o.import_file(args.train)
     frame[args.response] = frame[args.response].asfactor()
     model = Gbm(ntrees=100, max_depth=10, seed=1)
     model.train(y=args.response, training_frame=frame)
     mojo = model.download_mojo(os.path.join(work, "model.zip"))
-finally:
-    server.kill()
-    server.wait()
 
 
 def median(command):
@@ -76,7 +58,7 @@ with open(args.rows) as f:
 jar = glob.glob(os.path.join(os.path.dirname(h2o.__file__), "backend", "bin", "h2o.jar"))[0]
 out = os.path.join(work, "out.csv")
 tool = lambda rows: ["java", "-Xmx4g", "-cp", jar, "hex.genmodel.tools.PredictCsv", "--mojo", mojo, "--input", rows, "--output", out, "--decimal"]
-mine = median([ochre, "score", mojo, args.rows, "-o", out])
+mine = median([OCHRE, "score", mojo, args.rows, "-o", out])
 theirs, start = median(tool(args.rows)), median(tool(few))
 single = subprocess.run(["cargo", "run", "-q", "--release", "--example", "single_rows", "--", mojo], cwd=root, check=True, stdout=subprocess.PIPE, text=True)
 half, most, _ = single.stdout.split()

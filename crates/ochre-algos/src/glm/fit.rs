@@ -464,7 +464,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     let (params, train) = (&run.params, &run.train);
     let family = family(params, train.category);
     let link = link(params, family);
-    let shape = Shapes { variance_power: params.tweedie_variance_power, link_power: params.tweedie_link_power, theta: params.theta };
+    let mut shape = Shapes { variance_power: params.tweedie_variance_power, link_power: params.tweedie_link_power, theta: params.theta };
     let classes = train.classes();
     likelihood::check(params, family)?;
     let many = matches!(family, Family::Multinomial | Family::Ordinal);
@@ -546,6 +546,35 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         }
     }
     let null = beta.clone();
+    let scorer_of = |problem: &Problem<'_>, beta: &[Vec<f64>]| GlmScorer {
+        link: match (many, link) {
+            (true, _) if family == Family::Ordinal => LinkFunction::Ordinal,
+            (true, _) => LinkFunction::Softmax,
+            (_, Link::Logit) => LinkFunction::Logit,
+            (_, Link::Log) => LinkFunction::Log,
+            (_, Link::Inverse) => LinkFunction::Inverse,
+            (_, Link::Tweedie) => LinkFunction::Power,
+            _ => LinkFunction::Identity,
+        },
+        classes: if classes > 1 { classes } else { 1 },
+        levels: problem.design.levels.iter().copied().zip(problem.design.modes.iter().copied()).collect(),
+        all_levels,
+        means: problem.design.fills.clone(),
+        beta: beta.iter().map(|b| problem.design.original(b)).collect(),
+        link_power: params.tweedie_link_power,
+        path: vec![],
+        derived: expanded.derived.clone(),
+        smooths: vec![],
+        places: if expanded.derived.is_empty() { vec![] } else { problem.design.order.clone() },
+        silent: vec![],
+        covariance: vec![],
+        skips_missing: params.missing_values_handling == MissingValues::Skip,
+        without_offset: false,
+    };
+    let estimated = likelihood::theta_is_estimated(params, family);
+    if estimated || likelihood::power_is_estimated(params, family) {
+        shape = likely_shape(&mut problem, &null, &scorer_of)?;
+    }
     let started = time::now_ms();
     let null_loss = problem.loss(&null)?;
     if params.remove_collinear_columns {
@@ -562,40 +591,15 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     let deviance = match family {
         Family::Poisson => Deviance::Poisson,
         Family::Gamma => Deviance::Gamma,
-        Family::Negativebinomial => Deviance::NegativeBinomial(params.theta),
+        Family::Negativebinomial => Deviance::NegativeBinomial(shape.theta),
         Family::Fractionalbinomial => Deviance::Shares,
-        Family::Tweedie => match params.tweedie_variance_power {
+        Family::Tweedie => match shape.variance_power {
             0.0 => Deviance::Gaussian,
             1.0 => Deviance::Poisson,
             2.0 => Deviance::Gamma,
             p => Deviance::Tweedie(p),
         },
         _ => Deviance::Gaussian,
-    };
-    let scorer_of = |problem: &Problem<'_>, beta: &[Vec<f64>]| GlmScorer {
-        link: match (many, link) {
-            (true, _) if family == Family::Ordinal => LinkFunction::Ordinal,
-            (true, _) => LinkFunction::Softmax,
-            (_, Link::Logit) => LinkFunction::Logit,
-            (_, Link::Log) => LinkFunction::Log,
-            (_, Link::Inverse) => LinkFunction::Inverse,
-            (_, Link::Tweedie) => LinkFunction::Power,
-            _ => LinkFunction::Identity,
-        },
-        classes: if classes > 1 { classes } else { 1 },
-        levels: problem.design.levels.iter().copied().zip(problem.design.modes.iter().copied()).collect(),
-        all_levels,
-        means: problem.design.fills.clone(),
-        beta: beta.iter().map(|b| problem.design.original(b)).collect(),
-        link_power: shape.link_power,
-        path: vec![],
-        derived: expanded.derived.clone(),
-        smooths: vec![],
-        places: if expanded.derived.is_empty() { vec![] } else { problem.design.order.clone() },
-        silent: vec![],
-        covariance: vec![],
-        skips_missing: params.missing_values_handling == MissingValues::Skip,
-        without_offset: false,
     };
     let first = start(run, &problem, &null)?;
     let first_loss = if first == null { null_loss } else { problem.loss(&first)? };
@@ -730,7 +734,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         lambda_min,
         lambda_max,
         best_submodel_index: best as i32,
-        dispersion: statistics.as_ref().map_or(0.0, |s| s.dispersion),
+        dispersion: statistics.as_ref().map_or(0.0, |s| if estimated { shape.theta } else { s.dispersion }),
         ..GlmOutput::default()
     };
     let inflation = if params.generate_variable_inflation_factors { Some(inflation_factors(&problem)?) } else { None };
@@ -898,10 +902,57 @@ fn effective(problem: &Problem<'_>, alphas: &[f64], lambdas: Vec<f64>, p: usize,
         ("objective_epsilon", given(params.objective_epsilon, gradient).into()),
         ("gradient_epsilon", given(params.gradient_epsilon, if search { gradient * 1e-2 } else { gradient }).into()),
     ]);
+    if likelihood::theta_is_estimated(params, problem.family) {
+        out.push(("theta", problem.shape.theta.into()));
+    }
+    if likelihood::power_is_estimated(params, problem.family) {
+        out.push(("tweedie_variance_power", problem.shape.variance_power.into()));
+    }
     if params.max_active_predictors < 0 && !bfgs {
         out.push(("max_active_predictors", 5000.into()));
     }
     out
+}
+
+/// The shape of a family at which the likelihood is largest, with the coefficients that belong to it: in turn the
+/// coefficients given the shape, and the shape given the means (Venables and Ripley 2002, 7.4).
+fn likely_shape(
+    problem: &mut Problem<'_>,
+    null: &[Vec<f64>],
+    scorer_of: &dyn Fn(&Problem<'_>, &[Vec<f64>]) -> GlmScorer,
+) -> Result<Shapes> {
+    let params = &problem.run.params;
+    let most = if params.max_iterations_dispersion > 0 { params.max_iterations_dispersion as usize } else { 3000 };
+    let binomial = problem.family == Family::Negativebinomial;
+    if binomial && params.theta < 1e-6 {
+        problem.shape.theta = 1.0;
+    }
+    if !binomial && !(problem.shape.variance_power > 1.0 && problem.shape.variance_power < 2.0) {
+        problem.shape.variance_power = 1.5;
+    }
+    problem.lambda = 0.0;
+    let mut beta = null.to_vec();
+    for _ in 0..most {
+        problem.run.job.check()?;
+        // Sums that were taken with another shape.
+        *problem.ahead.lock() = None;
+        beta = descend(problem, &beta, None, &mut vec![])?.beta;
+        let mu = fitted_means(problem, &scorer_of(problem, &beta))?;
+        let train = &problem.run.train;
+        let fit = Fit { family: problem.family, shape: problem.shape, y: &train.y, w: train.w.as_deref(), mu: &mu, active: 0 };
+        let still = if binomial {
+            let next = fit.likely_theta();
+            (std::mem::replace(&mut problem.shape.theta, next) - next).abs() <= 1e-10 * next
+        } else {
+            let next = fit.likely_power();
+            (std::mem::replace(&mut problem.shape.variance_power, next) - next).abs() <= 1e-6
+        };
+        if still || problem.run.out_of_time()? {
+            break;
+        }
+    }
+    *problem.ahead.lock() = None;
+    Ok(problem.shape)
 }
 
 /// A penalty in few digits, as tables show it.
@@ -1115,7 +1166,9 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     let rows = (0..train.rows).filter(|&i| train.weight(i) > 0.0).count();
     let dead = problem.dead.iter().filter(|d| **d).count();
     let free = rows as f64 - (p - usize::from(!design.intercept) - dead) as f64;
-    let known = problem.family.is_binomial() || problem.family == Family::Poisson;
+    // Given theta, the negative binomial family has no other dispersion.
+    let estimated = likelihood::theta_is_estimated(&problem.run.params, problem.family);
+    let known = problem.family.is_binomial() || problem.family == Family::Poisson || estimated;
     let dispersion = if known {
         1.0
     } else {

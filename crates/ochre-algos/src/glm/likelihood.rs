@@ -3,7 +3,11 @@
 use super::params::{Family, GlmParams};
 use super::passes::Shapes;
 use ochre_core::{Error, Result};
-use statrs::function::gamma::ln_gamma;
+use rayon::prelude::*;
+use statrs::function::gamma::{digamma, ln_gamma};
+
+/// Rows that are summed in one go.
+const PART_ROWS: usize = 16_384;
 
 /// Responses, weights and fitted means of the rows that count.
 pub struct Fit<'a> {
@@ -21,9 +25,15 @@ impl Fit<'_> {
         self.w.map_or(1.0, |w| w[i])
     }
 
-    fn sum(&self, f: impl Fn(f64, f64) -> f64) -> f64 {
+    fn sum(&self, f: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
         let counts = |i: &usize| !self.y[*i].is_nan() && self.weight(*i) > 0.0;
-        (0..self.y.len()).filter(counts).map(|i| self.weight(i) * f(self.y[i], self.mu[i])).sum()
+        let part = |first: usize| {
+            let rows = first..(first + PART_ROWS).min(self.y.len());
+            rows.filter(counts).map(|i| self.weight(i) * f(self.y[i], self.mu[i])).sum::<f64>()
+        };
+        // Parts are added in their order, whoever summed them.
+        let starts: Vec<usize> = (0..self.y.len()).step_by(PART_ROWS).collect();
+        starts.into_par_iter().map(part).collect::<Vec<f64>>().into_iter().sum()
     }
 
     fn rows(&self) -> f64 {
@@ -51,26 +61,65 @@ impl Fit<'_> {
         2.0 * half / self.free()
     }
 
-    /// Where the likelihood is largest.
+    /// Where the likelihood is largest, and its logarithm there.
+    fn best_dispersion(&self) -> (f64, f64) {
+        let (t, most) = summit(1e-6f64.ln(), 1e6f64.ln(), 1e-9, |t| self.log_likelihood(t.exp()));
+        (t.exp(), most)
+    }
+
+    /// The dispersion at which the likelihood is largest.
     pub fn most_likely(&self) -> f64 {
-        // By golden sections on the logarithm, between 1e-6 and 1e6.
-        let f = |t: f64| self.log_likelihood(t.exp());
-        let g = (5f64.sqrt() - 1.0) / 2.0;
-        let (mut a, mut b) = (1e-6f64.ln(), 1e6f64.ln());
-        let (mut c, mut d) = (b - g * (b - a), a + g * (b - a));
-        let (mut fc, mut fd) = (f(c), f(d));
-        while b - a > 1e-9 {
-            if fc > fd {
-                (b, d, fd) = (d, c, fc);
-                c = b - g * (b - a);
-                fc = f(c);
-            } else {
-                (a, c, fc) = (c, d, fd);
-                d = a + g * (b - a);
-                fd = f(d);
+        self.best_dispersion().0
+    }
+
+    /// The variance power between 1 and 2 at which the likelihood of the tweedie family is largest, each with its own
+    /// dispersion (Dunn and Smyth 2005).
+    pub fn likely_power(&self) -> f64 {
+        let at = |power: f64| Fit { shape: Shapes { variance_power: power, ..self.shape }, ..*self };
+        summit(1.01, 1.99, 1e-7, |power| at(power).best_dispersion().1).0
+    }
+
+    /// The theta of the negative binomial family at which the likelihood of these means is largest, by Newton's method on
+    /// the logarithm of its reciprocal r. With `S(f) = sum over k < y of f(r + k)`, the slope of a row is
+    /// `S(1/x) + ln(r / (r + mu)) + (mu - y) / (r + mu)`.
+    pub fn likely_theta(&self) -> f64 {
+        let slopes = |r: f64| {
+            let mut sums = (0.0, 0.0);
+            for i in (0..self.y.len()).filter(|&i| !self.y[i].is_nan() && self.weight(i) > 0.0) {
+                let (y, mu, w) = (self.y[i], self.mu[i], self.weight(i));
+                // digamma(y + r) - digamma(r) and its slope: sums for whole numbers.
+                let (a, b) = if y == y.trunc() && y < 1000.0 {
+                    (0..y as usize).fold((0.0, 0.0), |(a, b), k| {
+                        let x = 1.0 / (r + k as f64);
+                        (a + x, b - x * x)
+                    })
+                } else {
+                    let d = |r: f64| digamma(y + r) - digamma(r);
+                    let h = 1e-5 * r;
+                    (d(r), (d(r + h) - d(r - h)) / (2.0 * h))
+                };
+                let sum = r + mu;
+                sums.0 += w * (a + (r / sum).ln() + (mu - y) / sum);
+                sums.1 += w * (b + 1.0 / r - 2.0 / sum + (y + r) / (sum * sum));
+            }
+            sums
+        };
+        let mut t = -(self.shape.theta.clamp(1e-8, 1e8)).ln();
+        for _ in 0..100 {
+            let r = t.exp();
+            let (first, second) = slopes(r);
+            // By the logarithm: r f' and r f' + r^2 f''; where the likelihood is not concave, a step uphill.
+            let (g, h) = (r * first, r * first + r * r * second);
+            let step = if h < 0.0 { (-g / h).clamp(-1.0, 1.0) } else { g.signum() };
+            // Beyond these the model is that of Poisson, or has all its mass at 0.
+            let next = (t + step).clamp(-23.0, 23.0);
+            let still = (next - t).abs() < 1e-12;
+            t = next;
+            if still {
+                break;
             }
         }
-        ((a + b) / 2.0).exp()
+        (-t).exp()
     }
 
     pub fn dispersion(&self, params: &GlmParams) -> f64 {
@@ -111,7 +160,7 @@ impl Fit<'_> {
         let (phi, more) = match self.family {
             Family::Gaussian => (self.pearson(), 1),
             Family::Gamma => (self.dispersion(params), 1),
-            Family::Tweedie => (self.most_likely(), 1),
+            Family::Tweedie => (self.most_likely(), 1 + usize::from(power_is_estimated(params, self.family))),
             Family::Negativebinomial => (1.0, 1),
             _ => (1.0, 0),
         };
@@ -152,19 +201,68 @@ fn tweedie(y: f64, mu: f64, phi: f64, p: f64) -> f64 {
     (y * theta - kappa) / phi + largest + sum.ln() - y.ln()
 }
 
+/// The place between two bounds where a function with a single summit is largest, and its value: by golden sections
+/// (Kiefer 1953).
+fn summit(mut a: f64, mut b: f64, tolerance: f64, f: impl Fn(f64) -> f64) -> (f64, f64) {
+    let g = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut c, mut d) = (b - g * (b - a), a + g * (b - a));
+    let (mut fc, mut fd) = (f(c), f(d));
+    while b - a > tolerance {
+        if fc > fd {
+            (b, d, fd) = (d, c, fc);
+            c = b - g * (b - a);
+            fc = f(c);
+        } else {
+            (a, c, fc) = (c, d, fd);
+            d = a + g * (b - a);
+            fd = f(d);
+        }
+    }
+    ((a + b) / 2.0, fc.max(fd))
+}
+
+/// Is the variance power of the tweedie family found along with the coefficients?
+pub fn power_is_estimated(params: &GlmParams, family: Family) -> bool {
+    family == Family::Tweedie && !params.fix_tweedie_variance_power
+}
+
+/// Is theta of the negative binomial family found along with the coefficients?
+pub fn theta_is_estimated(params: &GlmParams, family: Family) -> bool {
+    family == Family::Negativebinomial && params.dispersion_parameter_method.as_deref() == Some("ml") && !params.fix_dispersion_parameter
+}
+
 /// Refuses what has no formula here.
 pub fn check(params: &GlmParams, family: Family) -> Result<()> {
     let power = params.tweedie_variance_power;
     let method = params.dispersion_parameter_method.as_deref().unwrap_or("pearson");
-    if family == Family::Tweedie && (params.calc_like || method == "ml") && !(power > 1.0 && power < 2.0) {
+    if family == Family::Tweedie
+        && (params.calc_like || method == "ml")
+        && !power_is_estimated(params, family)
+        && !(power > 1.0 && power < 2.0)
+    {
         return Err(Error::Unsupported(format!(
             "the tweedie likelihood is computed for variance powers between 1 and 2, but tweedie_variance_power is {power}; leave calc_like off and dispersion_parameter_method at pearson or deviance"
         )));
     }
-    if family == Family::Negativebinomial && method == "ml" && params.compute_p_values {
-        return Err(Error::Unsupported(
-            "dispersion_parameter_method ml is not supported for negativebinomial by this version of ochre; use pearson or deviance".into(),
-        ));
+    if family == Family::Negativebinomial && params.fix_dispersion_parameter && params.init_dispersion_parameter != 1.0 {
+        return Err(Error::invalid(format!(
+            "init_dispersion_parameter is {}, but the dispersion of the negative binomial family that is fixed is theta; set theta instead",
+            params.init_dispersion_parameter
+        )));
+    }
+    if power_is_estimated(params, family) && method != "ml" {
+        return Err(Error::invalid(format!(
+            "fix_tweedie_variance_power = false looks for the most likely variance power, so dispersion_parameter_method must be ml, but is {method}"
+        )));
+    }
+    if theta_is_estimated(params, family) || power_is_estimated(params, family) {
+        let penalised = params.lambda_search || params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));
+        if penalised {
+            return Err(Error::invalid(
+                "dispersion_parameter_method ml estimates the shape of the family without regularization only; set lambda to 0, or give \
+                 the shape (theta, tweedie_variance_power) and fix it",
+            ));
+        }
     }
     Ok(())
 }
