@@ -36,16 +36,105 @@ impl TreeColumn {
     }
 }
 
+/// Codes of some columns once more, row by row: one visit of memory brings all that a row has there. Nodes whose rows lie
+/// far apart are counted from these.
+pub struct Strip {
+    /// The columns, and each one's place in a row.
+    pub columns: Vec<usize>,
+    pub codes: Vec<u16>,
+}
+
+impl Strip {
+    /// Brings the codes of rows of some of its columns together: `into` has a stretch of `stride` for each column of
+    /// `wanted`, which are pairs of a place in a row and a stretch.
+    #[inline(never)]
+    pub fn gather(&self, rows: &[u32], wanted: &[(usize, usize)], into: &mut [u16], stride: usize) {
+        let width = self.columns.len();
+        let last = rows.iter().copied().max().map_or(0, |r| (r as usize + 1) * width);
+        assert!(
+            rows.len() <= stride && last <= self.codes.len() && wanted.iter().all(|(p, s)| *p < width && (s + 1) * stride <= into.len())
+        );
+        // While some rows are sorted into their columns, memory is asked for the next ones.
+        for (at, tile) in rows.chunks(TILE).enumerate() {
+            if at == 0 {
+                (0..tile.len()).for_each(|i| ask(&self.codes, tile[i] as usize * width));
+            }
+            for &r in rows.iter().skip((at + 1) * TILE).take(TILE) {
+                ask(&self.codes, r as usize * width);
+            }
+            for &(place, stretch) in wanted {
+                let out = &mut into[stretch * stride + at * TILE..][..tile.len()];
+                for (slot, &r) in out.iter_mut().zip(tile) {
+                    // SAFETY: the largest row lies within the codes, and the place within a row; both asserted above.
+                    *slot = unsafe { *self.codes.get_unchecked(r as usize * width + place) };
+                }
+            }
+        }
+    }
+}
+
+/// Rows sorted into their columns at once.
+const TILE: usize = 32;
+
+/// Asks memory for a value that will be read soon.
+#[inline(always)]
+fn ask<T>(values: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, so that any address will do.
+        unsafe { _mm_prefetch(values.as_ptr().wrapping_add(at).cast(), _MM_HINT_T0) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
+/// Asks memory for what a row some places later has among `values`: rows lie far apart, and waiting for each in turn is
+/// most of the time of training.
+#[inline(always)]
+pub fn ask_ahead<T>(values: &[T], rows: &[u32], i: usize) {
+    if let Some(&ahead) = rows.get(i + AHEAD) {
+        ask(values, ahead as usize);
+    }
+}
+
+/// Rows between asking for a row's values and reading them.
+const AHEAD: usize = 24;
+/// Columns of a strip: as many as one line of the cache holds.
+const STRIP: usize = 32;
+/// From this many rows on columns have strips: fewer stay in the cache as they are.
+const STRIPS_FROM: usize = 1 << 16;
+
 /// Training columns, and the memory they were given.
 pub struct TreeData {
     pub columns: Vec<TreeColumn>,
+    /// The coded columns again, where there are many rows and memory for it.
+    pub strips: Vec<Strip>,
     /// Rows that this node holds, and rows of all nodes.
     pub rows: usize,
     pub all_rows: usize,
     pub team: Team,
     /// Which member adds up the counts of each column.
     pub owner: Vec<usize>,
-    _held: Reservation,
+    _held: Vec<Reservation>,
+}
+
+fn strips(columns: &[TreeColumn], rows: usize) -> Vec<Strip> {
+    let codes = |c: usize| if let Values::Coded { codes, .. } = &columns[c].values { Some(codes) } else { None };
+    let coded: Vec<usize> = (0..columns.len()).filter(|c| codes(*c).is_some()).collect();
+    let groups = coded.chunks(STRIP).filter(|g| g.len() > 1);
+    groups
+        .map(|group| {
+            let (width, block) = (group.len(), 4096);
+            let mut all = vec![0u16; rows * width];
+            all.par_chunks_mut(width * block).enumerate().for_each(|(b, out)| {
+                for (j, codes) in group.iter().filter_map(|c| codes(*c)).enumerate() {
+                    out.iter_mut().skip(j).step_by(width).zip(&codes[b * block..]).for_each(|(slot, code)| *slot = *code);
+                }
+            });
+            Strip { columns: group.to_vec(), codes: all }
+        })
+        .collect()
 }
 
 impl TreeData {
@@ -62,8 +151,18 @@ impl TreeData {
         let built = columns.par_iter().zip(distinct).map(|(c, d)| column(c, d, &team)).collect::<Result<Vec<_>>>()?;
         let used: usize = built.iter().map(|c| rows * if matches!(c.values, Values::Plain(_)) { 8 } else { 2 }).sum();
         held.shrink((used + rows * 48) as u64);
+        let mut held = vec![held];
+        let coded = built.iter().filter(|c| matches!(c.values, Values::Coded { .. })).count();
+        let mut by_row = vec![];
+        // Training goes without where memory is short, only slower.
+        if rows >= STRIPS_FROM
+            && let Ok(room) = node.ledger.reserve("codes of training rows", (coded * rows * 2) as u64)
+        {
+            held.push(room);
+            by_row = strips(&built, rows);
+        }
         let owner = owners(&built, team.size());
-        Ok(TreeData { columns: built, rows, all_rows, team, owner, _held: held })
+        Ok(TreeData { columns: built, strips: by_row, rows, all_rows, team, owner, _held: held })
     }
 }
 

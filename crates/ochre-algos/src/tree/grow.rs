@@ -1,6 +1,6 @@
 //! Growing one tree, level by level.
 
-use super::data::{TreeColumn, TreeData, Values};
+use super::data::{Strip, TreeColumn, TreeData, Values, ask_ahead};
 use ochre_core::{Job, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -233,6 +233,20 @@ impl Fixed<'_> {
     #[inline(always)]
     fn response(&self, row: usize) -> i64 {
         nearest(self.plain_weight(row) * f64::from(self.z[row]) * self.y_scale)
+    }
+    /// The responses of some rows.
+    #[inline(never)]
+    fn responses(&self, rows: &[u32], out: &mut [i64; BLOCK]) {
+        let scale = self.y_scale;
+        match self.w {
+            None => {
+                for (i, (slot, &r)) in out.iter_mut().zip(rows).enumerate() {
+                    ask_ahead(self.z, rows, i);
+                    *slot = nearest(f64::from(self.z[r as usize]) * scale);
+                }
+            }
+            Some(_) => out.iter_mut().zip(rows).for_each(|(slot, &r)| *slot = self.response(r as usize)),
+        }
     }
     #[inline(always)]
     fn square(&self, row: usize) -> i64 {
@@ -579,7 +593,8 @@ impl TreeGrower<'_> {
     /// Fills the counts of every open node.
     ///
     /// Cost: each row to be counted is read once a level: 4 bytes of index, 4 of residual, and 2 (coded) or 8 bytes of each
-    /// column, and one cell of 16 bytes is added to for each. Of two siblings only the smaller is counted in columns counted
+    /// column, and one cell of 16 bytes is added to for each. What counts is how often memory must be waited for: once a
+    /// column where rows lie close, once a row (and 32 columns) where they do not, from the strips. Of two siblings only the smaller is counted in columns counted
     /// by value.
     fn count(
         &self,
@@ -1070,14 +1085,17 @@ impl TreeGrower<'_> {
             .zip(room.par_chunks_mut(PIECE))
             .map(|(piece, right)| match (&column.values, &way) {
                 (Values::Coded { codes, .. }, Way::From(first)) if !column.has_missing => {
-                    separate(piece, right, |row| codes[row as usize] >= *first)
+                    separate(piece, right, codes, |row| codes[row as usize] >= *first)
                 }
-                (Values::Coded { codes, distinct }, Way::From(first)) => separate(piece, right, |row| {
+                (Values::Coded { codes, distinct }, Way::From(first)) => separate(piece, right, codes, |row| {
                     let code = codes[row as usize];
                     if usize::from(code) == distinct.len() { !choice.missing_left } else { code >= *first }
                 }),
-                (Values::Coded { codes, .. }, Way::Table(table)) => separate(piece, right, |row| table[usize::from(codes[row as usize])]),
-                _ => separate(piece, right, |row| decide(column.value(row as usize))),
+                (Values::Coded { codes, .. }, Way::Table(table)) => {
+                    separate(piece, right, codes, |row| table[usize::from(codes[row as usize])])
+                }
+                (Values::Coded { codes, .. }, _) => separate(piece, right, codes, |row| decide(column.value(row as usize))),
+                (Values::Plain(v), _) => separate(piece, right, v, |row| decide(v[row as usize])),
             })
             .collect();
         let (all, mut at) = (rows.len(), 0);
@@ -1162,12 +1180,13 @@ fn edge_seed(tree: i64, node: usize, column: usize) -> u64 {
 }
 
 /// Moves the rows that go right into `right`, the others to the front; returns how many those are. Without branches:
-/// which way a row goes cannot be foreseen.
-#[inline(always)]
-fn separate(rows: &mut [u32], right: &mut [u32], goes_right: impl Fn(u32) -> bool) -> usize {
+/// which way a row goes cannot be foreseen. `values` are those that `goes_right` looks at.
+#[inline(never)]
+fn separate<T>(rows: &mut [u32], right: &mut [u32], values: &[T], goes_right: impl Fn(u32) -> bool) -> usize {
     assert!(right.len() == rows.len());
     let (mut l, mut r) = (0, 0);
     for i in 0..rows.len() {
+        ask_ahead(values, rows, i);
         let row = rows[i];
         let go = goes_right(row);
         // SAFETY: both counters are at most i, and i is below the common length.
@@ -1209,6 +1228,8 @@ fn draw_last(rng: &mut Rng, from: &mut [usize], n: usize) -> Vec<usize> {
 const BLOCK: usize = 1024;
 /// From this many rows on a node's columns are shared out among threads.
 const LARGE: usize = 1 << 14;
+/// A node with fewer than one in so many rows is counted from the strips.
+const SPARSE: usize = 2;
 
 impl TreeGrower<'_> {
     /// Counts some columns, each by distinct value or by bin, over the rows of a node.
@@ -1229,12 +1250,22 @@ impl TreeGrower<'_> {
                 (*c, Counts { cells: vec![[0i64; 2]; cells], missing_square: 0, seen })
             })
             .collect();
+        // Rows that lie far apart are read from the strips, a column's place in which is (strip, place in a row).
+        let sparse = rows.len() * SPARSE < self.data.rows;
+        let mut from_strips: Vec<Vec<(usize, usize)>> = vec![vec![]; self.data.strips.len()];
+        let mut from_columns: Vec<usize> = vec![];
+        for (k, (c, ..)) in wanted.iter().enumerate() {
+            let place = |s: &Strip| s.columns.binary_search(c).ok();
+            match self.data.strips.iter().enumerate().filter(|_| sparse).find_map(|(s, strip)| Some((s, place(strip)?))) {
+                Some((s, place)) => from_strips[s].push((place, k)),
+                None => from_columns.push(k),
+            }
+        }
+        let mut local = vec![0u16; wanted.len() * BLOCK];
         let (mut y, mut w) = ([0i64; BLOCK], [1i64; BLOCK]);
         let mut square = 0;
         for block in rows.chunks(BLOCK) {
-            for (slot, &r) in y.iter_mut().zip(block) {
-                *slot = fixed.response(r as usize);
-            }
+            fixed.responses(block, &mut y);
             if with_square {
                 square += block.iter().map(|&r| fixed.square(r as usize)).sum::<i64>();
             }
@@ -1243,27 +1274,36 @@ impl TreeGrower<'_> {
                     *slot = fixed.weight(r as usize);
                 }
             }
-            for ((c, counts), (_, bins, by_value)) in out.iter_mut().zip(wanted) {
+            for (strip, wanted) in self.data.strips.iter().zip(&from_strips).filter(|s| !s.1.is_empty()) {
+                strip.gather(block, wanted, &mut local, BLOCK);
+            }
+            for &k in &from_columns {
+                if let Values::Coded { codes, .. } = &self.data.columns[wanted[k].0].values {
+                    local[k * BLOCK..].iter_mut().zip(block).for_each(|(slot, r)| *slot = codes[*r as usize]);
+                }
+            }
+            for (k, ((c, counts), (_, bins, by_value))) in out.iter_mut().zip(wanted).enumerate() {
                 let column = &self.data.columns[*c];
+                let codes = &local[k * BLOCK..][..block.len()];
                 match &column.values {
-                    Values::Coded { codes, distinct } if *by_value => {
+                    Values::Coded { distinct, .. } if *by_value => {
                         if fixed.w.is_some() {
-                            for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
-                                let cell = &mut counts.cells[codes[r as usize] as usize];
+                            for ((code, y), w) in codes.iter().zip(&y).zip(&w) {
+                                let cell = &mut counts.cells[usize::from(*code)];
                                 cell[0] += w;
                                 cell[1] += y;
                             }
                         } else {
-                            tally(codes, block, &y, &mut counts.cells);
+                            tally(codes, &y, &mut counts.cells);
                         }
                         if column.has_missing {
                             let na = distinct.len() as u16;
                             counts.missing_square +=
-                                block.iter().filter(|r| codes[**r as usize] == na).map(|r| fixed.square(*r as usize)).sum::<i64>();
+                                codes.iter().zip(block).filter(|(c, _)| **c == na).map(|(_, r)| fixed.square(*r as usize)).sum::<i64>();
                         }
                     }
-                    Values::Coded { codes, distinct } if !column.has_missing && matches!(bins.edges, Edges::Even) => {
-                        tally_bins(codes, distinct, bins, block, (&y, &w), counts);
+                    Values::Coded { distinct, .. } if !column.has_missing && matches!(bins.edges, Edges::Even) => {
+                        tally_bins(codes, distinct, bins, (&y, &w), counts);
                     }
                     _ => {
                         for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
@@ -1288,11 +1328,10 @@ impl TreeGrower<'_> {
 
 /// Adds rows to the bins of their values, where none is missing.
 #[inline(never)]
-fn tally_bins(codes: &[u16], distinct: &[f64], bins: &Bins, rows: &[u32], (y, w): (&[i64; BLOCK], &[i64; BLOCK]), counts: &mut Counts) {
+fn tally_bins(codes: &[u16], distinct: &[f64], bins: &Bins, (y, w): (&[i64; BLOCK], &[i64; BLOCK]), counts: &mut Counts) {
     let (min, step, last) = (bins.min, bins.step, bins.bins - 1);
     let (mut low, mut high) = (u16::MAX, 0);
-    for ((&r, y), w) in rows.iter().zip(y).zip(w) {
-        let code = codes[r as usize];
+    for ((&code, y), w) in codes.iter().zip(y).zip(w) {
         (low, high) = (low.min(code), high.max(code));
         // Infinite values saturate, and so come to the first or last bin.
         let cell = &mut counts.cells[(((distinct[usize::from(code)] - min) * step) as usize).min(last)];
@@ -1306,13 +1345,13 @@ fn tally_bins(codes: &[u16], distinct: &[f64], bins: &Bins, rows: &[u32], (y, w)
 
 /// Adds rows of weight 1 to the cells of their codes: the innermost loop of training.
 #[inline(never)]
-fn tally(codes: &[u16], rows: &[u32], y: &[i64; BLOCK], cells: &mut [Cell]) {
-    for (&r, y) in rows.iter().zip(y) {
-        debug_assert!((r as usize) < codes.len() && usize::from(codes[r as usize]) < cells.len());
-        // SAFETY: rows are row numbers of the training data, of which every column has a code; a code is at most the
-        // number of distinct values, and there is one cell more than those (`TreeData` makes both).
+fn tally(codes: &[u16], y: &[i64; BLOCK], cells: &mut [Cell]) {
+    for (code, y) in codes.iter().zip(y) {
+        debug_assert!(usize::from(*code) < cells.len());
+        // SAFETY: a code is at most the number of distinct values, and there is one cell more than those (`TreeData` makes
+        // both).
         unsafe {
-            let cell = cells.get_unchecked_mut(usize::from(*codes.get_unchecked(r as usize)));
+            let cell = cells.get_unchecked_mut(usize::from(*code));
             cell[0] += 1;
             cell[1] += y;
         }
