@@ -457,9 +457,33 @@ def fetched():
         web.shutdown()
 
 
+def likely_shapes():
+    """Shapes of families by maximum likelihood: theta and its standard errors as statsmodels' NegativeBinomial has them, and
+    the variance power of a tweedie model, at which the likelihood is larger than beside it."""
+    f = prostate()
+    f["COUNT"] = (f["VOL"] / 2).floor()
+    m = H2OGeneralizedLinearEstimator(family="negativebinomial", dispersion_parameter_method="ml", lambda_=0, compute_p_values=True, calc_like=True)
+    m.train(x=["AGE", "PSA"], y="COUNT", training_frame=f)
+    wanted = {"Intercept": (0.740487417983223, 0.9434486934078821), "AGE": (0.019337070162156838, 0.014214437017335897), "PSA": (0.0006385143655744235, 0.004630065281537036)}
+    for row in m._model_json["output"]["coefficients_table"].cell_values:
+        value, error = wanted[row[0]]
+        assert abs(row[1] - value) < 2e-5 and abs(row[2] / error - 1) < 2e-2, row
+    assert abs(m._model_json["output"]["dispersion"] - 3.1639227637037965) < 1e-4, m._model_json["output"]["dispersion"]
+    assert abs(m.aic() - 2180.604496698887) < 1e-5, m.aic()
+    f["COST"] = f["VOL"]
+    like = {}
+    for power in (None, 1.3, 1.7, 1.9):
+        m = H2OGeneralizedLinearEstimator(family="tweedie", tweedie_variance_power=power or 1.5, fix_tweedie_variance_power=power is not None,
+                                          tweedie_link_power=0, dispersion_parameter_method="ml", lambda_=0, calc_like=True)
+        m.train(x=["AGE", "PSA"], y="COST", training_frame=f)
+        like[m.actual_params["tweedie_variance_power"]] = m.loglikelihood()
+    best = max(like, key=like.get)
+    assert best not in (1.3, 1.7, 1.9) and 1 < best < 2, like
+
+
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
           noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled, interactions, fairness, evaluated,
-          fetched]
+          fetched, likely_shapes]
 for check in checks:
     check()
     h2o.remove_all()

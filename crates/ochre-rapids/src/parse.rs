@@ -191,8 +191,19 @@ impl Parser<'_> {
         String::from_utf8_lossy(&self.text[start..self.at]).into_owned()
     }
 
+    /// A word outside of lists: there the name of a thing may hold commas, as in `(rm thresholds_2,2)`.
+    fn name(&mut self) -> String {
+        let mut out = self.word();
+        let named = out.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        while named && self.text.get(self.at) == Some(&b',') && self.text.get(self.at + 1).is_some_and(u8::is_ascii_alphanumeric) {
+            self.at += 1;
+            out = format!("{out},{}", self.word());
+        }
+        out
+    }
+
     fn atom(&mut self) -> Ast {
-        let word = self.word();
+        let word = self.name();
         if word.is_empty() {
             // A character that begins nothing: take it, so that parsing goes on.
             self.at += 1;

@@ -927,12 +927,12 @@ fn likely_shape(
     if binomial && params.theta < 1e-6 {
         problem.shape.theta = 1.0;
     }
-    if !binomial && !(problem.shape.variance_power > 1.0 && problem.shape.variance_power < 2.0) {
+    if !binomial && problem.shape.variance_power <= 1.0 {
         problem.shape.variance_power = 1.5;
     }
     problem.lambda = 0.0;
     let mut beta = null.to_vec();
-    for _ in 0..most {
+    for round in 0..most {
         problem.run.job.check()?;
         // Sums that were taken with another shape.
         *problem.ahead.lock() = None;
@@ -944,8 +944,8 @@ fn likely_shape(
             let next = fit.likely_theta();
             (std::mem::replace(&mut problem.shape.theta, next) - next).abs() <= 1e-10 * next
         } else {
-            let next = fit.likely_power();
-            (std::mem::replace(&mut problem.shape.variance_power, next) - next).abs() <= 1e-6
+            let next = fit.likely_power((round > 0).then_some(problem.shape.variance_power));
+            (std::mem::replace(&mut problem.shape.variance_power, next) - next).abs() <= 1e-5
         };
         if still || problem.run.out_of_time()? {
             break;

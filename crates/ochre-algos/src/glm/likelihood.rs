@@ -61,22 +61,30 @@ impl Fit<'_> {
         2.0 * half / self.free()
     }
 
-    /// Where the likelihood is largest, and its logarithm there.
-    fn best_dispersion(&self) -> (f64, f64) {
-        let (t, most) = summit(1e-6f64.ln(), 1e6f64.ln(), 1e-9, |t| self.log_likelihood(t.exp()));
-        (t.exp(), most)
-    }
-
     /// The dispersion at which the likelihood is largest.
     pub fn most_likely(&self) -> f64 {
-        self.best_dispersion().0
+        summit(1e-6f64.ln(), 1e6f64.ln(), 1e-9, |t| self.log_likelihood(t.exp())).0.exp()
     }
 
-    /// The variance power between 1 and 2 at which the likelihood of the tweedie family is largest, each with its own
-    /// dispersion (Dunn and Smyth 2005).
-    pub fn likely_power(&self) -> f64 {
-        let at = |power: f64| Fit { shape: Shapes { variance_power: power, ..self.shape }, ..*self };
-        summit(1.01, 1.99, 1e-7, |power| at(power).best_dispersion().1).0
+    /// The variance power at which the likelihood of the tweedie family is largest, each with its own dispersion (Dunn and
+    /// Smyth 2005): between 1 and 2, or, where no response is 0, beyond too. Looked for near `known`, if there is one.
+    pub fn likely_power(&self, known: Option<f64>) -> f64 {
+        // The dispersion lies near that of Pearson's residuals.
+        let profile = |power: f64| {
+            let fit = Fit { shape: Shapes { variance_power: power, ..self.shape }, ..*self };
+            let near = fit.pearson().ln();
+            summit(near - 1.5, near + 1.5, 1e-4, |t| fit.log_likelihood(t.exp())).1
+        };
+        if let Some(power) = known {
+            let (from, to) = if power < 2.0 { (1.01, 1.99) } else { (2.05, 10.0) };
+            return summit((power - 0.02).max(from), (power + 0.02).min(to), 1e-6, profile).0;
+        }
+        let low = summit(1.01, 1.99, 3e-3, profile);
+        if self.y.contains(&0.0) {
+            return low.0;
+        }
+        let high = summit(2.05, 10.0, 3e-3, profile);
+        if high.1 > low.1 { high.0 } else { low.0 }
     }
 
     /// The theta of the negative binomial family at which the likelihood of these means is largest, by Newton's method on
@@ -150,7 +158,10 @@ impl Fit<'_> {
                     choose + r * (1.0 - share).ln() + if y > 0.0 { y * share.ln() } else { 0.0 }
                 })
             }
-            Family::Tweedie => self.sum(|y, mu| tweedie(y, mu, phi, self.shape.variance_power)),
+            Family::Tweedie => {
+                let density = Tweedie::new(self.shape.variance_power);
+                self.sum(|y, mu| density.log(y, mu, phi))
+            }
             _ => self.sum(|y, mu| if y > 0.0 { y * mu.max(1e-300).ln() } else { 0.0 } + if y < 1.0 { (1.0 - y) * (1.0 - mu).max(1e-300).ln() } else { 0.0 }),
         }
     }
@@ -169,56 +180,177 @@ impl Fit<'_> {
     }
 }
 
-/// The density of the compound Poisson-gamma distribution by its series (Dunn and Smyth 2005), for variance powers
-/// between 1 and 2; missing for others.
-fn tweedie(y: f64, mu: f64, phi: f64, p: f64) -> f64 {
-    if !(p > 1.0 && p < 2.0) {
-        return f64::NAN;
-    }
-    let kappa = mu.powf(2.0 - p) / (2.0 - p);
-    if y == 0.0 {
-        return -kappa / phi;
-    }
-    let alpha = (2.0 - p) / (p - 1.0);
-    let step = alpha * y.ln() - alpha * (p - 1.0).ln() - (1.0 + alpha) * phi.ln() - (2.0 - p).ln();
-    let term = |j: f64| j * step - ln_gamma(j + 1.0) - ln_gamma(j * alpha);
-    // Terms rise to the one near the expected number of claims, then fall: go both ways until they no longer matter.
-    let top = (y.powf(2.0 - p) / (phi * (2.0 - p))).round().max(1.0);
-    let largest = term(top);
-    let mut sum = 1.0;
-    for direction in [1.0, -1.0] {
-        let mut j = top + direction;
-        while j >= 1.0 {
-            let t = term(j) - largest;
-            sum += t.exp();
-            if t < -37.0 {
-                break;
-            }
-            j += direction;
-        }
-    }
-    let theta = mu.powf(1.0 - p) / (1.0 - p);
-    (y * theta - kappa) / phi + largest + sum.ln() - y.ln()
+/// The density of the tweedie family with variance power p (Dunn and Smyth 2005): between 1 and 2 the compound
+/// Poisson-gamma distribution by its series, the gamma distribution for 2, and stable distributions beyond.
+struct Tweedie {
+    p: f64,
+    alpha: f64,
+    /// Of each term of the series what depends on p alone: a logarithm, and for p > 2 its sign and sine.
+    terms: Vec<(f64, f64)>,
 }
 
-/// The place between two bounds where a function with a single summit is largest, and its value: by golden sections
-/// (Kiefer 1953).
-fn summit(mut a: f64, mut b: f64, tolerance: f64, f: impl Fn(f64) -> f64) -> (f64, f64) {
-    let g = (5f64.sqrt() - 1.0) / 2.0;
-    let (mut c, mut d) = (b - g * (b - a), a + g * (b - a));
-    let (mut fc, mut fd) = (f(c), f(d));
-    while b - a > tolerance {
-        if fc > fd {
-            (b, d, fd) = (d, c, fc);
-            c = b - g * (b - a);
-            fc = f(c);
+/// Terms that are kept; others are computed when they are met.
+const TERMS_KEPT: usize = 512;
+/// Largest logarithm of a term of the series for p > 2 with which its sum still has half of its digits.
+const TERM_MAX: f64 = 18.0;
+
+impl Tweedie {
+    fn new(p: f64) -> Tweedie {
+        let alpha = (2.0 - p) / if p > 2.0 { 1.0 - p } else { p - 1.0 };
+        let mut out = Tweedie { p, alpha, terms: vec![] };
+        if p > 1.0 && p != 2.0 {
+            out.terms = (0..TERMS_KEPT).map(|k| out.fresh(k as f64)).collect();
+        }
+        out
+    }
+
+    fn fresh(&self, k: f64) -> (f64, f64) {
+        if self.p < 2.0 {
+            return (-ln_gamma(k + 1.0) - ln_gamma(k * self.alpha), 1.0);
+        }
+        let sign = if k % 2.0 == 0.0 { 1.0 } else { -1.0 };
+        (ln_gamma(1.0 + self.alpha * k) - ln_gamma(1.0 + k), sign * (-k * std::f64::consts::PI * self.alpha).sin())
+    }
+
+    fn term(&self, k: f64) -> (f64, f64) {
+        self.terms.get(k as usize).copied().unwrap_or_else(|| self.fresh(k))
+    }
+
+    /// Logarithm of the density; missing for powers of 1 and less.
+    fn log(&self, y: f64, mu: f64, phi: f64) -> f64 {
+        let p = self.p;
+        if p == 2.0 {
+            let k = 1.0 / phi;
+            return k * (k * y / mu).ln() - k * y / mu - y.ln() - ln_gamma(k);
+        }
+        if p > 2.0 {
+            return self.stable(y, mu, phi);
+        }
+        if p.is_nan() || p <= 1.0 {
+            return f64::NAN;
+        }
+        let kappa = mu.powf(2.0 - p) / (2.0 - p);
+        if y == 0.0 {
+            return -kappa / phi;
+        }
+        let alpha = self.alpha;
+        let step = alpha * y.ln() - alpha * (p - 1.0).ln() - (1.0 + alpha) * phi.ln() - (2.0 - p).ln();
+        let term = |j: f64| j * step + self.term(j).0;
+        // Terms rise to the one near the expected number of claims, then fall: go both ways until they no longer matter.
+        let top = (y.powf(2.0 - p) / (phi * (2.0 - p))).round().max(1.0);
+        let largest = term(top);
+        let mut sum = 1.0;
+        for direction in [1.0, -1.0] {
+            let mut j = top + direction;
+            while j >= 1.0 {
+                let t = term(j) - largest;
+                sum += t.exp();
+                if t < -37.0 {
+                    break;
+                }
+                j += direction;
+            }
+        }
+        let theta = mu.powf(1.0 - p) / (1.0 - p);
+        (y * theta - kappa) / phi + largest + sum.ln() - y.ln()
+    }
+
+    /// For p > 2. With y = 1 (which only scales mu and phi) the part that does not depend on mu is an alternating series in
+    /// 1 / phi (Dunn and Smyth 2005, eq. 13); where its terms grow too large, phi is small, and the saddlepoint approximation
+    /// with its next term, `1 + phi p (p - 3) / 24`, takes over (Daniels 1954). It is exact for p = 3.
+    fn stable(&self, y: f64, mu: f64, phi: f64) -> f64 {
+        let p = self.p;
+        if y <= 0.0 {
+            return f64::NEG_INFINITY;
+        }
+        let (mu, phi) = (mu / y, phi * y.powf(p - 2.0));
+        let step = (self.alpha - 1.0) * phi.ln() + self.alpha * (p - 1.0).ln() - (p - 2.0).ln();
+        let exponent = |theta: f64, kappa: f64| (theta - kappa) / phi;
+        let own = exponent(mu.powf(1.0 - p) / (1.0 - p), mu.powf(2.0 - p) / (2.0 - p));
+        let (mut sum, mut largest, mut k) = (0.0, f64::NEG_INFINITY, 1.0);
+        if p != 3.0 {
+            loop {
+                let (t, sine) = self.term(k);
+                let t = t + k * step;
+                largest = f64::max(largest, t);
+                if largest > TERM_MAX || (t < largest && t < -40.0) {
+                    break;
+                }
+                sum += t.exp() * sine;
+                k += 1.0;
+            }
+        }
+        let free = if p != 3.0 && largest <= TERM_MAX && sum > 0.0 {
+            (sum / std::f64::consts::PI).ln()
         } else {
-            (a, c, fc) = (c, d, fd);
-            d = a + g * (b - a);
-            fd = f(d);
+            // At y = mu = 1 the exponent is that of the deviance 0.
+            let flat = exponent(1.0 / (1.0 - p), 1.0 / (2.0 - p));
+            -0.5 * (2.0 * std::f64::consts::PI * phi).ln() - flat + (1.0 + phi * p * (p - 3.0) / 24.0).max(1e-3).ln()
+        };
+        free + own - y.ln()
+    }
+}
+
+/// The place between two bounds where a function with a single summit is largest, and its value: by parabolas through the
+/// best three places, and golden sections where those do not help (Brent 1973, ch. 5).
+fn summit(mut a: f64, mut b: f64, tolerance: f64, f: impl Fn(f64) -> f64) -> (f64, f64) {
+    const GOLDEN: f64 = 0.381_966_011_250_105_1;
+    let mut x = a + GOLDEN * (b - a);
+    let (mut v, mut w) = (x, x);
+    let mut fx = -f(x);
+    let (mut fv, mut fw) = (fx, fx);
+    let (mut step, mut before) = (0.0f64, 0.0f64);
+    for _ in 0..200 {
+        let middle = 0.5 * (a + b);
+        if (x - middle).abs() <= 2.0 * tolerance - 0.5 * (b - a) {
+            break;
+        }
+        let (mut p, mut q, mut r) = (0.0, 0.0, 0.0);
+        if before.abs() > tolerance {
+            r = (x - w) * (fx - fv);
+            q = (x - v) * (fx - fw);
+            p = (x - v) * q - (x - w) * r;
+            q = 2.0 * (q - r);
+            if q > 0.0 {
+                p = -p;
+            }
+            q = q.abs();
+            r = before;
+            before = step;
+        }
+        if p.abs() < (0.5 * q * r).abs() && p > q * (a - x) && p < q * (b - x) {
+            step = p / q;
+            let u = x + step;
+            if u - a < 2.0 * tolerance || b - u < 2.0 * tolerance {
+                step = if x < middle { tolerance } else { -tolerance };
+            }
+        } else {
+            before = if x < middle { b - x } else { a - x };
+            step = GOLDEN * before;
+        }
+        let u = x + if step.abs() >= tolerance { step } else { tolerance.copysign(step) };
+        let fu = -f(u);
+        if fu <= fx {
+            if u < x {
+                b = x
+            } else {
+                a = x
+            }
+            (v, fv, w, fw, x, fx) = (w, fw, x, fx, u, fu);
+        } else {
+            if u < x {
+                a = u
+            } else {
+                b = u
+            }
+            if fu <= fw || w == x {
+                (v, fv, w, fw) = (w, fw, u, fu);
+            } else if fu <= fv || v == x || v == w {
+                (v, fv) = (u, fu);
+            }
         }
     }
-    ((a + b) / 2.0, fc.max(fd))
+    (x, -fx)
 }
 
 /// Is the variance power of the tweedie family found along with the coefficients?
@@ -235,13 +367,10 @@ pub fn theta_is_estimated(params: &GlmParams, family: Family) -> bool {
 pub fn check(params: &GlmParams, family: Family) -> Result<()> {
     let power = params.tweedie_variance_power;
     let method = params.dispersion_parameter_method.as_deref().unwrap_or("pearson");
-    if family == Family::Tweedie
-        && (params.calc_like || method == "ml")
-        && !power_is_estimated(params, family)
-        && !(power > 1.0 && power < 2.0)
-    {
+    if family == Family::Tweedie && (params.calc_like || method == "ml") && !power_is_estimated(params, family) && power <= 1.0 {
         return Err(Error::Unsupported(format!(
-            "the tweedie likelihood is computed for variance powers between 1 and 2, but tweedie_variance_power is {power}; leave calc_like off and dispersion_parameter_method at pearson or deviance"
+            "the tweedie likelihood is computed for variance powers above 1, but tweedie_variance_power is {power}; leave calc_like \
+             off and dispersion_parameter_method at pearson or deviance"
         )));
     }
     if family == Family::Negativebinomial && params.fix_dispersion_parameter && params.init_dispersion_parameter != 1.0 {
@@ -271,12 +400,28 @@ pub fn check(params: &GlmParams, family: Family) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// Beyond 2: by series and by saddlepoint, and the inverse Gaussian distribution for 3.
+    #[test]
+    fn the_stable_density_integrates_to_one() {
+        for (mu, phi, p) in [(1.5, 0.8, 3.0), (2.0, 0.5, 2.5), (1.0, 1.0, 5.0), (0.7, 0.2, 4.0), (1.3, 2.0, 2.1)] {
+            // Over the logarithm of y.
+            let h = 1e-2;
+            let density = Tweedie::new(p);
+            let sum: f64 = (-1_200..1_200).map(|i| f64::from(i) * h).map(|t| (density.log(t.exp(), mu, phi) + t).exp() * h).sum();
+            assert!((sum - 1.0).abs() < 1e-4, "p {p} phi {phi}: {sum}");
+        }
+        let (y, mu, phi) = (0.4f64, 1.5f64, 0.8f64);
+        let inverse_gaussian = -0.5 * (2.0 * std::f64::consts::PI * phi * y.powi(3)).ln() - (y - mu).powi(2) / (2.0 * phi * mu * mu * y);
+        assert!((Tweedie::new(3.0).log(y, mu, phi) - inverse_gaussian).abs() < 1e-12);
+    }
+
     #[test]
     fn the_tweedie_density_integrates_to_one() {
         // Mass at 0 plus a fine sum over positive values.
         let (mu, phi, p) = (2.0, 1.3, 1.5);
         let h = 0.001;
-        let rest: f64 = (0..200_000).map(|i| tweedie((f64::from(i) + 0.5) * h, mu, phi, p).exp() * h).sum();
-        assert!((tweedie(0.0, mu, phi, p).exp() + rest - 1.0).abs() < 1e-5);
+        let density = Tweedie::new(p);
+        let rest: f64 = (0..200_000).map(|i| density.log((f64::from(i) + 0.5) * h, mu, phi).exp() * h).sum();
+        assert!((density.log(0.0, mu, phi).exp() + rest - 1.0).abs() < 1e-5);
     }
 }
