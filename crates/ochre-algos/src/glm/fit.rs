@@ -932,6 +932,7 @@ fn likely_shape(
     }
     problem.lambda = 0.0;
     let mut beta = null.to_vec();
+    let mut last = f64::INFINITY;
     for round in 0..most {
         problem.run.job.check()?;
         // Sums that were taken with another shape.
@@ -940,13 +941,16 @@ fn likely_shape(
         let mu = fitted_means(problem, &scorer_of(problem, &beta))?;
         let train = &problem.run.train;
         let fit = Fit { family: problem.family, shape: problem.shape, y: &train.y, w: train.w.as_deref(), mu: &mu, active: 0 };
-        let still = if binomial {
+        let (moved, enough) = if binomial {
             let next = fit.likely_theta();
-            (std::mem::replace(&mut problem.shape.theta, next) - next).abs() <= 1e-10 * next
+            ((std::mem::replace(&mut problem.shape.theta, next) - next).abs(), 1e-10 * next)
         } else {
             let next = fit.likely_power((round > 0).then_some(problem.shape.variance_power));
-            (std::mem::replace(&mut problem.shape.variance_power, next) - next).abs() <= 1e-5
+            ((std::mem::replace(&mut problem.shape.variance_power, next) - next).abs(), params.dispersion_epsilon.max(1e-6))
         };
+        // Once steps no longer get shorter, what is left is rounding of the likelihood.
+        let still = moved <= enough || (round > 1 && moved >= last);
+        last = moved;
         if still || problem.run.out_of_time()? {
             break;
         }
