@@ -457,6 +457,16 @@ def fetched():
         web.shutdown()
 
 
+def escapes():
+    """A backslash takes the meaning of the character after it, inside and outside of quotes; so it did on the reference."""
+    path = os.path.join(tempfile.mkdtemp(), "escaped.csv")
+    with open(path, "w") as out:
+        out.write('s,n\n"x\\"y",1\n"a\\\\b",2\nu\\,v,3\np\\q,4\n"end\\\\",5\n"com,ma\\"q",6\nabc\\"d,7\n')
+    f = h2o.import_file(path, header=1, sep=",", col_types=["string", "numeric"], escapechar="\\")
+    wanted = [["x\"y", "1"], ["a\\b", "2"], ["u", ""], ["pq", "4"], ["end\\", "5"], ["com,ma\"q", "6"], ["abc\"d", "7"]]
+    assert f.as_data_frame(use_pandas=False, header=False) == wanted, f.as_data_frame(use_pandas=False)
+
+
 def likely_shapes():
     """Shapes of families by maximum likelihood: theta and its standard errors as statsmodels' NegativeBinomial has them, and
     the variance power of a tweedie model, at which the likelihood is larger than beside it."""
@@ -483,7 +493,7 @@ def likely_shapes():
 
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
           noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled, interactions, fairness, evaluated,
-          fetched, likely_shapes]
+          fetched, escapes, likely_shapes]
 for check in checks:
     check()
     h2o.remove_all()

@@ -86,6 +86,7 @@ pub fn setup(header: &Header, data: &[u8], wishes: &Wishes) -> Result<ParseSetup
         format: Format::Arff,
         separator: wishes.separator.filter(|s| *s != 0).unwrap_or(separator),
         single_quotes: wishes.single_quotes || single,
+        escape: wishes.escape,
         header: -1,
         reasons: header.attributes.iter().map(|a| format!("the header says {}", a.1)).collect(),
         names,

@@ -235,7 +235,7 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
     }
     let mut spans = vec![];
     for (i, (file, bytes, skip)) in all.iter().enumerate() {
-        for (a, b) in csv::blocks(&bytes[*skip..], BLOCK_BYTES, d.quote) {
+        for (a, b) in csv::blocks(&bytes[*skip..], BLOCK_BYTES, d) {
             if b - a > LINE_BYTES_MAX {
                 return Err(Error::invalid(format!(
                     "{}: the line beginning at byte {} is longer than {LINE_BYTES_MAX} bytes; is a quote ({}) left open, or is this not a text file?",
@@ -442,7 +442,7 @@ pub fn in_pieces(
             let (bytes, d) = (source::bytes(&file.path, &node.ledger, None)?, setup.dialect());
             let skip = header_bytes(&bytes, setup, first);
             check_width(&bytes[skip..], setup, &file.path.display().to_string())?;
-            let mut spans = csv::blocks(&bytes[skip..], BLOCK_BYTES, d.quote);
+            let mut spans = csv::blocks(&bytes[skip..], BLOCK_BYTES, d);
             if spans.is_empty() {
                 spans.push((0, 0));
             }

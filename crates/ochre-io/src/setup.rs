@@ -112,6 +112,8 @@ pub struct ParseSetup {
     pub format: Format,
     pub separator: u8,
     pub single_quotes: bool,
+    /// Takes its meaning from the character after it; 0 for none.
+    pub escape: u8,
     /// 1: the first line is a header; -1: it is data.
     pub header: i32,
     pub names: Vec<String>,
@@ -164,7 +166,7 @@ impl ParseSetup {
     }
 
     pub fn dialect(&self) -> Dialect {
-        Dialect { separator: self.separator, quote: if self.single_quotes { b'\'' } else { b'"' } }
+        Dialect { separator: self.separator, quote: if self.single_quotes { b'\'' } else { b'"' }, escape: self.escape }
     }
 }
 
@@ -175,6 +177,7 @@ pub struct Wishes {
     /// 0: guess.
     pub header: i32,
     pub single_quotes: bool,
+    pub escape: u8,
     pub names: Option<Vec<String>>,
     pub na_strings: Vec<Vec<String>>,
     pub format: Option<Format>,
@@ -318,8 +321,9 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
     if wishes.format == Some(Format::SvmLight) || (wishes.format.is_none() && crate::sparse::looks_like(whole)) {
         return Ok((crate::sparse::guess(head), vec![]));
     }
-    let separator = wishes.separator.filter(|s| *s != 0).unwrap_or_else(|| separator(&firsts, quote));
-    let d = Dialect { separator, quote };
+    let undecided = Dialect { separator: b',', quote, escape: wishes.escape };
+    let separator = wishes.separator.filter(|s| *s != 0).unwrap_or_else(|| separator(&firsts, undecided));
+    let d = Dialect { separator, ..undecided };
     let mut lines = Lines { bytes: head, at: 0, d };
     let rows: Vec<Vec<csv::Field<'_>>> = std::iter::from_fn(|| lines.next()).collect();
     let header = match wishes.header {
@@ -368,6 +372,7 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
         format: Format::Csv,
         separator,
         single_quotes,
+        escape: wishes.escape,
         header,
         names,
         types,
@@ -409,12 +414,12 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn separator(lines: &[&[u8]], quote: u8) -> u8 {
+fn separator(lines: &[&[u8]], d: Dialect) -> u8 {
     let count = |line: &[u8], s: u8| {
         let mut inside = false;
         line.iter()
             .filter(|b| {
-                inside ^= **b == quote;
+                inside ^= **b == d.quote;
                 !inside && **b == s
             })
             .count()
@@ -422,7 +427,7 @@ fn separator(lines: &[&[u8]], quote: u8) -> u8 {
     if lines.len() == 1 {
         return [b',', b' '].into_iter().find(|s| count(lines[0], *s) > 0).unwrap_or(b',');
     }
-    let tokens = |line: &[u8], s: u8| csv::line(line, 0, Dialect { separator: s, quote }).0.len();
+    let tokens = |line: &[u8], s: u8| csv::line(line, 0, Dialect { separator: s, ..d }).0.len();
     let pair = |a: &[u8], b: &[u8]| {
         let best = CANDIDATES.iter().map(|s| count(a, *s)).max().unwrap_or(0);
         CANDIDATES.into_iter().find(|&s| {

@@ -212,6 +212,14 @@ fn proposed_name(app: &App, key: &str) -> String {
     name
 }
 
+/// The escape character of a text file; the reference knows the backslash alone.
+fn escape(code: i8) -> Result<u8, Failure> {
+    match u8::try_from(code) {
+        Ok(c @ (0 | b'\\')) => Ok(c),
+        _ => Err(Error::invalid(format!("escapechar must be a backslash (92) or none (0), but is {code}")).into()),
+    }
+}
+
 fn refuse(given: bool, field: &str) -> Result<(), Failure> {
     if given { Err(Error::Unsupported(format!("{field} is not supported by this version of ochre")).into()) } else { Ok(()) }
 }
@@ -219,7 +227,7 @@ fn refuse(given: bool, field: &str) -> Result<(), Failure> {
 fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: SetupSchema = ask.decode()?;
     refuse(!a.decrypt_tool.is_null(), "decrypt_tool")?;
-    refuse(a.escapechar != 0, "escapechar")?;
+    let escape = escape(a.escapechar)?;
     refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
     refuse(a.custom_non_data_line_markers.as_ref().is_some_and(|m| !m.is_empty() && m != "#"), "custom_non_data_line_markers")?;
     let format = Format::from_name(a.parse_type.as_deref().unwrap_or_default())?;
@@ -229,6 +237,7 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         separator: (a.separator != 0).then_some(a.separator as u8),
         header: a.check_header,
         single_quotes: a.single_quotes,
+        escape,
         names: a.column_names.clone().filter(|n| !n.is_empty()),
         na_strings: na,
         format,
@@ -267,7 +276,7 @@ fn guess(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: Parse = ask.decode()?;
     refuse(!a.decrypt_tool.is_null(), "decrypt_tool")?;
-    refuse(a.escapechar != 0, "escapechar")?;
+    let escape = escape(a.escapechar)?;
     refuse(a.tz_adjust_to_local, "tz_adjust_to_local")?;
     refuse(a.domains.as_ref().is_some_and(|d| d.iter().any(Option::is_some)), "domains")?;
     let files = raw_files(app, &a.source_frames)?;
@@ -294,6 +303,7 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         },
         separator: if a.separator == 0 { b',' } else { a.separator as u8 },
         single_quotes: a.single_quotes,
+        escape,
         header: if a.check_header == 0 { -1 } else { a.check_header },
         reasons: vec![],
         types,
@@ -386,6 +396,7 @@ fn parse_svmlight(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         separator: None,
         header: 0,
         single_quotes: false,
+        escape: 0,
         names: None,
         na_strings: vec![],
         format: Format::from_name("SVMLight")?,
