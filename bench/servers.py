@@ -48,5 +48,8 @@ def serving(command):
             h2o.no_progress()
             yield p
         finally:
+            # Or the client would miss the server when the program ends.
+            with contextlib.suppress(Exception):
+                h2o.connection().close()
             p.kill()
             p.wait()

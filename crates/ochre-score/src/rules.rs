@@ -8,6 +8,9 @@ pub enum Test {
     AtLeast(f64),
     /// The code is one of these.
     In(Vec<u32>),
+    /// Every value that is not missing, or none.
+    Any,
+    None,
 }
 
 /// A missing value passes or not whatever the test.
@@ -34,6 +37,8 @@ impl Condition {
             Test::Less(t) => v < *t,
             Test::AtLeast(t) => v >= *t,
             Test::In(codes) => codes.iter().any(|c| f64::from(*c) == v),
+            Test::Any => true,
+            Test::None => false,
         }
     }
 }
@@ -57,10 +62,7 @@ pub fn of_tree(tree: &Tree, levels: impl Fn(usize) -> usize) -> Vec<Rule> {
         let column = node.column as usize;
         for (child, right) in [(node.left, false), (node.right, true)] {
             let (test, missing) = match (&node.split, levels(column)) {
-                (Split::Missing, 0) => {
-                    // No number is less than minus infinity, and every one is at least that.
-                    (if right { Test::Less(f64::NEG_INFINITY) } else { Test::AtLeast(f64::NEG_INFINITY) }, right)
-                }
+                (Split::Missing, _) => (if right { Test::None } else { Test::Any }, right),
                 (Split::Less(t) | Split::Below(t) | Split::SparseBelow(t), 0) => {
                     let t = f64::from(*t);
                     (if right { Test::AtLeast(t) } else { Test::Less(t) }, node.missing_left != right)

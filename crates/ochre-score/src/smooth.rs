@@ -39,6 +39,20 @@ pub struct Smooth {
 }
 
 impl Smooth {
+    /// A smooth whose functions are those of its basis, and have no names yet.
+    pub fn new(kind: Kind, columns: Vec<usize>, knots: Vec<Vec<f64>>, order: usize) -> Smooth {
+        Smooth { kind, columns, knots, order, shifts: vec![], factors: vec![], centring: None, free: None, plain: vec![], names: vec![] }
+    }
+
+    /// Coefficients of the basis' functions: those of the model's, each times its combination.
+    pub fn of_basis(&self, own: &[f64]) -> Vec<f64> {
+        let n = self.size();
+        match &self.centring {
+            Some(z) => (0..n).map(|i| own.iter().enumerate().map(|(r, b)| b * z[r * n + i]).sum()).collect(),
+            None => own.to_vec(),
+        }
+    }
+
     /// The basis of splines.
     pub fn basis(&self) -> Basis {
         match self.kind {
@@ -202,12 +216,18 @@ impl Basis {
 
 /// One B-spline on an interval (de Boor's recursion), in powers of the distance from its first knot.
 fn bspline(t: &[f64], i: usize, order: usize, from: f64, to: f64) -> Vec<f64> {
-    if order == 1 {
-        return vec![f64::from(u8::from(t[i] <= from && to <= t[i + 1]))];
+    // Those of order 1 that it is made of, then of 2, and so on.
+    let mut made: Vec<Vec<f64>> = (i..i + order).map(|i| vec![f64::from(u8::from(t[i] <= from && to <= t[i + 1]))]).collect();
+    for order in 2..=order {
+        let one = |(at, pair): (usize, &[Vec<f64>])| {
+            let i = i + at;
+            let left = times(&pair[0], from - t[i], 1.0, t[i + order - 1] - t[i]);
+            let right = times(&pair[1], t[i + order] - from, -1.0, t[i + order] - t[i + 1]);
+            left.iter().zip(&right).map(|(a, b)| a + b).collect()
+        };
+        made = made.windows(2).enumerate().map(one).collect();
     }
-    let left = times(&bspline(t, i, order - 1, from, to), from - t[i], 1.0, t[i + order - 1] - t[i]);
-    let right = times(&bspline(t, i + 1, order - 1, from, to), t[i + order] - from, -1.0, t[i + order] - t[i + 1]);
-    left.iter().zip(&right).map(|(a, b)| a + b).collect()
+    made.swap_remove(0)
 }
 
 /// Second derivatives of a natural cubic spline at its inner knots, from its values at all knots.
@@ -271,6 +291,12 @@ pub fn complement(vectors: &[Vec<f64>], n: usize) -> Vec<f64> {
 /// Order of the derivatives whose squares a thin plate of `d` numbers penalises.
 pub fn plate_order(d: usize) -> usize {
     d.div_ceil(2) + 1
+}
+
+/// How many polynomials a thin plate of `d` numbers has: those of a degree below its order.
+pub fn polynomials(d: usize) -> usize {
+    let m = plate_order(d);
+    (1..=d).fold(1usize, |n, i| n.saturating_mul(m - 1 + i) / i)
 }
 
 /// Exponents of the polynomials of `d` numbers below a degree: by degree, those of fewest numbers first.

@@ -6,19 +6,17 @@ use crate::glm::{Made, fit_made};
 use ochre_core::{Column, Error, Frame, Result};
 use ochre_model::{Fitted, Run, Training};
 use ochre_schema::{Cell, Notes, Table};
-use ochre_score::smooth::Kind;
-use ochre_score::{Derived, Scorer};
+use ochre_score::Scorer;
+use ochre_score::smooth::{Kind, Smooth};
 use rayon::prelude::*;
 
 /// A smooth, and what is asked of its coefficients.
-struct Smooth {
-    of: ochre_score::smooth::Smooth,
-    derived: Vec<Derived>,
+struct Asked {
+    smooth: Smooth,
     /// Half the second derivatives of the penalty.
     penalty: Vec<f64>,
     /// Must the coefficients be positive or negative?
     sign: Option<bool>,
-    columns: Vec<String>,
 }
 
 /// A predictor's place, and its values.
@@ -90,26 +88,15 @@ fn means(matrix: &[f64], width: usize) -> Vec<f64> {
     (0..width).map(|i| parts.iter().map(|p| p[i]).sum::<f64>() / rows).collect()
 }
 
-fn spline(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
+fn spline(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Asked> {
     let name = &wanted.columns[0];
     let (column, x) = values(&run.train, name)?;
     let knots = match &wanted.given {
         Some(key) => given_knots(run, wanted, key)?.remove(0),
         None => quantiles(&x, wanted.knots, name)?,
     };
-    let mut of = ochre_score::smooth::Smooth {
-        kind: wanted.kind,
-        columns: vec![column],
-        knots: vec![knots],
-        order: wanted.order,
-        shifts: vec![],
-        factors: vec![],
-        centring: None,
-        free: None,
-        plain: vec![],
-        names: vec![],
-    };
-    let basis = of.basis();
+    let mut smooth = Smooth::new(wanted.kind, vec![column], vec![knots], wanted.order);
+    let basis = smooth.basis();
     let n = basis.functions.len();
     let _room = run.node.ledger.reserve(&format!("{n} functions of '{name}'"), (x.len() * n * 8) as u64)?;
     let plain = basis.combined(&identity(n), n);
@@ -127,15 +114,13 @@ fn spline(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
         Kind::Positive => ("ms", "3_center"),
         _ => ("is", "is"),
     };
-    of.centring = centring;
-    of.plain = (0..n).map(|i| format!("{name}_{mark}_{i}")).collect();
-    of.names = (0..rows).map(|i| format!("{name}_{centred}_{i}")).collect();
-    Ok(Smooth {
-        derived: of.derived(),
-        of,
+    smooth.centring = centring;
+    smooth.plain = (0..n).map(|i| format!("{name}_{mark}_{i}")).collect();
+    smooth.names = (0..rows).map(|i| format!("{name}_{centred}_{i}")).collect();
+    Ok(Asked {
+        smooth,
         penalty: turned.into_iter().map(|v| v * factor).collect(),
         sign: (wanted.kind == Kind::Rising).then_some(wanted.non_negative),
-        columns: wanted.columns.clone(),
     })
 }
 
@@ -150,7 +135,7 @@ fn scale_of(largest: f64, bending: &[f64], n: usize) -> f64 {
     if most > 0.0 { largest * largest / most } else { 1.0 }
 }
 
-fn plate(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
+fn plate(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Asked> {
     let train = &run.train;
     let label = wanted.columns.join("_");
     let (places, xs): (Vec<usize>, Vec<Vec<f64>>) =
@@ -182,50 +167,36 @@ fn plate(run: &Run<'_, GamParams>, wanted: &Wanted) -> Result<Smooth> {
             (shifts[i], factors[i]) = (r.mean, if r.sigma > 0.0 { 1.0 / r.sigma } else { 1.0 });
         }
     }
-    let mut of = ochre_score::smooth::Smooth {
-        kind: wanted.kind,
-        columns: places,
-        knots: raw,
-        order: wanted.order,
-        shifts,
-        factors,
-        centring: None,
-        free: None,
-        plain: (0..k).map(|i| format!("{label}_1_{i}")).collect(),
-        names: (0..k - 1).map(|i| format!("{label}_1_center_tp_{i}")).collect(),
-    };
-    let blank = of.blank();
+    let mut smooth = Smooth::new(wanted.kind, places, raw, wanted.order);
+    (smooth.shifts, smooth.factors) = (shifts, factors);
+    smooth.plain = (0..k).map(|i| format!("{label}_1_{i}")).collect();
+    smooth.names = (0..k - 1).map(|i| format!("{label}_1_center_tp_{i}")).collect();
+    let blank = smooth.blank();
     let m = blank.powers.len();
     if k <= m {
         return Err(Error::invalid(format!("the thin plate of {label} needs at least {} knots, but has {k}", m + 1)));
     }
-    let (free, knots) = (ochre_score::smooth::Smooth::free(&blank), &blank.knots);
+    let (free, knots) = (Smooth::free(&blank), &blank.knots);
     let near = |a: &[f64], b: &[f64]| blank.radial(a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum());
     let between: Vec<f64> = (0..k * k).map(|c| near(&knots[c / k], &knots[c % k])).collect();
     let own = splines::turned(&free, &between, k);
     let mut bending = vec![0.0; k * k];
     (0..(k - m) * (k - m)).for_each(|c| bending[(c / (k - m)) * k + c % (k - m)] = own[c]);
     let _room = run.node.ledger.reserve(&format!("{k} functions of {label}"), (known.len() * k * 8) as u64)?;
-    let plain = ochre_score::smooth::Smooth::plates(&blank, &free, &identity(k));
+    let plain = Smooth::plates(&blank, &free, &identity(k));
     let counted: Vec<usize> = known.into_iter().filter(|&r| train.weight(r) > 0.0).collect();
     let matrix: Vec<f64> = counted.par_iter().flat_map_iter(|&r| plain.iter().map(|p| p.value(|i| xs[i][r])).collect::<Vec<_>>()).collect();
     let factor = wanted.scale * if run.params.scale_tp_penalty_mat { scale_of(largest_row(&matrix, k), &bending, k) } else { 1.0 };
     let centring = splines::centring(&means(&matrix, k));
     let turned = splines::turned(&centring, &bending, k);
-    of.centring = Some(centring);
-    Ok(Smooth {
-        derived: of.derived(),
-        of,
-        penalty: turned.into_iter().map(|v| v * factor).collect(),
-        sign: None,
-        columns: wanted.columns.clone(),
-    })
+    smooth.centring = Some(centring);
+    Ok(Asked { smooth, penalty: turned.into_iter().map(|v| v * factor).collect(), sign: None })
 }
 
 pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
     let glm = run.params.linear()?;
     let wanted = run.params.wanted(&mut Notes::default());
-    let smooths: Vec<Smooth> = wanted
+    let smooths: Vec<Asked> = wanted
         .iter()
         .map(|w| {
             run.job.check()?;
@@ -237,14 +208,14 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
     let mut made = Made { given: train.names.iter().map(|n| !ignored.contains(n)).collect(), ..Made::default() };
     for s in &smooths {
         let first = made.derived.len();
-        made.derived.extend(s.of.names.iter().cloned().zip(s.derived.iter().cloned()));
+        made.derived.extend(s.smooth.names.iter().cloned().zip(s.smooth.derived()));
         made.penalties.push((first, s.penalty.clone()));
-        made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.of.names.len()).map(move |i| (i, sign))));
+        made.signs.extend(s.sign.into_iter().flat_map(|sign| (first..first + s.smooth.names.len()).map(move |i| (i, sign))));
     }
     let valid = run.valid.take();
     let mut fitted = fit_made(&mut run.inner(glm, run.train.clone(), valid), &made)?;
     if let Scorer::Glm(m) = &mut fitted.scorer {
-        m.smooths = smooths.iter().map(|s| s.of.clone()).collect();
+        m.smooths = smooths.iter().map(|s| s.smooth.clone()).collect();
     }
     let train = &run.train;
     let table = fitted.output.coefficients_table.unwrap_or_else(|| Table::new("", ""));
@@ -268,8 +239,8 @@ pub fn fit(run: &mut Run<'_, GamParams>) -> Result<Fitted<GamOutput>> {
     let told = fitted.output.common.effective.into_iter();
     output.common.effective = told.filter(|e| ["family", "link", "lambda", "solver"].contains(&e.0)).collect();
     if run.params.store_knot_locations {
-        output.knot_locations = Some(smooths.iter().flat_map(|s| s.of.knots.clone()).collect());
-        output.gam_knot_column_names = Some(smooths.iter().flat_map(|s| s.columns.clone()).collect());
+        output.knot_locations = Some(smooths.iter().flat_map(|s| s.smooth.knots.clone()).collect());
+        output.gam_knot_column_names = Some(smooths.iter().flat_map(|s| &s.smooth.columns).map(|c| train.names[*c].clone()).collect());
     }
     if run.params.keep_gam_cols {
         output.gam_transformed_center_key = Some(keep(run, &made)?);
@@ -327,7 +298,7 @@ fn text(cell: &Cell) -> String {
 }
 
 /// The coefficients of the functions as they are: those of the centred ones, each times its combination.
-fn uncentred(table: &Table, smooths: &[Smooth]) -> Table {
+fn uncentred(table: &Table, smooths: &[Asked]) -> Table {
     let number = |c: &Cell| if let Cell::Double(v) = c { *v } else { f64::NAN };
     let labels: Vec<String> = table.columns[0].cells.iter().map(text).collect();
     // Rows of the table, or a smooth's first row.
@@ -339,23 +310,20 @@ fn uncentred(table: &Table, smooths: &[Smooth]) -> Table {
         while row < labels.len() {
             let Some((s, mark)) = smooths
                 .iter()
-                .find_map(|s| Some((s, labels[row].strip_prefix(&s.of.names[0])?)))
+                .find_map(|s| Some((s, labels[row].strip_prefix(&s.smooth.names[0])?)))
                 .filter(|(_, m)| m.is_empty() || m.starts_with("_class_"))
             else {
                 cells.push(column.cells[row].clone());
                 row += 1;
                 continue;
             };
-            let own = &column.cells[row..row + s.of.names.len()];
-            let n = s.of.plain.len();
-            match (&s.of.centring, at) {
-                (_, 0) => cells.extend(s.of.plain.iter().map(|t| Cell::Text(format!("{t}{mark}")))),
-                (None, _) => cells.extend(own.iter().cloned()),
-                (Some(z), _) => {
-                    cells.extend((0..n).map(|i| Cell::Double(own.iter().enumerate().map(|(r, b)| number(b) * z[r * n + i]).sum())));
-                }
+            if at == 0 {
+                cells.extend(s.smooth.plain.iter().map(|t| Cell::Text(format!("{t}{mark}"))));
+            } else {
+                let own: Vec<f64> = column.cells[row..row + s.smooth.names.len()].iter().map(number).collect();
+                cells.extend(s.smooth.of_basis(&own).into_iter().map(Cell::Double));
             }
-            row += s.of.names.len();
+            row += s.smooth.names.len();
         }
         column.cells = cells;
         if at > 0 {

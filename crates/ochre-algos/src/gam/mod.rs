@@ -19,7 +19,7 @@ use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
 use ochre_schema::{FrameKey, Notes, Schema, Table, Value};
-use ochre_score::smooth::{Kind, exponents, plate_order};
+use ochre_score::smooth::{Kind, polynomials};
 
 /// Parameters of the builder.
 #[derive(Clone, Debug, Schema)]
@@ -286,7 +286,7 @@ impl GamParams {
             }
             let knots = self.num_knots.as_ref().and_then(|k| k.get(i)).copied().filter(|k| *k != 0).unwrap_or(10);
             let least = match kind {
-                Kind::Plate => exponents(columns.len(), plate_order(columns.len())).len() as i32 + 1,
+                Kind::Plate => i32::try_from(polynomials(columns.len())).unwrap_or(i32::MAX - 1).saturating_add(1),
                 Kind::Cubic => 3,
                 _ => 2,
             };

@@ -7,6 +7,7 @@ use crate::glm::{GlmOutput, GlmParams, Made, fit_made};
 use ochre_core::{Error, Result};
 use ochre_model::{Fitted, Run, Training};
 use ochre_schema::{Cell, Table};
+use ochre_score::rules::{Condition, Test, of_tree};
 use ochre_score::{Derived, GlmScorer, Scorer, Split, Tree};
 use std::collections::BTreeMap;
 
@@ -20,8 +21,8 @@ struct Rule {
 #[derive(Clone, Default)]
 struct Ask {
     /// Values are less than the first and not less than the second; each with whether a missing value passes.
-    less: Option<(f32, bool)>,
-    least: Option<(f32, bool)>,
+    less: Option<(f64, bool)>,
+    least: Option<(f64, bool)>,
     levels: Option<(Vec<bool>, bool)>,
     missing: Option<bool>,
 }
@@ -31,10 +32,10 @@ impl Ask {
         let or = |missing: bool| if missing { format!(" or {name} is NA") } else { String::new() };
         let mut out = vec![];
         if let Some((t, missing)) = self.less {
-            out.push(format!("({name} < {:?}{})", f64::from(t), or(missing)));
+            out.push(format!("({name} < {t:?}{})", or(missing)));
         }
         if let Some((t, missing)) = self.least {
-            out.push(format!("({name} >= {:?}{})", f64::from(t), or(missing)));
+            out.push(format!("({name} >= {t:?}{})", or(missing)));
         }
         if let Some((levels, missing)) = &self.levels {
             let label = |i: usize| domain.and_then(|d| d.get(i)).cloned().unwrap_or_else(|| i.to_string());
@@ -49,24 +50,18 @@ impl Ask {
         out
     }
 
-    /// Adds what a split asks on one of its sides.
-    fn add(&mut self, split: &Split, missing_left: bool, right: bool, levels: usize) {
-        let missing = missing_left != right;
-        match split {
-            Split::Less(t) | Split::Below(t) | Split::SparseBelow(t) => {
-                let (slot, closer): (_, fn(f32, f32) -> f32) = if right { (&mut self.least, f32::max) } else { (&mut self.less, f32::min) };
-                *slot = Some(slot.map_or((*t, missing), |(old, m)| (closer(old, *t), m && missing)));
-            }
-            Split::Set { offset, bits } => {
+    /// Adds what a condition asks. `levels` are those of the column.
+    fn add(&mut self, asked: &Condition, levels: usize) {
+        let missing = asked.missing;
+        match &asked.test {
+            Test::Less(t) => self.less = Some(self.less.map_or((*t, missing), |(old, m)| (old.min(*t), m && missing))),
+            Test::AtLeast(t) => self.least = Some(self.least.map_or((*t, missing), |(old, m)| (old.max(*t), m && missing))),
+            Test::In(codes) => {
                 let (all, passes) = self.levels.get_or_insert_with(|| (vec![true; levels], true));
-                for (code, keep) in all.iter_mut().enumerate() {
-                    let bit = code.checked_sub(*offset as usize).and_then(|i| bits.get(i)).copied();
-                    *keep &= bit.unwrap_or(!missing_left) == right;
-                }
+                all.iter_mut().enumerate().for_each(|(code, keep)| *keep &= codes.binary_search(&(code as u32)).is_ok());
                 *passes &= missing;
             }
-            Split::Missing => self.missing = Some(right),
-            Split::Leaf => {}
+            Test::Any | Test::None => self.missing = Some(missing),
         }
     }
 }
@@ -81,30 +76,21 @@ struct Rules {
 
 impl Rules {
     fn take(&mut self, train: &Training, label: &str, suffix: &str, tree: &Tree) {
-        let mut asks: Vec<BTreeMap<usize, Ask>> = vec![BTreeMap::new(); tree.nodes.len()];
         let mut own = tree.clone();
         let mut names = vec![];
-        for (i, node) in tree.nodes.iter().enumerate() {
-            if node.split == Split::Leaf {
-                let mut conditions: Vec<String> = vec![];
-                for (column, ask) in &asks[i] {
-                    let domain = train.columns[*column].domain().map(|d| d.as_slice());
-                    conditions.extend(ask.texts(&train.names[*column], domain));
-                }
-                conditions.sort();
-                let name = format!("{label}N{i}{suffix}");
-                own.nodes[i].value = names.len() as f32;
-                self.rules.insert(name.clone(), Rule { text: conditions.join(" & "), support: 0.0 });
-                names.push(name);
-                continue;
-            }
-            let column = node.column as usize;
-            let levels = train.columns[column].domain().map_or(0, |d| d.len());
-            for (child, right) in [(node.left, false), (node.right, true)] {
-                let mut ask = asks[i].clone();
-                ask.entry(column).or_default().add(&node.split, node.missing_left, right, levels);
-                asks[child as usize] = ask;
-            }
+        for (i, leaf) in own.nodes.iter_mut().enumerate().filter(|(_, n)| n.split == Split::Leaf) {
+            leaf.value = names.len() as f32;
+            names.push(format!("{label}N{i}{suffix}"));
+        }
+        let domain = |column: usize| train.columns[column].domain().map(|d| d.as_slice());
+        let levels = |column: usize| domain(column).map_or(0, <[String]>::len);
+        for rule in of_tree(&own, levels) {
+            let mut asks: BTreeMap<usize, Ask> = BTreeMap::new();
+            rule.conditions.iter().for_each(|c| asks.entry(c.column).or_default().add(c, levels(c.column)));
+            let texts = asks.iter().flat_map(|(column, ask)| ask.texts(&train.names[*column], domain(*column)));
+            let mut conditions: Vec<String> = texts.collect();
+            conditions.sort();
+            self.rules.insert(names[rule.code as usize].clone(), Rule { text: conditions.join(" & "), support: 0.0 });
         }
         self.sizes.push((tree.depth(), names.len()));
         // A tree that did not split says nothing.

@@ -110,6 +110,8 @@ pub struct TreeData {
     pub columns: Vec<TreeColumn>,
     /// The coded columns again, where there are many rows and memory for it.
     pub strips: Vec<Strip>,
+    /// Where each column stands in them: strip, and place in a row.
+    pub in_strips: Vec<Option<(usize, usize)>>,
     /// Rows that this node holds, and rows of all nodes.
     pub rows: usize,
     pub all_rows: usize,
@@ -161,8 +163,12 @@ impl TreeData {
             held.push(room);
             by_row = strips(&built, rows);
         }
+        let mut in_strips = vec![None; built.len()];
+        for (s, strip) in by_row.iter().enumerate() {
+            strip.columns.iter().enumerate().for_each(|(place, c)| in_strips[*c] = Some((s, place)));
+        }
         let owner = owners(&built, team.size());
-        Ok(TreeData { columns: built, strips: by_row, rows, all_rows, team, owner, _held: held })
+        Ok(TreeData { columns: built, strips: by_row, in_strips, rows, all_rows, team, owner, _held: held })
     }
 }
 

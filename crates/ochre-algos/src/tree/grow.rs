@@ -1,6 +1,6 @@
 //! Growing one tree, level by level.
 
-use super::data::{Strip, TreeColumn, TreeData, Values, ask_ahead};
+use super::data::{TreeColumn, TreeData, Values, ask_ahead};
 use ochre_core::{Job, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -593,9 +593,9 @@ impl TreeGrower<'_> {
     /// Fills the counts of every open node.
     ///
     /// Cost: each row to be counted is read once a level: 4 bytes of index, 4 of residual, and 2 (coded) or 8 bytes of each
-    /// column, and one cell of 16 bytes is added to for each. What counts is how often memory must be waited for: once a
-    /// column where rows lie close, once a row (and 32 columns) where they do not, from the strips. Of two siblings only the smaller is counted in columns counted
-    /// by value.
+    /// column, and one cell of 16 bytes is added to for each. What counts is how often memory must be waited for: once a row
+    /// and 32 columns, from the strips, where rows lie far apart. Of two siblings only the smaller is counted in columns
+    /// counted by value.
     fn count(
         &self,
         fixed: &Fixed<'_>,
@@ -1250,18 +1250,19 @@ impl TreeGrower<'_> {
                 (*c, Counts { cells: vec![[0i64; 2]; cells], missing_square: 0, seen })
             })
             .collect();
-        // Rows that lie far apart are read from the strips, a column's place in which is (strip, place in a row).
+        // Rows that lie far apart are read from the strips.
         let sparse = rows.len() * SPARSE < self.data.rows;
         let mut from_strips: Vec<Vec<(usize, usize)>> = vec![vec![]; self.data.strips.len()];
         let mut from_columns: Vec<usize> = vec![];
         for (k, (c, ..)) in wanted.iter().enumerate() {
-            let place = |s: &Strip| s.columns.binary_search(c).ok();
-            match self.data.strips.iter().enumerate().filter(|_| sparse).find_map(|(s, strip)| Some((s, place(strip)?))) {
+            match self.data.in_strips[*c].filter(|_| sparse) {
                 Some((s, place)) => from_strips[s].push((place, k)),
                 None => from_columns.push(k),
             }
         }
-        let mut local = vec![0u16; wanted.len() * BLOCK];
+        // Codes of a block, column by column; small nodes have small blocks.
+        let stride = rows.len().min(BLOCK);
+        let mut local = vec![0u16; wanted.len() * stride];
         let (mut y, mut w) = ([0i64; BLOCK], [1i64; BLOCK]);
         let mut square = 0;
         for block in rows.chunks(BLOCK) {
@@ -1275,16 +1276,16 @@ impl TreeGrower<'_> {
                 }
             }
             for (strip, wanted) in self.data.strips.iter().zip(&from_strips).filter(|s| !s.1.is_empty()) {
-                strip.gather(block, wanted, &mut local, BLOCK);
+                strip.gather(block, wanted, &mut local, stride);
             }
             for &k in &from_columns {
                 if let Values::Coded { codes, .. } = &self.data.columns[wanted[k].0].values {
-                    local[k * BLOCK..].iter_mut().zip(block).for_each(|(slot, r)| *slot = codes[*r as usize]);
+                    local[k * stride..].iter_mut().zip(block).for_each(|(slot, r)| *slot = codes[*r as usize]);
                 }
             }
             for (k, ((c, counts), (_, bins, by_value))) in out.iter_mut().zip(wanted).enumerate() {
                 let column = &self.data.columns[*c];
-                let codes = &local[k * BLOCK..][..block.len()];
+                let codes = &local[k * stride..][..block.len()];
                 match &column.values {
                     Values::Coded { distinct, .. } if *by_value => {
                         if fixed.w.is_some() {

@@ -8,11 +8,14 @@
 use super::{About, Parts, integers, linear, numbers};
 use crate::file::{Column, ModelFile};
 use crate::glm::{Derived, GlmScorer, LinkFunction};
-use crate::smooth::{Kind, Smooth, plate_order, second_derivatives};
+use crate::smooth::{Kind, Smooth, plate_order, polynomials, second_derivatives};
 
-/// Our own entries: the predictors in the order of the model, and the smooths with every bit.
+/// Our own entries: the predictors in the order of the model, and of plates that were read the combinations of radial
+/// functions, which their scaling for the Java library would round. Our own word: the last knot of M-splines is moved, and
+/// plates have these combinations or those of `Smooth::free`.
 const PREDICTORS: &str = "ochre/predictors.json";
-const SMOOTHS: &str = "ochre/smooths.json";
+const RADIALS: &str = "ochre/radials";
+const OWN_BASES: &str = "own_bases";
 
 fn code(kind: Kind) -> usize {
     match kind {
@@ -91,15 +94,10 @@ pub fn write(m: &GlmScorer, file: &ModelFile, about: &About, parts: &mut Parts) 
     if file.offset.is_some() && !m.without_offset {
         return Err("a MOJO of a generalized additive model has no place for an offset; save the model instead".into());
     }
-    let skip = usize::from(!m.all_levels);
-    let mut offsets = vec![0];
-    for (levels, _) in &m.levels {
-        offsets.push(offsets[offsets.len() - 1] + levels - skip);
-    }
     let s = &m.smooths;
     let (cats, plain_nums) = (m.levels.len(), m.means.len() - made);
     // A plate has its knots' functions and then, as in the reference, places for its polynomials.
-    let spare = |s: &Smooth| if s.kind == Kind::Plate { s.blank().powers.len() } else { 0 };
+    let spare = |s: &Smooth| if s.kind == Kind::Plate { polynomials(s.columns.len()) } else { 0 };
     let plain_of = |s: &Smooth| {
         let names: Vec<String> = s.plain.iter().cloned().chain((0..spare(s)).map(|i| format!("{}_power_{i}", s.names[0]))).collect();
         names
@@ -114,29 +112,16 @@ pub fn write(m: &GlmScorer, file: &ModelFile, about: &About, parts: &mut Parts) 
         let mut out = beta[..beta.len() - 1 - made].to_vec();
         let mut at = out.len();
         for s in s {
-            let own = &beta[at..at + s.names.len()];
-            let n = s.size();
-            match &s.centring {
-                Some(z) => out.extend((0..n).map(|i| own.iter().enumerate().map(|(r, b)| b * z[r * n + i]).sum::<f64>())),
-                None => out.extend(own),
-            }
+            out.extend(s.of_basis(&beta[at..at + s.names.len()]));
             out.extend(vec![0.0; spare(s)]);
             at += s.names.len();
         }
         out.push(beta[beta.len() - 1]);
         out
     };
-    parts.put("use_all_factor_levels", m.all_levels);
-    parts.put("cats", cats);
-    parts.put("cat_offsets", integers(&offsets));
-    parts.put("numsCenter", m.means.len());
+    linear::put_design(m, &linear::ADDITIVE, parts);
+    parts.put(OWN_BASES, true);
     parts.put("num", plain_nums + expanded);
-    parts.put("mean_imputation", true);
-    if m.skips_missing {
-        parts.put("skip_missing", true);
-    }
-    parts.put("numNAFillsCenter", numbers(&m.means));
-    parts.put("catNAFills", integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
     parts.put("family", if about.family == "binomial" { "bernoulli" } else { &about.family });
     linear::put_link(m, parts);
     parts.put("num_knots", each(&|s| s.knots[0].len()));
@@ -183,6 +168,9 @@ pub fn write(m: &GlmScorer, file: &ModelFile, about: &About, parts: &mut Parts) 
         parts.blobs.insert("polynomialBasisList".into(), powers);
         let free = plates.iter().flat_map(|(s, _, factor)| s.radials(&s.blank()).into_iter().map(move |v| v * factor));
         parts.blobs.insert("zTransposeCS".into(), big(free));
+        if plates.iter().any(|p| p.0.free.is_some()) {
+            parts.blobs.insert(RADIALS.into(), big(plates.iter().flat_map(|p| p.0.radials(&p.0.blank()))));
+        }
         parts.blobs.insert("gamColMeansRaw".into(), big(plates.iter().flat_map(|p| p.0.shifts.clone())));
         parts.blobs.insert("gamColStdRaw".into(), big(plates.iter().flat_map(|p| p.0.factors.clone())));
     }
@@ -209,9 +197,7 @@ pub fn write(m: &GlmScorer, file: &ModelFile, about: &About, parts: &mut Parts) 
     if of(Kind::Cubic).next().is_some() {
         parts.blobs.insert("_binvD".into(), big(of(Kind::Cubic).flat_map(|s| second_derivatives(&s.knots[0]))));
     }
-    let json = |v: serde_json::Result<Vec<u8>>| v.map_err(|e| e.to_string());
-    parts.blobs.insert(PREDICTORS.into(), json(serde_json::to_vec(&file.predictors))?);
-    parts.blobs.insert(SMOOTHS.into(), json(serde_json::to_vec(s))?);
+    parts.blobs.insert(PREDICTORS.into(), serde_json::to_vec(&file.predictors).map_err(|e| e.to_string())?);
     Ok(())
 }
 
@@ -274,7 +260,10 @@ pub fn read(parts: &Parts, about: &About, all: &mut Vec<Column>) -> Result<GlmSc
     let place = |name: &String| {
         predictors.iter().position(|c| c.name == *name).ok_or_else(|| format!("it has no predictor '{name}', which it uses"))
     };
-    let own: Option<Vec<Smooth>> = parts.blobs.get(SMOOTHS).and_then(|b| serde_json::from_slice(b).ok());
+    let own = parts.flag(OWN_BASES);
+    let mut exact = parts.blobs.get(RADIALS).filter(|_| own).map(|b| Big(RADIALS, b));
+    let plain_dims = counts(parts, "gamColName_dim")?;
+    let mut plain = text(parts, "gamColNames")?.into_iter();
     let (mut knot, mut z, mut free) =
         (blob(parts, "knots")?, blob(parts, "zTranspose")?, parts.blobs.get("zTransposeCS").map(|b| Big("zTransposeCS", b)));
     let mut centre = parts.blobs.get("gamColMeansRaw").map(|b| Big("gamColMeansRaw", b));
@@ -303,18 +292,13 @@ pub fn read(parts: &Parts, about: &About, all: &mut Vec<Column>) -> Result<GlmSc
         }
         let columns = used[first..first + d].iter().map(place).collect::<Result<Vec<_>, _>>()?;
         first += d;
-        let mut s = Smooth {
-            kind,
-            columns,
-            knots: (0..d).map(|_| knot.take(k)).collect::<Result<_, _>>()?,
-            order,
-            shifts: vec![],
-            factors: vec![],
-            centring: None,
-            free: None,
-            plain: vec![],
-            names: vec![],
-        };
+        let mut s = Smooth::new(kind, columns, (0..d).map(|_| knot.take(k)).collect::<Result<_, _>>()?, order);
+        if own
+            && kind == Kind::Positive
+            && let Some(last) = s.knots[0].last_mut()
+        {
+            *last = last.next_down();
+        }
         if kind != Kind::Plate && s.knots[0].windows(2).any(|w| w[0] >= w[1] || w[0].is_nan() || w[1].is_nan()) {
             return Err(format!("the knots of its smooth {i} do not rise"));
         }
@@ -331,12 +315,14 @@ pub fn read(parts: &Parts, about: &About, all: &mut Vec<Column>) -> Result<GlmSc
                 s.shifts = shifts.iter().zip(&factors).map(|(m, f)| m * f).collect();
                 s.factors = factors;
             }
+            let radial = k.checked_sub(polynomials(d)).filter(|r| *r > 0);
+            let radial = radial.ok_or_else(|| format!("its plate {i} has {k} knots and {} polynomials", polynomials(d)))?;
             let (powers, factor) = java_plate(&s);
-            if powers.len() >= k {
-                return Err(format!("its plate {i} has {k} knots and {} polynomials", powers.len()));
-            }
-            let radial = k - powers.len();
-            s.free = Some(free.as_mut().ok_or(missing)?.take(radial * k)?.into_iter().map(|v| v / factor).collect());
+            let combined = free.as_mut().ok_or(missing)?.take(radial * k)?.into_iter().map(|v| v / factor).collect();
+            s.free = match &mut exact {
+                Some(exact) => Some(exact.take(radial * k)?),
+                None => (!own).then_some(combined),
+            };
             for row in s.centring.iter_mut().flat_map(|z| z.chunks_mut(k)) {
                 for (w, e) in row[radial..].iter_mut().zip(&powers) {
                     *w /= s.factors.iter().zip(e).map(|(f, e)| f.powi(*e)).product::<f64>();
@@ -345,9 +331,11 @@ pub fn read(parts: &Parts, about: &About, all: &mut Vec<Column>) -> Result<GlmSc
         }
         s.names = names.get(named..named + rows).ok_or("it names fewer functions than its smooths have")?.to_vec();
         named += rows;
-        s.plain = (0..n).map(|j| format!("{}_plain_{j}", s.names[0])).collect();
-        if let Some(own) = own.as_ref().and_then(|o| o.get(i)).filter(|o| o.kind == kind && o.size() == n && o.columns == s.columns) {
-            s = own.clone();
+        // Names of a plate's polynomials may follow.
+        s.plain = plain.by_ref().take(plain_dims.get(i).copied().unwrap_or(0)).collect();
+        s.plain.truncate(n);
+        if s.plain.len() != n {
+            return Err(format!("gamColNames has {} names for the {n} functions of its smooth {i}", s.plain.len()));
         }
         derived.extend(s.derived());
         smooths.push(s);

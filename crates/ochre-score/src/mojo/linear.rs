@@ -10,6 +10,16 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) -> Result<(), Stri
             "the MOJO format has no place for interactions of predictors; make their columns before training, or save the model".into()
         );
     }
+    put_design(m, &PLAIN, parts);
+    parts.put("beta", numbers(&m.heard().concat()));
+    parts.put("family", &about.family);
+    put_link(m, parts);
+    parts.put("dispersion_estimated", number(1.0));
+    Ok(())
+}
+
+/// What the coefficients belong to, and what stands for missing values.
+pub fn put_design(m: &GlmScorer, words: &Words, parts: &mut Parts) {
     let skip = usize::from(!m.all_levels);
     let mut offsets = vec![0];
     for (levels, _) in &m.levels {
@@ -18,19 +28,14 @@ pub fn write(m: &GlmScorer, about: &About, parts: &mut Parts) -> Result<(), Stri
     parts.put("use_all_factor_levels", m.all_levels);
     parts.put("cats", m.levels.len());
     parts.put("cat_offsets", integers(&offsets));
-    parts.put("nums", m.means.len());
+    parts.put(words.numerics, m.means.len());
     parts.put("mean_imputation", true);
     if m.skips_missing {
         // Our own word: the Java library fills missing values in all the same.
         parts.put("skip_missing", true);
     }
-    parts.put("num_means", numbers(&m.means));
-    parts.put("cat_modes", integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
-    parts.put("beta", numbers(&m.heard().concat()));
-    parts.put("family", &about.family);
-    put_link(m, parts);
-    parts.put("dispersion_estimated", number(1.0));
-    Ok(())
+    parts.put(words.means, numbers(&m.means));
+    parts.put(words.modes, integers(&m.levels.iter().map(|l| l.1).collect::<Vec<_>>()));
 }
 
 pub fn put_link(m: &GlmScorer, parts: &mut Parts) {

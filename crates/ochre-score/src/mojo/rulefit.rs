@@ -151,7 +151,23 @@ pub fn write(m: &GlmScorer, file: &ModelFile, about: &About, parts: &mut Parts) 
                 for (i, c) in rule.conditions.iter().enumerate() {
                     let at = format!("{i}_{id}");
                     parts.put(&format!("feature_index_{at}"), c.column);
-                    let operator = match &c.test {
+                    let all = || file.predictors[c.column].domain.as_ref().map(|d| (0..d.len() as u32).collect());
+                    // The format has no word for all values and none.
+                    let test = match &c.test {
+                        Test::Any => all().map_or(Test::AtLeast(f64::NEG_INFINITY), Test::In),
+                        Test::None => all().map_or(Test::Less(f64::NEG_INFINITY), |_| Test::In(vec![])),
+                        test => test.clone(),
+                    };
+                    let operator = match &test {
+                        Test::Less(_) => 0,
+                        Test::AtLeast(_) => 1,
+                        _ => 2,
+                    };
+                    match &test {
+                        Test::Less(v) | Test::AtLeast(v) => {
+                            parts.put(&format!("type_{at}"), 1);
+                            parts.put(&format!("num_treshold{at}"), number(*v));
+                        }
                         Test::In(codes) => {
                             parts.put(&format!("type_{at}"), 0);
                             parts.put(&format!("language_cat_treshold_length_{at}"), codes.len());
@@ -160,14 +176,9 @@ pub fn write(m: &GlmScorer, file: &ModelFile, about: &About, parts: &mut Parts) 
                                 parts.put(&format!("language_cat_treshold_{j}_{at}"), label(c.column, *code).replace('\n', " "));
                                 parts.put(&format!("cat_treshold_length_{j}_{at}"), code);
                             }
-                            2
                         }
-                        Test::Less(v) | Test::AtLeast(v) => {
-                            parts.put(&format!("type_{at}"), 1);
-                            parts.put(&format!("num_treshold{at}"), number(*v));
-                            u8::from(matches!(c.test, Test::AtLeast(_)))
-                        }
-                    };
+                        Test::Any | Test::None => {}
+                    }
                     parts.put(&format!("operator_{at}"), operator);
                     parts.put(&format!("feature_name_{at}"), file.predictors[c.column].name.replace('\n', " "));
                     parts.put(&format!("nas_included_{at}"), c.missing);
@@ -249,7 +260,7 @@ pub fn read(parts: &Parts, about: &About, all: &[Column], labels: &[String]) -> 
     let domain = |name: &str| columns.iter().find(|c| c.name == name).and_then(|c| c.domain.as_ref());
     let (forests, trees) = (parts.count("depth")?, parts.count("ntrees")?);
     let linear_alone = parts.text("model_type") == Some("0");
-    if !linear_alone && forests.saturating_mul(trees) > parts.order.len().max(parts.info.len()) {
+    if !linear_alone && forests.saturating_mul(trees) > parts.info.len() {
         return Err(format!("it counts {forests} x {trees} trees, more than it has facts"));
     }
     for f in 0..if linear_alone { 0 } else { forests } {
