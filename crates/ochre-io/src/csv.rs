@@ -288,7 +288,7 @@ mod tests {
         let text = b"\"a\\\"\nb\",1\nc,2\nd\\\",3\n";
         for size in 1..text.len() {
             for (_, end) in blocks(text, size, ESCAPED) {
-                assert!([9, 13, 19].contains(&end), "cut at {end}");
+                assert!([10, 14, 20].contains(&end), "cut at {end}");
             }
         }
     }
