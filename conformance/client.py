@@ -17,6 +17,7 @@ from h2o.transforms.preprocessing import H2OBinaryOp, H2OCol, H2OColOp, H2OColSe
 from h2o.estimators import (
     H2OGeneralizedLinearEstimator,
     H2OGradientBoostingEstimator,
+    H2OHGLMEstimator,
     H2OIsotonicRegressionEstimator,
     H2OKMeansEstimator,
     H2OModelSelectionEstimator,
@@ -491,9 +492,45 @@ def likely_shapes():
     assert best not in (1.3, 1.7, 1.9) and 1 < best < 2, like
 
 
+def expanded():
+    """The Gram matrix of a frame's expanded columns, and these columns themselves: what the reference answered, and products."""
+    f = prostate("CAPSULE", "RACE", "DCAPS")[["AGE", "RACE", "DCAPS", "PSA", "GLEASON"]]
+    f[2, "AGE"] = None
+    f[3, "RACE"] = None
+    f = h2o.assign(f, "some")
+    rows = lambda r, name: h2o.get_frame(r[name]["name"])
+    gram = rows(h2o.api("GET /3/ComputeGram", data={"X": "some", "skip_missing": True}), "destination_frame")
+    assert gram.names == ["RACE.1", "RACE.2", "DCAPS.2", "AGE", "PSA", "GLEASON", "Intercept"], gram.names
+    got = [[float(v) for v in row] for row in gram.as_data_frame(use_pandas=False, header=False)]
+    assert got[3] == [22491.0, 2270.0, 2653.0, 1662731.0, 382740.33999999985, 159351.0, 24949.0], got[3]
+    assert all(abs(got[i][j] - got[j][i]) < 1e-9 for i in range(7) for j in range(i))
+    made = rows(h2o.api("POST /3/DataInfoFrame", data={"frame": "some", "use_all": True, "interactions": ["AGE", "RACE"]}), "result")
+    assert made.nrow == 378 and made.names[-2:] == ["AGE", "PSA"] and "AGE_RACE.1" in made.names, made.names
+    assert numbers(made, made.names.index("AGE_RACE.1"))[:5] == [65, 72, 69, 71, 0]
+    made = rows(h2o.api("POST /3/DataInfoFrame", data={"frame": "some", "standardize": True}), "result")
+    assert abs(numbers(made, made.names.index("AGE"))[0] + 0.1575233535973769) < 1e-12, numbers(made)[0]
+    # Values given for missing ones are those of a frame that has them.
+    plugs, filled = h2o.H2OFrame([[50.0, 5.0]], column_names=["AGE", "PSA"]), h2o.deep_copy(f, "filled")
+    filled[2, "AGE"] = 50.0
+    f = h2o.get_frame("some")
+    one = dict(random_columns=["AGE"], group_column="DCAPS", max_iterations=5)
+    a = H2OHGLMEstimator(missing_values_handling="PlugValues", plug_values=plugs, **one)
+    a.train(x=["AGE", "PSA"], y="GLEASON", training_frame=f)
+    b = H2OHGLMEstimator(**one)
+    b.train(x=["AGE", "PSA"], y="GLEASON", training_frame=filled)
+    assert a._model_json["output"]["beta"] == b._model_json["output"]["beta"]
+    # Metrics that were measured on a frame can be dropped.
+    m = H2OGeneralizedLinearEstimator(model_id="measured")
+    m.train(x=["PSA"], y="GLEASON", training_frame=f)
+    m.model_performance(filled)
+    import requests
+    there = lambda verb: requests.request(verb, h2o.connection().base_url + f"/3/ModelMetrics/frames/{filled.frame_id}/models/measured").json()["model_metrics"]
+    assert len(there("GET")) == 1 and not there("DELETE") and not there("GET")
+
+
 checks = [imputed, sparse, calibrated, continued, clusters, while_training, histograms, influence, influences, by_variable, without_predictors,
           noise, linear_classes, tools, against_background, reweighed, leaderboard, sources, recovered, assembled, interactions, fairness, evaluated,
-          fetched, escapes, likely_shapes]
+          fetched, escapes, likely_shapes, expanded]
 for check in checks:
     check()
     h2o.remove_all()

@@ -131,6 +131,9 @@ def own_models():
             (KMeans(k=4, seed=1, standardize=False), None), (Isolation(ntrees=10, seed=1), None),
             (Extended(ntrees=10, seed=1, extension_level=1), None),
             (XgBoost(**small), label), (XgBoost(booster="dart", rate_drop=0.3, **small), number), (XgBoost(booster="gblinear"), label),
+            (Gbm(categorical_encoding="one_hot_explicit", **small), label), (Drf(ntrees=5, seed=1, categorical_encoding="binary"), number),
+            (Gbm(categorical_encoding="label_encoder", **small), number), (Isolation(ntrees=5, seed=1, categorical_encoding="binary"), None),
+            (Gbm(categorical_encoding="enum_limited", **small), label),
             (Gbm(balance_classes=True, **small), label), (Drf(ntrees=8, seed=1, balance_classes=True), label),
         ]
         if two:

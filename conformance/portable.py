@@ -90,8 +90,8 @@ def onnx(model, rows):
         v = rows[i.name]
         feed[i.name] = (v.fillna("").astype(str).to_numpy(dtype=object) if i.type == "tensor(string)" else v.to_numpy(float)).reshape(-1, 1)
     out = session.run(None, feed)
-    if len(out) == 2 and out[1].ndim == 2 and session.get_outputs()[0].name == "label":
-        return [out[0], *out[1].T]
+    if session.get_outputs()[0].name == "label":
+        return [out[0], *(column for table in out[1:] for column in table.T)]
     return [o.ravel() for o in out]
 
 
@@ -207,8 +207,11 @@ def main():
             (XgBoost(**small), label), (XgBoost(**small), number), (XgBoost(booster="gblinear", seed=1), number),
             (Glm(family="binomial" if two else "multinomial"), label), (Glm(), number), (Glm(missing_values_handling="Skip"), number),
             (KMeans(k=4, seed=1), None), (Isolation(ntrees=10, seed=1), None), (Bayes(), label),
+            (Gbm(categorical_encoding="one_hot_explicit", **small), label), (Drf(ntrees=5, seed=1, categorical_encoding="binary"), number),
+            (Gbm(categorical_encoding="enum_limited", **small), label), (Gbm(categorical_encoding="label_encoder", **small), number),
         ]
         if two:
+            models += [(Gbm(calibrate_model=True, calibration_method=c, calibration_frame=f, **small), label) for c in ("PlattScaling", "IsotonicRegression")]
             models.append((Drf(ntrees=8, seed=1, binomial_double_trees=True), label))
         if offset:
             models += [(Gbm(distribution="poisson", offset_column=offset, **small), "AGE"), (Glm(family="tweedie", tweedie_variance_power=1.5, tweedie_link_power=0.5), "VOL"),
@@ -237,7 +240,7 @@ def main():
                 assert isinstance(got, pl.DataFrame)
                 close("Python package, polars", what, [got[n].to_numpy() for n in got.columns], want, 1e-15)
                 if m.algo in ("gbm", "drf", "xgboost") and category in ("Binomial", "Regression") and m._parms.get("booster") != "gblinear" \
-                        and not m._parms.get("binomial_double_trees"):
+                        and not m._parms.get("binomial_double_trees") and not m._parms.get("categorical_encoding"):
                     own = m.predict_contributions(t).as_data_frame(use_pandas=False)
                     got = scorer.contributions(rows)
                     close("Python package, contributions", what, [got[n] for n in got.columns],
@@ -250,7 +253,7 @@ def main():
             if m.algo not in ("kmeans", "naivebayes"):
                 close("ONNX (single precision)" if single else "ONNX", what, onnx(m, rows), want, 5e-5 if single else 1e-9)
                 forms["ONNX"] = forms.get("ONNX", 0) + 1
-            if m.algo not in ("isolationforest", "upliftdrf"):
+            if m.algo not in ("isolationforest", "upliftdrf") and not m._parms.get("calibrate_model"):
                 assert m.have_pojo, what
                 if java:
                     close("Java (single precision)" if single else "Java", what, pojo(m, data), want, 5e-5 if single else 1e-9)

@@ -55,6 +55,9 @@ pub const ALGORITHMS: &[&dyn Builder] = &[
     &generic::Import::new(),
 ];
 
+/// How predictors are expanded, for the server's endpoints.
+pub const EXPAND: &dyn ochre_model::Expand = &glm::table::Tables;
+
 /// Every pass that can be sent to a node, by name.
 pub const TASKS: &[&str] = &[
     <glm::passes::GramPass as ochre_core::MapReduce>::NAME,

@@ -197,6 +197,42 @@ impl Training {
     }
 }
 
+/// Values that the user gives for missing ones.
+pub struct Plugs {
+    key: String,
+    frame: Arc<Frame>,
+}
+
+impl Plugs {
+    /// From a frame of one row, with a column for each predictor.
+    pub fn new(node: &Node, key: Option<&FrameKey>) -> Result<Plugs> {
+        let key = key.filter(|k| !k.0.is_empty());
+        let key = key.ok_or_else(|| Error::invalid("No plug values frame provided for Missing Values Handling = PlugValues."))?;
+        let frame = node.store.frame(&key.0)?;
+        if frame.rows() != 1 {
+            return Err(Error::invalid(format!(
+                "plug_values {key} has {} rows, but must have one, with a value for each predictor",
+                frame.rows()
+            )));
+        }
+        Ok(Plugs { key: key.0.clone(), frame })
+    }
+
+    /// What stands for a missing value of a predictor: a number, or a level's code.
+    pub fn value(&self, name: &str, column: &Column) -> Result<f64> {
+        let undefined = || format!("Plug value for column `{name}` is not defined! plug_values {} needs it", self.key);
+        let given = self.frame.by_name(name).ok_or_else(|| Error::invalid(undefined()))?;
+        let wrong = |value: &str| Error::invalid(format!("the plug value {value} of column '{name}' is none of its values"));
+        if let Some(domain) = column.domain() {
+            let text = given.to_texts()?.remove(0).unwrap_or_default();
+            let code = domain.iter().position(|l| *l == text);
+            return code.map(|c| c as f64).ok_or_else(|| wrong(&format!("'{text}'")));
+        }
+        let value = given.value(0)?;
+        if value.is_finite() && given.is_number() { Ok(value) } else { Err(wrong(&value.to_string())) }
+    }
+}
+
 /// A frame prepared for scoring against known answers.
 pub struct Validation {
     pub data: adapt::Adapted,
@@ -1306,8 +1342,8 @@ impl Model {
             data_frame: self.training_frame.clone().map(FrameKey),
             timestamp: self.timestamp_ms,
             checksum: self.checksum(),
-            have_mojo: self.scorer.has_mojo() && self.predictors.iter().all(|p| p.encoding.is_none()),
-            have_pojo: ochre_score::pojo::is_possible(&self.scorer) && self.predictors.iter().all(|p| p.encoding.is_none()),
+            have_mojo: self.scorer.has_mojo() && self.is_portable(),
+            have_pojo: ochre_score::pojo::is_possible(&self.scorer) && self.is_portable(),
             ..ModelSchema::default()
         };
         renamed(s.to_json(), self.info.model_schema, self.info.model_type)

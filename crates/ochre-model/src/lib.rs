@@ -10,6 +10,7 @@ pub mod adapt;
 pub mod background;
 pub mod driver;
 pub mod encoding;
+mod expand;
 pub mod fairness;
 mod folds;
 pub mod grid;
@@ -30,6 +31,7 @@ pub mod wire;
 pub use driver::{
     Algorithm, AlgorithmInfo, Builder, Category, Fitted, PublishedSchema, Refusal, Row, Run, Shape, Started, Training, Validation,
 };
+pub use expand::{Expand, Expansion};
 pub use metrics::{Deviance, Metrics, ScoringHistory};
 pub use model::{Model, Predictor, remove_whole};
 pub use saved::write_whole;

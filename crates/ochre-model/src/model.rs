@@ -272,16 +272,9 @@ impl Model {
         }
     }
 
-    /// Refuses what no portable format tells.
-    fn check_portable(&self, what: &str) -> Result<()> {
-        match self.predictors.iter().find_map(|p| p.encoding.as_ref()) {
-            None => Ok(()),
-            Some(e) => Err(Error::Unsupported(format!(
-                "model {} encodes the categories of '{}'; {what} of such models are not supported by this version of ochre: train with \
-                 categorical_encoding = Enum, or save the model instead",
-                self.key, e.column
-            ))),
-        }
+    /// Can the model be told as a file? Encodings of categories are told of trees alone.
+    pub fn is_portable(&self) -> bool {
+        self.predictors.iter().all(|p| p.encoding.is_none()) || (matches!(self.scorer, Scorer::Trees(_)) && self.info.name != "xgboost")
     }
 
     fn not_exported(&self, why: String) -> Error {
@@ -290,8 +283,7 @@ impl Model {
 
     /// The model as a MOJO whose scores have been proven equal to the server's.
     pub fn mojo(&self) -> Result<Vec<u8>> {
-        self.check_portable("MOJOs")?;
-        ochre_score::proof::proven_mojo(&self.file(), &self.about()).map_err(|e| self.not_exported(e))
+        ochre_score::proof::proven_mojo(&self.file()?, &self.about()).map_err(|e| self.not_exported(e))
     }
 
     /// The name of the class that the model's Java source is.
@@ -301,24 +293,45 @@ impl Model {
 
     /// The model as the source of a Java class.
     pub fn pojo(&self) -> Result<String> {
-        self.check_portable("Java sources")?;
-        ochre_score::pojo::write(&self.file(), &self.about(), &self.key).map_err(|e| self.not_exported(e))
+        ochre_score::pojo::write(&self.file()?, &self.about(), &self.key).map_err(|e| self.not_exported(e))
     }
 
     /// The model as an ONNX graph.
     pub fn onnx(&self) -> Result<Vec<u8>> {
-        self.check_portable("ONNX graphs")?;
-        ochre_score::onnx::write(&self.file(), &self.about()).map_err(|e| self.not_exported(e))
+        ochre_score::onnx::write(&self.file()?, &self.about()).map_err(|e| self.not_exported(e))
     }
 
-    pub fn file(&self) -> ochre_score::ModelFile {
+    /// The model with the columns that it is given; what encodes their categories becomes a part of the scorer.
+    pub fn file(&self) -> Result<ochre_score::ModelFile> {
         let column = |p: &Predictor| ochre_score::Column { name: p.name.clone(), domain: p.domain.as_ref().map(|d| d.to_vec()) };
-        ochre_score::ModelFile {
+        let file = ochre_score::ModelFile {
             predictors: self.predictors.iter().map(column).collect(),
             response: self.response.as_ref().map(column),
             offset: self.offset_column.clone(),
             threshold: self.threshold,
             scorer: self.scorer.clone(),
+        };
+        let Some(encoding) = self.predictors.iter().find_map(|p| p.encoding.as_ref()) else { return Ok(file) };
+        if !self.is_portable() {
+            return Err(Error::Unsupported(format!(
+                "model {} encodes the categories of '{}', which files of {} models do not tell in this version of ochre: train with \
+                 categorical_encoding = AUTO, or save the model instead",
+                self.key, encoding.column, self.info.full_name
+            )));
         }
+        let (mut columns, mut inputs): (Vec<ochre_score::Column>, _) = (vec![], vec![]);
+        for p in &self.predictors {
+            let given = match &p.encoding {
+                None => column(p),
+                Some(e) => ochre_score::Column { name: e.column.clone(), domain: Some(e.domain.to_vec()) },
+            };
+            let place = columns.iter().position(|c| c.name == given.name).unwrap_or(columns.len());
+            if place == columns.len() {
+                columns.push(given);
+            }
+            let levels = p.encoding.as_ref().map(|e| ochre_score::recode::Levels { values: e.values.clone(), missing: e.missing });
+            inputs.push(ochre_score::recode::Input { column: place, levels });
+        }
+        ochre_score::recode::over_columns(&file, &inputs, columns).map_err(|e| self.not_exported(e))
     }
 }

@@ -7,6 +7,7 @@
 //! This crate must name no algorithm.
 
 mod cluster;
+mod design;
 mod errors;
 mod everywhere;
 mod explain;
@@ -60,6 +61,7 @@ pub struct Config {
 pub struct App {
     pub node: Arc<Node>,
     pub algorithms: &'static [&'static dyn Builder],
+    pub expand: &'static dyn ochre_model::Expand,
     pub sessions: Sessions,
     pub config: Config,
     pub shutdown: tokio::sync::Notify,
@@ -101,6 +103,7 @@ pub const ROUTES: &[&[Route]] = &[
     models::ROUTES,
     grids::ROUTES,
     segments::ROUTES,
+    design::ROUTES,
     explain::ROUTES,
     tools::ROUTES,
     storage::ROUTES,

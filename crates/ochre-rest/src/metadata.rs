@@ -97,6 +97,8 @@ pub const SCHEMAS: &[Published] = table![
     wire::ColumnSpecsBase,
     wire::SessionId,
     wire::RapidsHelp,
+    wire::GramRequest,
+    wire::DataInfoFrame,
     model_wire::ModelParameterSchema,
     model_wire::ValidationMessage,
     model_wire::ConfusionMatrix,

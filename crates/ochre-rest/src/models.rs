@@ -71,6 +71,27 @@ pub const ROUTES: &[crate::Route] = &[
         metrics_list,
         "Metrics of a model on a frame.",
     ),
+    get(
+        "/3/ModelMetrics/frames/{frame}/models/{model}",
+        "_mmFetch3",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        metrics_list,
+        "Metrics of a model on a frame.",
+    ),
+    delete(
+        "/3/ModelMetrics/models/{model}/frames/{frame}",
+        "_mmDelete1",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        forget_metrics,
+        "Drops a model's metrics on a frame.",
+    ),
+    delete(
+        "/3/ModelMetrics/frames/{frame}/models/{model}",
+        "_mmDelete2",
+        ("ModelMetricsListSchemaV3", "ModelMetricsListSchemaV3"),
+        forget_metrics,
+        "Drops a model's metrics on a frame.",
+    ),
     post(
         "/3/ModelMetrics/models/{model}/frames/{frame}",
         "score",
@@ -439,6 +460,14 @@ fn metrics_list(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let mut json = ochre_schema::object(&a);
     json["model_metrics"] = Value::Array(out);
     Reply::json(&json)
+}
+
+/// Drops what was measured later on; metrics of training, validation and folds belong to the model itself.
+fn forget_metrics(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: ModelMetricsListSchema = ask.decode()?;
+    let (model, frame) = (model_at(app, ask.path_param("model"))?, ask.path_param("frame"));
+    model.metrics.write().retain(|m| m.description.is_some() || m.frame.as_deref() != Some(frame));
+    Reply::schema(&a)
 }
 
 /// A file for the client to keep; the official one finds its name only between quotes.

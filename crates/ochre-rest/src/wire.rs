@@ -2291,3 +2291,43 @@ pub struct Resume {
     /// Directory that the search was started with.
     pub recovery_dir: Option<String>,
 }
+
+/// A frame whose expanded columns are multiplied.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "GramV3", iced = "Iced", superclass = "Schema")]
+pub struct GramRequest {
+    /// Frame.
+    #[api(name = "X", required)]
+    pub x: Option<FrameKey>,
+    /// Column of weights.
+    #[api(name = "W", ty = "VecSpecifier", schema = "ColSpecifierV3")]
+    pub w: Option<String>,
+    /// Does the first level of a category get a column?
+    pub use_all_factor_levels: bool,
+    /// Are numbers standardized?
+    pub standardize: bool,
+    /// Are rows with missing values left out?
+    pub skip_missing: bool,
+    /// The Gram matrix.
+    #[api(output)]
+    pub destination_frame: Option<FrameKey>,
+}
+
+/// A frame whose columns are expanded.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "DataInfoFrameV3", iced = "Iced")]
+pub struct DataInfoFrame {
+    /// Frame; its last column is the response.
+    pub frame: Option<FrameKey>,
+    /// Columns whose products in pairs come along.
+    pub interactions: Option<Vec<String>>,
+    /// Does the first level of a category get a column?
+    pub use_all: bool,
+    /// Are numbers standardized?
+    pub standardize: bool,
+    /// Are the products wanted alone?
+    pub interactions_only: bool,
+    /// The expanded columns.
+    #[api(output)]
+    pub result: Option<FrameKey>,
+}

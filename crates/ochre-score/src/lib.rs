@@ -22,6 +22,7 @@ pub mod onnx;
 mod planes;
 pub mod pojo;
 pub mod proof;
+pub mod recode;
 pub mod rules;
 mod shap;
 pub mod smooth;

@@ -7,6 +7,7 @@
 mod additive;
 mod boosted;
 mod cox;
+mod encoded;
 mod linear;
 mod planes;
 mod rulefit;
@@ -291,15 +292,14 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     if features > named || parts.count("n_columns")? != named {
         return Err(format!("model.ini names {named} columns but counts {} with {features} features", parts.need("n_columns")?));
     }
-    if let Some(encoding) = parts.text("_genmodel_encoding").filter(|e| !matches!(*e, "AUTO" | "Enum")) {
-        return Err(format!("the model re-encodes its categories ({encoding}), which this version of ochre does not read"));
-    }
+    let encoding = parts.text("_genmodel_encoding").filter(|e| !matches!(*e, "AUTO" | "Enum")).map(str::to_string);
     let mut all: Vec<Column> = vec![];
     for (i, name) in parts.columns.iter().enumerate() {
         all.push(Column { name: name.clone(), domain: parts.domains.remove(&i) });
     }
     let response = if about.supervised && features < all.len() { all.pop() } else { None };
     all.truncate(features);
+    let encoded = encoding.map(|e| encoded::inputs(&e, &mut parts, &all, named - features)).transpose()?;
     let scorer = match about.full_name.as_str() {
         "Gradient Boosting Machine" | "Distributed Random Forest" | "Isolation Forest" | "Uplift Distributed Random Forest" => {
             Scorer::Trees(trees::read(&parts, &about, &all)?)
@@ -330,7 +330,11 @@ pub fn read(input: impl Read + Seek) -> Result<Mojo, String> {
     if matches!(&scorer, Scorer::Trees(m) if m.link == crate::TreeLink::PathLength) && !parts.flag("output_anomaly_flag") {
         threshold = -1.0;
     }
-    Ok(Mojo { file: ModelFile { predictors: all, response, offset, threshold, scorer }, about, proof })
+    let mut file = ModelFile { predictors: all, response, offset, threshold, scorer };
+    if let Some((inputs, columns)) = encoded {
+        file = crate::recode::over_columns(&file, &inputs, columns)?;
+    }
+    Ok(Mojo { file, about, proof })
 }
 
 /// All entries, within bounds.

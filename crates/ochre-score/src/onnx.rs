@@ -9,8 +9,8 @@
 
 use crate::file::{Column, ModelFile};
 use crate::glm::{GlmScorer, LinkFunction};
-use crate::trees::{Split, TreeEnsemble, TreeLink};
-use crate::{Scorer, mojo};
+use crate::trees::{Calibration, Split, TreeEnsemble, TreeLink};
+use crate::{IsotonicScorer, Scorer, mojo};
 use prost::Message;
 use std::collections::HashMap;
 
@@ -285,6 +285,63 @@ impl Maker {
         let sum = self.op("ReduceSum", &[f, &axis], vec![int("keepdims", 1)]);
         self.op("Div", &[f, &sum], vec![])
     }
+}
+
+/// Calibrated probabilities of both classes, from those of the trees.
+fn calibrated(by: &Calibration, p: &str, maker: &mut Maker) -> String {
+    let second = match by {
+        Calibration::Platt { slope, intercept } => {
+            let (first, slope, intercept) = (maker.part(p, 0, 1), maker.number(*slope), maker.number(*intercept));
+            let product = maker.op("Mul", &[&first, &slope], vec![]);
+            let sum = maker.op("Add", &[&product, &intercept], vec![]);
+            maker.sigmoid(&sum)
+        }
+        Calibration::Isotonic(curve) => {
+            let x = maker.part(p, 1, 1);
+            isotonic(curve, &x, maker)
+        }
+    };
+    let first = maker.one_minus(&second);
+    maker.beside(&[first, second])
+}
+
+/// Straight lines between thresholds: the number of thresholds below a value says which line.
+fn isotonic(curve: &IsotonicScorer, x: &str, maker: &mut Maker) -> String {
+    let n = curve.xs.len();
+    let (Some(low), Some(high)) = (curve.xs.first(), curve.xs.last()) else {
+        let nan = maker.number(f64::NAN);
+        return maker.op("Mul", &[x, &nan], vec![]);
+    };
+    let (low, high) = (maker.number(*low), maker.number(*high));
+    let within = maker.op("Clip", &[x, &low, &high], vec![]);
+    let value = if n == 1 {
+        let (zero, only) = (maker.number(0.0), maker.number(curve.ys[0]));
+        let none = maker.op("Mul", &[&within, &zero], vec![]);
+        maker.op("Add", &[&none, &only], vec![])
+    } else {
+        let (xs, ys) = (maker.constant(&[n], &curve.xs), maker.constant(&[n], &curve.ys));
+        let below = maker.op("Less", &[&xs, &within], vec![]);
+        let below = maker.op("Cast", &[&below], vec![int("to", i64::from(INT64))]);
+        let axis = maker.whole(&[1]);
+        let count = maker.op("ReduceSum", &[&below, &axis], vec![int("keepdims", 1)]);
+        let (one, last) = (maker.whole(&[1]), maker.whole(&[n as i64 - 1]));
+        let at = maker.op("Max", &[&count, &one], vec![]);
+        let at = maker.op("Min", &[&at, &last], vec![]);
+        let before = maker.op("Sub", &[&at, &one], vec![]);
+        let mut pick = |of: &str, at: &str| maker.op("Gather", &[of, at], vec![int("axis", 0)]);
+        let [x0, x1, y0, y1] = [pick(&xs, &before), pick(&xs, &at), pick(&ys, &before), pick(&ys, &at)];
+        let mut pair = |op: &str, a: &str, b: &str| maker.op(op, &[a, b], vec![]);
+        let (run, rise, step) = (pair("Sub", &x1, &x0), pair("Sub", &y1, &y0), pair("Sub", &within, &x0));
+        let product = pair("Mul", &rise, &step);
+        let part = pair("Div", &product, &run);
+        pair("Add", &y0, &part)
+    };
+    if curve.clip {
+        return value;
+    }
+    let same = maker.op("Equal", &[x, &within], vec![]);
+    let nan = maker.number(f64::NAN);
+    maker.op("Where", &[&same, &value, &nan], vec![])
 }
 
 /// A column that nodes of trees look at.
@@ -633,6 +690,11 @@ pub fn write(file: &ModelFile, about: &mojo::About) -> Result<Vec<u8>, String> {
             maker.op_as("LabelEncoder", &[&code], vec![keys, texts("values_strings", domain), none], "label");
             maker.op_as("Identity", &[&out], vec![], "probabilities");
             maker.outputs = vec![value("label", TEXT, None), value("probabilities", DOUBLE, Some(width))];
+            if let Scorer::Trees(TreeEnsemble { calibration: Some(by), .. }) = &file.scorer {
+                let told = calibrated(by, &out, &mut maker);
+                maker.op_as("Identity", &[&told], vec![], "calibrated_probabilities");
+                maker.outputs.push(value("calibrated_probabilities", DOUBLE, Some(2)));
+            }
         }
         None if width > 1 => {
             let names = match &file.scorer {

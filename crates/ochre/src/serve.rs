@@ -204,6 +204,7 @@ pub fn run(f: Flags) -> Result<(), String> {
             node,
             cluster,
             algorithms: ochre_algos::ALGORITHMS,
+            expand: ochre_algos::EXPAND,
             sessions: Default::default(),
             config: listener_config,
             shutdown: tokio::sync::Notify::new(),

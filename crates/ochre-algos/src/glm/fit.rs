@@ -11,7 +11,7 @@ use super::passes::{Gram, GramPass, Shapes};
 use super::{influence, interactions};
 use crate::linalg;
 use ochre_core::{Column, Error, Frame, Kind, Result, time};
-use ochre_model::driver::measure;
+use ochre_model::driver::{Plugs, measure};
 use ochre_model::metrics::{GlmExtras, Kind as MetricKind};
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, adapt};
 use ochre_schema::{Cell, FrameKey, Table, Value};
@@ -988,38 +988,19 @@ fn start(run: &Run<'_, GlmParams>, problem: &Problem<'_>, null: &[Vec<f64>]) -> 
     })
 }
 
-/// Values that stand for missing ones, from a frame of one row.
+/// Values that stand for missing ones, as the user gives them.
 fn plug(run: &Run<'_, GlmParams>, design: &mut Design, expanded: &interactions::Expanded) -> Result<()> {
-    let key = run.params.plug_values.as_ref().filter(|k| !k.0.is_empty());
-    let key = key.ok_or_else(|| Error::invalid("No plug values frame provided for Missing Values Handling = PlugValues."))?;
-    let frame = run.node.store.frame(&key.0)?;
-    if frame.rows() != 1 {
-        return Err(Error::invalid(format!(
-            "plug_values {key} has {} rows, but must have one, with a value for each predictor",
-            frame.rows()
-        )));
-    }
+    let plugs = Plugs::new(run.node, run.params.plug_values.as_ref())?;
     if !expanded.derived.is_empty() {
         return Err(Error::Unsupported(
             "plug values together with interactions are not supported by this version of ochre; use MeanImputation".into(),
         ));
     }
     for (place, &i) in design.order.clone().iter().enumerate() {
-        let name = &expanded.names[i];
-        let given = frame
-            .by_name(name)
-            .ok_or_else(|| Error::invalid(format!("Plug value for column `{name}` is not defined! plug_values {key} needs it")))?;
-        let wrong = |value: &str| Error::invalid(format!("the plug value {value} of column '{name}' is none of its values"));
-        if place < design.levels.len() {
-            let text = given.to_texts()?.remove(0).unwrap_or_default();
-            let domain = expanded.columns[i].domain().map_or(&[][..], |d| d.as_slice());
-            design.modes[place] = domain.iter().position(|l| *l == text).ok_or_else(|| wrong(&format!("'{text}'")))?;
-        } else {
-            let value = given.value(0)?;
-            if !value.is_finite() || !given.is_number() {
-                return Err(wrong(&value.to_string()));
-            }
-            design.fills[place - design.levels.len()] = value;
+        let value = plugs.value(&expanded.names[i], &expanded.columns[i])?;
+        match place.checked_sub(design.levels.len()) {
+            None => design.modes[place] = value as usize,
+            Some(number) => design.fills[number] = value,
         }
     }
     Ok(())

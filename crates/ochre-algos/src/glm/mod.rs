@@ -18,6 +18,7 @@ pub mod ordinal;
 mod output;
 mod params;
 pub mod passes;
+pub mod table;
 
 pub use fit::{family as family_of, fit as fit_made};
 pub use interactions::Made;

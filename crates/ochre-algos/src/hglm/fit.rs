@@ -3,25 +3,26 @@
 use super::{HglmOutput, HglmParams};
 use crate::linalg;
 use ochre_core::{Column, Error, Result, time};
-use ochre_model::driver::mixed_of;
+use ochre_model::driver::{Plugs, mixed_of};
 use ochre_model::{Deviance, Fitted, Metrics, Run, Training, adapt};
 use ochre_schema::{Cell, FrameKey, Table};
 use ochre_score::{MixedScorer, Scorer, Sums, Term, dot};
 
 /// The columns of a design that some predictors make, with their names: levels of categories but the first, then
 /// numbers, then the intercept.
-fn design(train: &Training, places: &[usize], intercept: bool) -> Result<(Vec<Term>, Vec<String>)> {
+fn design(train: &Training, places: &[usize], intercept: bool, plugs: Option<&Plugs>) -> Result<(Vec<Term>, Vec<String>)> {
     let (mut terms, mut names) = (vec![], vec![]);
     let mut ordered = places.to_vec();
     ordered.sort_by_key(|&i| (!train.columns[i].is_enum(), i));
     for i in ordered {
         let (c, name) = (&train.columns[i], &train.names[i]);
+        let plug = plugs.map(|p| p.value(name, c)).transpose()?;
         match c.domain() {
             Some(domain) => {
                 let mut counts = vec![0.0; domain.len().max(1)];
                 let values = c.to_f64()?;
                 values.iter().enumerate().filter(|(_, v)| !v.is_nan()).for_each(|(r, v)| counts[*v as usize] += train.weight(r));
-                let fill = ochre_model::metrics::argmax(&counts) as f64;
+                let fill = plug.unwrap_or(ochre_model::metrics::argmax(&counts) as f64);
                 for (level, label) in domain.iter().enumerate().skip(1) {
                     terms.push(Term { column: Some(i), level: Some(level), fill });
                     names.push(format!("{name}.{label}"));
@@ -33,7 +34,7 @@ fn design(train: &Training, places: &[usize], intercept: bool) -> Result<(Vec<Te
                     sum += train.weight(r) * v;
                     n += train.weight(r);
                 }
-                terms.push(Term { column: Some(i), level: None, fill: if n > 0.0 { sum / n } else { 0.0 } });
+                terms.push(Term { column: Some(i), level: None, fill: plug.unwrap_or(if n > 0.0 { sum / n } else { 0.0 }) });
                 names.push(name.clone());
             }
         }
@@ -160,7 +161,7 @@ fn history(events: &[Event]) -> Table {
 }
 
 pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
-    if run.params.skips_missing() {
+    if run.params.handles_missing_by("Skip") {
         run.train.leave_out_missing()?;
     }
     let (params, train) = (&run.params, &run.train);
@@ -169,8 +170,9 @@ pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
     let ignored = params.common.ignored_columns.clone().unwrap_or_default();
     let shared: Vec<usize> = (0..train.columns.len()).filter(|&i| i != group && !ignored.contains(&train.names[i])).collect();
     let own: Vec<usize> = params.random().iter().filter_map(|n| place(n)).collect();
-    let (fixed, fixed_names) = design(train, &shared, true)?;
-    let (random, random_names) = design(train, &own, params.random_intercept)?;
+    let plugs = params.handles_missing_by("PlugValues").then(|| Plugs::new(run.node, params.plug_values.as_ref())).transpose()?;
+    let (fixed, fixed_names) = design(train, &shared, true, plugs.as_ref())?;
+    let (random, random_names) = design(train, &own, params.random_intercept, plugs.as_ref())?;
     let domain = train.columns[group].domain().cloned().unwrap_or_default();
     let (p, q, groups) = (fixed.len(), random.len(), domain.len());
     let each = (p * p + p + groups * (q * q + q * p + q)) * 8;

@@ -60,7 +60,6 @@ pub struct HglmParams {
     #[api(ty = "enum", choice = "HglmHGLMModelHGLMParametersMissingValuesHandling", default = Some("MeanImputation".to_string()), inout, expert, gridable, values("MeanImputation", "Skip", "PlugValues"))]
     pub missing_values_handling: Option<String>,
     /// Plug values.
-    #[api(unsupported)]
     pub plug_values: Option<FrameKey>,
     /// Distribution of the response.
     #[api(ty = "enum", choice = "HglmHGLMModelHGLMParametersFamily", default = Some("gaussian".to_string()), values("gaussian"))]
@@ -150,8 +149,8 @@ impl HglmParams {
     fn group(&self) -> &str {
         self.group_column.as_deref().unwrap_or_default()
     }
-    fn skips_missing(&self) -> bool {
-        self.missing_values_handling.as_deref().is_some_and(|m| m.eq_ignore_ascii_case("skip"))
+    fn handles_missing_by(&self, way: &str) -> bool {
+        self.missing_values_handling.as_deref().is_some_and(|m| m.eq_ignore_ascii_case(way))
     }
 }
 
@@ -250,11 +249,8 @@ impl Algorithm for Hglm {
                 format!("score_iteration_interval must be at least 1, but is {}", params.score_iteration_interval),
             );
         }
-        if params.missing_values_handling.as_deref().is_some_and(|m| m.eq_ignore_ascii_case("PlugValues")) {
-            notes.error(
-                "_missing_values_handling",
-                "PlugValues is not supported for HGLM by this version of ochre; use MeanImputation or Skip",
-            );
+        if params.handles_missing_by("PlugValues") && params.plug_values.as_ref().is_none_or(|k| k.0.is_empty()) {
+            notes.error("_missing_values_handling", "No plug values frame provided for Missing Values Handling = PlugValues.");
         }
     }
 
