@@ -225,7 +225,8 @@ def main():
             if y == "GLEASON":
                 g = h2o.import_file(data, col_types={n: "enum" for n in rows.columns if n == y or f.types[n] == "enum"})
             m.train(x=used, y=y, training_frame=g)
-            what = f"{m.algo} of {y} on {file}"
+            special = [str(v) for k, v in m._parms.items() if k in ("categorical_encoding", "calibration_method") and v]
+            what = " ".join([m.algo, *special, f"of {y} on {file}"])
             category = m._model_json["output"]["model_category"]
             by_label = category in ("Binomial", "Multinomial", "Ordinal")
             want = of_server(m, t, by_label)
@@ -246,7 +247,8 @@ def main():
                     close("Python package, contributions", what, [got[n] for n in got.columns],
                           [[float(v) for v in col] for col in zip(*own[1:])], 1e-6)
                 some = rows.head(100)
-                close("C library", what, c.score(path, some, off), [w[:100] for w in want[1 if by_label else 0:]], 1e-15)
+                plain = want[1:3] if m._parms.get("calibrate_model") else want[1 if by_label else 0:]
+                close("C library", what, c.score(path, some, off), [w[:100] for w in plain], 1e-15)
                 files(path, rows, want, what)
                 forms["MOJO"] = forms.get("MOJO", 0) + 1
             single = m.algo == "xgboost"

@@ -2,7 +2,7 @@
 //!
 //! A numeric column is an input of doubles `[rows, 1]`, a categorical one an input of strings; NaN and unknown texts are
 //! missing. A classification answers `label` and `probabilities`, a regression `prediction`, an isolation forest `score` and
-//! `mean_length`. Everything is computed in double precision (ai.onnx.ml 5), so that answers agree with the server's up to the
+//! `mean_length`; calibrated models answer `calibrated_probabilities` too. Everything is computed in double precision (ai.onnx.ml 5), so that answers agree with the server's up to the
 //! order of additions; models that add in single precision agree within its rounding.
 //!
 //! Sets of levels become columns of their own: a table of 0, 1 and NaN by level, looked up by the level's number.
@@ -305,6 +305,10 @@ fn calibrated(by: &Calibration, p: &str, maker: &mut Maker) -> String {
     maker.beside(&[first, second])
 }
 
+/// Values this close to a threshold are on it: the last bit of a probability depends on who computes it, and where a threshold
+/// stands twice the curve jumps.
+const ON_THRESHOLD: f64 = 1e-12;
+
 /// Straight lines between thresholds: the number of thresholds below a value says which line.
 fn isotonic(curve: &IsotonicScorer, x: &str, maker: &mut Maker) -> String {
     let n = curve.xs.len();
@@ -320,6 +324,7 @@ fn isotonic(curve: &IsotonicScorer, x: &str, maker: &mut Maker) -> String {
         maker.op("Add", &[&none, &only], vec![])
     } else {
         let (xs, ys) = (maker.constant(&[n], &curve.xs), maker.constant(&[n], &curve.ys));
+        let on = maker.constant(&[n], &curve.xs.iter().map(|x| curve.value(*x)).collect::<Vec<_>>());
         let below = maker.op("Less", &[&xs, &within], vec![]);
         let below = maker.op("Cast", &[&below], vec![int("to", i64::from(INT64))]);
         let axis = maker.whole(&[1]);
@@ -330,11 +335,16 @@ fn isotonic(curve: &IsotonicScorer, x: &str, maker: &mut Maker) -> String {
         let before = maker.op("Sub", &[&at, &one], vec![]);
         let mut pick = |of: &str, at: &str| maker.op("Gather", &[of, at], vec![int("axis", 0)]);
         let [x0, x1, y0, y1] = [pick(&xs, &before), pick(&xs, &at), pick(&ys, &before), pick(&ys, &at)];
+        let (on0, on1) = (pick(&on, &before), pick(&on, &at));
+        let near = maker.number(ON_THRESHOLD);
         let mut pair = |op: &str, a: &str, b: &str| maker.op(op, &[a, b], vec![]);
         let (run, rise, step) = (pair("Sub", &x1, &x0), pair("Sub", &y1, &y0), pair("Sub", &within, &x0));
         let product = pair("Mul", &rise, &step);
         let part = pair("Div", &product, &run);
-        pair("Add", &y0, &part)
+        let (line, left) = (pair("Add", &y0, &part), pair("Sub", &x1, &within));
+        let (at0, at1) = (pair("Less", &step, &near), pair("Less", &left, &near));
+        let right = maker.op("Where", &[&at1, &on1, &line], vec![]);
+        maker.op("Where", &[&at0, &on0, &right], vec![])
     };
     if curve.clip {
         return value;
