@@ -30,6 +30,9 @@ pub struct Design {
     pub all_levels: bool,
 }
 
+/// The place of a level without a coefficient.
+pub const NO_PLACE: u32 = u32::MAX;
+
 impl Design {
     /// A design over those of `columns` that enter; they are the predictors of `train` or made from them.
     pub fn new(
@@ -168,9 +171,61 @@ impl Design {
         }
     }
 
+    /// Where each row's level of each categorical column stands among the column's coefficients.
+    pub fn places(&self, columns: &[&[f64]], rows: usize) -> Vec<Vec<u32>> {
+        let skip = usize::from(!self.all_levels);
+        let place = |c: usize, v: f64| {
+            let code = if v.is_nan() || v as usize >= self.levels[c] { self.modes[c] } else { v as usize };
+            if code >= skip { (code - skip) as u32 } else { NO_PLACE }
+        };
+        (0..self.levels.len()).map(|c| columns[c][..rows].iter().map(|v| place(c, *v)).collect()).collect()
+    }
+
+    /// Adds the weighted products of each categorical column with itself, those before it and all that come after, to the lower
+    /// half of a square matrix, row-major. Cost: a read of two codes and a weight for each row and pair, and an addition to a
+    /// table of (levels x levels) that stays in the cache, where the whole matrix would not.
+    pub fn category_products(&self, columns: &[&[f64]], places: &[Vec<u32>], weights: &[f64], out: &mut [f64]) {
+        let (skip, size, at) = (usize::from(!self.all_levels), self.len(), self.numbers_at());
+        let widths: Vec<usize> = self.levels.iter().map(|l| l.saturating_sub(skip)).collect();
+        let mut table = vec![];
+        for (c, own) in places.iter().enumerate() {
+            let first = self.offsets[c];
+            for (i, w) in own.iter().zip(weights).filter(|(i, _)| **i != NO_PLACE) {
+                let i = first + *i as usize;
+                out[i * size + i] += w;
+            }
+            for (b, other) in places[..c].iter().enumerate() {
+                let width = widths[b];
+                table.clear();
+                table.resize(widths[c] * width, 0.0);
+                for ((i, j), w) in own.iter().zip(other).zip(weights) {
+                    if *i != NO_PLACE && *j != NO_PLACE {
+                        table[*i as usize * width + *j as usize] += w;
+                    }
+                }
+                for (i, sums) in table.chunks(width.max(1)).enumerate() {
+                    let from = (first + i) * size + self.offsets[b];
+                    out[from..from + sums.len()].iter_mut().zip(sums).for_each(|(o, s)| *o += s);
+                }
+            }
+            for k in 0..=self.means.len() {
+                if k == self.means.len() && !self.intercept {
+                    continue;
+                }
+                let from = (at + k) * size + first;
+                let sums = &mut out[from..from + widths[c]];
+                let rows = own.iter().zip(weights).enumerate().filter(|(_, (i, w))| **i != NO_PLACE && **w != 0.0);
+                match columns.get(self.levels.len() + k).filter(|_| k < self.means.len()) {
+                    Some(values) => rows.for_each(|(r, (i, w))| sums[*i as usize] += w * self.number(k, values[r])),
+                    None => rows.for_each(|(_, (i, w))| sums[*i as usize] += w),
+                }
+            }
+        }
+    }
+
     /// A number as it stands in the design.
     #[inline]
-    fn number(&self, i: usize, v: f64) -> f64 {
+    pub fn number(&self, i: usize, v: f64) -> f64 {
         let v = if v.is_nan() { self.fills[i] } else { v };
         (if self.centered { v - self.means[i] } else { v }) * self.mults[i]
     }

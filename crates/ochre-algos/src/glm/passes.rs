@@ -1,6 +1,6 @@
 //! The passes of a generalized linear model.
 
-use super::design::Design;
+use super::design::{Design, NO_PLACE};
 use super::params::{Family, Link};
 use ochre_core::{MapReduce, Rows};
 use ochre_schema::Wire;
@@ -188,6 +188,91 @@ fn tweedie(y: f64, mu: f64, p: f64) -> f64 {
     mu.powf(2.0 - p) / (2.0 - p) - first
 }
 
+/// Sets of coefficients up to which linear predictors of a chunk are kept side by side.
+const SETS_BY_COLUMN: usize = 32;
+
+impl GramPass {
+    /// A row's part of the loss, its weight in the Gram matrix, and its working response.
+    #[inline(always)]
+    fn respond(&self, eta: &[f64], y: f64, w: f64, offset: f64) -> (f64, f64, f64) {
+        if eta.len() > 1 {
+            let top = eta.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = eta.iter().map(|e| (e - top).exp()).sum();
+            let c = self.class;
+            let mu = (eta[c] - top).exp() / total;
+            let d = (mu * (1.0 - mu)).max(1e-6);
+            return (-(w * (eta[y as usize] - top - total.ln())), w * d, eta[c] + (f64::from(y == c as f64) - mu) / d);
+        }
+        let mu = self.link.inverse(eta[0], self.shape);
+        let loss = w * self.family.loss(y, mu, eta[0], self.shape);
+        let d = self.link.derivative(mu, self.shape);
+        let v = self.family.variance(mu, self.shape);
+        let weight = if self.observed {
+            let (v1, d2) = (self.family.variance_slope(mu, self.shape), self.link.second_derivative(mu, self.shape));
+            w * (1.0 / (v * d * d) + (y - mu) * (v1 * d + v * d2) / (v * v * d * d * d))
+        } else {
+            w / (v * d * d)
+        };
+        (loss, weight, eta[0] - offset + (y - mu) * d)
+    }
+
+    /// All sums, column after column as the data lie: codes are taken from the data once, and products of two categories go to a
+    /// table of their own that stays in the cache. What is added to each sum, and in which order, is as row by row.
+    fn by_column(&self, columns: &[&[f64]], rows: usize, g: &mut Gram) {
+        let (design, k, sets) = (&self.design, self.design.order.len(), self.beta.len());
+        let (y, w, offset) = (columns[k], columns[k + 1], columns[k + 2]);
+        let places = design.places(columns, rows);
+        let (at, count) = (design.numbers_at(), design.means.len());
+        // Linear predictors, those of a row side by side.
+        let mut eta = vec![0.0; rows * sets];
+        for (set, beta) in self.beta.iter().enumerate() {
+            for (places, first) in places.iter().zip(&design.offsets) {
+                let beta = &beta[*first..];
+                eta[set..].iter_mut().step_by(sets).zip(places).filter(|(_, i)| **i != NO_PLACE).for_each(|(e, i)| *e += beta[*i as usize]);
+            }
+            for i in 0..count {
+                eta[set..]
+                    .iter_mut()
+                    .step_by(sets)
+                    .zip(columns[design.levels.len() + i])
+                    .for_each(|(e, v)| *e += beta[at + i] * design.number(i, *v));
+            }
+            let intercept = if design.intercept { beta[at + count] } else { 0.0 };
+            eta[set..].iter_mut().step_by(sets).zip(offset).for_each(|(e, o)| *e = o + (*e + intercept));
+        }
+        let products = !self.loss_only;
+        let (mut weights, mut pulls) = (vec![0.0; if products { rows } else { 0 }], vec![0.0; if products { rows } else { 0 }]);
+        let (size, mut x) = (design.len(), vec![0.0; count]);
+        if design.intercept {
+            x.push(1.0);
+        }
+        for r in (0..rows).filter(|r| w[*r] != 0.0) {
+            let (loss, weight, z) = self.respond(&eta[r * sets..(r + 1) * sets], y[r], w[r], offset[r]);
+            g.loss += loss;
+            if !products {
+                continue;
+            }
+            (weights[r], pulls[r]) = (weight, weight * z);
+            for (i, v) in x[..count].iter_mut().enumerate() {
+                *v = design.number(i, columns[design.levels.len() + i][r]);
+            }
+            for (a, v) in x.iter().enumerate() {
+                let (wv, i) = (weight * v, at + a);
+                g.xy[i] += wv * z;
+                let row = &mut g.xx[i * size + at..i * size + i + 1];
+                row.iter_mut().zip(&x).for_each(|(o, u)| *o += wv * u);
+            }
+        }
+        if products {
+            for (places, first) in places.iter().zip(&design.offsets) {
+                let sums = &mut g.xy[*first..];
+                places.iter().zip(&pulls).filter(|(i, _)| **i != NO_PLACE).for_each(|(i, v)| sums[*i as usize] += v);
+            }
+            design.category_products(columns, &places, &weights, &mut g.xx);
+        }
+    }
+}
+
 impl MapReduce for GramPass {
     const NAME: &'static str = "glm.gram";
     type Out = Gram;
@@ -212,6 +297,10 @@ impl MapReduce for GramPass {
             None => self.beta.iter().any(|b| b[first + i] != 0.0),
         };
         let sparse = self.gradient_only || !self.within.is_empty() || (self.loss_only && count >= 500);
+        if !sparse && self.beta.len() <= SETS_BY_COLUMN {
+            self.by_column(&columns, rows.len, &mut g);
+            return g;
+        }
         let numbers: Option<Vec<usize>> = sparse.then(|| (0..count).filter(looked).collect());
         let mut pulls = vec![0.0; if self.gradient_only { rows.len } else { 0 }];
         for r in 0..rows.len {
@@ -228,29 +317,8 @@ impl MapReduce for GramPass {
             for (e, beta) in eta.iter_mut().zip(&self.beta) {
                 *e = offset[r] + x.iter().map(|(i, v)| beta[*i] * v).sum::<f64>();
             }
-            let (weight, z);
-            if eta.len() > 1 {
-                let top = eta.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let total: f64 = eta.iter().map(|e| (e - top).exp()).sum();
-                let c = self.class;
-                let mu = (eta[c] - top).exp() / total;
-                g.loss -= w[r] * (eta[y[r] as usize] - top - total.ln());
-                let d = (mu * (1.0 - mu)).max(1e-6);
-                weight = w[r] * d;
-                z = eta[c] + (f64::from(y[r] == c as f64) - mu) / d;
-            } else {
-                let mu = self.link.inverse(eta[0], self.shape);
-                g.loss += w[r] * self.family.loss(y[r], mu, eta[0], self.shape);
-                let d = self.link.derivative(mu, self.shape);
-                let v = self.family.variance(mu, self.shape);
-                weight = if self.observed {
-                    let (v1, d2) = (self.family.variance_slope(mu, self.shape), self.link.second_derivative(mu, self.shape));
-                    w[r] * (1.0 / (v * d * d) + (y[r] - mu) * (v1 * d + v * d2) / (v * v * d * d * d))
-                } else {
-                    w[r] / (v * d * d)
-                };
-                z = eta[0] - offset[r] + (y[r] - mu) * d;
-            }
+            let (loss, weight, z) = self.respond(&eta, y[r], w[r], offset[r]);
+            g.loss += loss;
             if self.loss_only {
                 continue;
             }
