@@ -584,6 +584,14 @@ pub fn f64s(data: &Data) -> Cow<'_, [f64]> {
     }
 }
 
+/// Has a number no fraction? Infinite ones have none.
+#[inline(always)]
+pub fn is_whole(v: f64) -> bool {
+    // Adding this rounds to whole numbers below 2^51; all from 2^52 on are whole.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    if v.abs() < 2_251_799_813_685_248.0 { (v + ROUND) - ROUND == v } else { v == v.trunc() }
+}
+
 /// Numbers in the narrowest Arrow type that holds each of them exactly; NaN becomes null.
 pub fn pack_f64(values: &[f64]) -> Data {
     let (mut low, mut high, mut whole, mut missing, mut single) = (f64::INFINITY, f64::NEG_INFINITY, true, 0usize, true);
@@ -592,9 +600,9 @@ pub fn pack_f64(values: &[f64]) -> Data {
             missing += 1;
             continue;
         }
-        low = low.min(v);
-        high = high.max(v);
-        whole &= v == v.trunc() && v.abs() < 9.0e15 && !(v == 0.0 && v.is_sign_negative());
+        low = if v < low { v } else { low };
+        high = if v > high { v } else { high };
+        whole &= is_whole(v) && v.abs() < 9.0e15 && v.to_bits() != (-0.0f64).to_bits();
         single &= f64::from(v as f32) == v;
     }
     if missing == values.len() {

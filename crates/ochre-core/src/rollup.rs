@@ -1,5 +1,6 @@
 //! Rollups of a column: computed once, lazily, merged in chunk order.
 
+use crate::column::is_whole;
 use crate::{Column, Kind, Result, f64s};
 use arrow_array::{Array, cast::AsArray};
 use rayon::prelude::*;
@@ -96,22 +97,23 @@ pub(crate) fn part(kind: &Kind, data: &crate::Data) -> Part {
         return from_counts(&counts, data.len(), kind);
     }
     let values = f64s(data);
-    let (mut n, mut sum) = (0.0f64, 0.0f64);
+    let mut sum = 0.0f64;
     let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
     for &v in values.iter() {
         if v.is_nan() {
             r.missing += 1;
             continue;
         }
-        if v.is_infinite() {
-            if v > 0.0 { r.positive_infinities += 1 } else { r.negative_infinities += 1 }
-        }
         r.zeros += usize::from(v == 0.0);
-        r.whole &= v == v.trunc();
-        min = min.min(v);
-        max = max.max(v);
-        n += 1.0;
+        r.whole &= is_whole(v);
+        min = if v < min { v } else { min };
+        max = if v > max { v } else { max };
         sum += v;
+    }
+    let n = (values.len() - r.missing) as f64;
+    if max == f64::INFINITY || min == f64::NEG_INFINITY {
+        let count = |of: f64| values.iter().filter(|v| **v == of).count();
+        (r.positive_infinities, r.negative_infinities) = (count(f64::INFINITY), count(f64::NEG_INFINITY));
     }
     let mean = if n > 0.0 { sum / n } else { 0.0 };
     // Categories beyond two have no spread.
@@ -186,8 +188,40 @@ fn from_counts(counts: &[(f64, usize)], rows: usize, kind: &Kind) -> Part {
     Part { n, mean, m2, roll }
 }
 
+/// Values that are looked at together for whether one of the extremes is among them.
+const BLOCK: usize = 64;
+
 /// The first few values, repeated ones included, in the order given by `before`.
+///
+/// Sorted values would displace one another at every step; so the first of each block says how far the search must go: all that
+/// come before the fifth of these lie in four blocks.
 fn extremes(values: &[f64], before: impl Fn(f64, f64) -> bool) -> Vec<f64> {
+    if values.len() <= EXTREMES * BLOCK || values.iter().any(|v| v.is_nan()) {
+        return first_of(values, &before);
+    }
+    let one = |block: &[f64]| {
+        // Four at a time, which no value waits for.
+        let mut firsts = [block[0]; 4];
+        for four in block.chunks(4) {
+            firsts.iter_mut().zip(four).for_each(|(f, v)| *f = if before(*v, *f) { *v } else { *f });
+        }
+        firsts.into_iter().fold(firsts[0], |f, v| if before(v, f) { v } else { f })
+    };
+    let heads: Vec<f64> = values.chunks(BLOCK).map(one).collect();
+    let ends = first_of(&heads, &before);
+    let Some(&last) = ends.get(EXTREMES - 1) else { return first_of(values, &before) };
+    let mut near = vec![];
+    for (block, head) in values.chunks(BLOCK).zip(heads).filter(|(_, head)| *head == last || before(*head, last)) {
+        if before(head, last) {
+            near.extend_from_slice(block);
+        } else if near.len() < EXTREMES * BLOCK {
+            near.push(head);
+        }
+    }
+    first_of(&near, &before)
+}
+
+fn first_of(values: &[f64], before: &impl Fn(f64, f64) -> bool) -> Vec<f64> {
     let mut out: Vec<f64> = Vec::with_capacity(EXTREMES + 1);
     for &v in values {
         if v.is_nan() || (out.len() == EXTREMES && !before(v, out[EXTREMES - 1])) {
@@ -294,5 +328,46 @@ pub fn quantile(sorted: &[f64], p: f64, combine: &str) -> f64 {
         "high" => b,
         "average" => 0.5 * (a + b),
         _ => a + fraction * (b - a),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_are_the_ends_of_what_is_sorted() {
+        let mut state = 3u64;
+        let mut draw = |n: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % n
+        };
+        for (rows, kinds) in [(5, 9), (319, 4), (321, 3), (1000, 2), (1000, 1_000_000), (65_536, 30), (65_536, 1 << 31)] {
+            let mut values: Vec<f64> = (0..rows).map(|_| draw(kinds) as f64 - 3.5).collect();
+            for turn in 0..4 {
+                let mut sorted: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+                sorted.sort_by(f64::total_cmp);
+                let wanted: Vec<f64> = sorted.iter().take(EXTREMES).copied().collect();
+                assert_eq!(extremes(&values, |a, b| a < b), wanted, "{rows} rows of {kinds}, turn {turn}");
+                let wanted: Vec<f64> = sorted.iter().rev().take(EXTREMES).copied().collect();
+                assert_eq!(extremes(&values, |a, b| a > b), wanted, "{rows} rows of {kinds}, turn {turn}");
+                match turn {
+                    0 => values.sort_by(f64::total_cmp),
+                    1 => values.reverse(),
+                    _ => values[rows / 2] = f64::NAN,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_told_from_others() {
+        let big = 2f64.powi(51);
+        for v in [0.0, -0.0, 1.0, -7.0, 1e15, big, big + 1.0, 2.0 * big + 1.0, 1e300, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(is_whole(v), "{v}");
+        }
+        for v in [0.5, -0.5, 1.0 + f64::EPSILON, big - 0.5, big + 0.5, f64::MIN_POSITIVE, f64::NAN] {
+            assert!(!is_whole(v), "{v}");
+        }
     }
 }
