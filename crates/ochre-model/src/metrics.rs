@@ -698,6 +698,8 @@ struct Sketch {
     error: Vec<f64>,
     tps: Vec<f64>,
     fps: Vec<f64>,
+    /// What merging each with its next would cost: the errors that stand, and what is added; -1 where nothing is.
+    costs: Vec<f64>,
     /// The pair that merging would cost least, when it is known.
     cheapest: Option<usize>,
 }
@@ -718,6 +720,17 @@ impl Sketch {
         Self::added(self.at[i + 1], self.weight(i + 1), self.at[i], self.weight(i))
     }
 
+    /// Prices the pairs that a bin is in.
+    fn price(&mut self, i: usize) {
+        for k in i.saturating_sub(1)..=i {
+            if k + 1 < self.at.len() {
+                let added = self.pair_cost(k);
+                let cost = self.error[k] + self.error[k + 1] + added;
+                self.costs[k] = if added == 0.0 { -1.0 } else { cost };
+            }
+        }
+    }
+
     fn center(a: f64, wa: f64, b: f64, wb: f64) -> f64 {
         let c = (b * wb + a * wa) / (wb + wa);
         if c.is_finite() { c } else { 0.5 * (a + b) }
@@ -731,6 +744,7 @@ impl Sketch {
                 } else {
                     self.fps[i] += w
                 }
+                self.price(i);
                 self.cheapest = None;
                 return;
             }
@@ -756,6 +770,7 @@ impl Sketch {
                 }
                 self.error[i] += Self::added(p, w, self.at[i], k);
                 self.at[i] = Self::center(self.at[i], k, p, w);
+                self.price(i);
                 return;
             }
         }
@@ -769,6 +784,8 @@ impl Sketch {
         self.error.insert(i, 0.0);
         self.tps.insert(i, if positive { w } else { 0.0 });
         self.fps.insert(i, if positive { 0.0 } else { w });
+        self.costs.insert(i, 0.0);
+        self.price(i);
         if self.at.len() > BINS {
             self.merge_cheapest();
         }
@@ -778,16 +795,11 @@ impl Sketch {
         if let Some(c) = self.cheapest {
             return c;
         }
+        // The first of the least; one that costs nothing is less than any other.
         let (mut best, mut least) = (None, f64::MAX);
-        for i in 0..self.at.len().saturating_sub(1) {
-            let added = self.pair_cost(i);
-            if added == 0.0 {
-                best = Some(i);
-                break;
-            }
-            let cost = self.error[i] + self.error[i + 1] + added;
-            if cost < least {
-                (best, least) = (Some(i), cost);
+        for (i, cost) in self.costs[..self.at.len().saturating_sub(1)].iter().enumerate() {
+            if *cost < least {
+                (best, least) = (Some(i), *cost);
             }
         }
         let best = best.unwrap_or_else(|| {
@@ -807,9 +819,10 @@ impl Sketch {
         self.at[s] = Self::center(self.at[s], a, self.at[s + 1], b);
         self.tps[s] += self.tps[s + 1];
         self.fps[s] += self.fps[s + 1];
-        for v in [&mut self.at, &mut self.error, &mut self.tps, &mut self.fps] {
+        for v in [&mut self.at, &mut self.error, &mut self.tps, &mut self.fps, &mut self.costs] {
             v.remove(s + 1);
         }
+        self.price(s);
         self.cheapest = None;
     }
 
@@ -826,9 +839,11 @@ impl Sketch {
             all.fps.push(from.fps[k]);
             if mine { i += 1 } else { j += 1 }
         }
+        all.costs = vec![0.0; all.at.len()];
+        (0..all.at.len()).for_each(|i| all.price(i));
         loop {
             if all.at.len() <= BINS {
-                match (0..all.at.len().saturating_sub(1)).find(|&i| all.pair_cost(i) == 0.0) {
+                match all.costs[..all.at.len().saturating_sub(1)].iter().position(|c| *c == -1.0) {
                     Some(i) => all.cheapest = Some(i),
                     None => break,
                 }
