@@ -417,7 +417,8 @@ impl TreeGrower<'_> {
         let rows = self.data.all_rows;
         let w_scale = if whole { 1.0 } else { scale_for(largest_w, rows) };
         let (y_scale, yy_scale) = (scale_for(largest_z * largest_w, rows), scale_for(largest_z * largest_z * largest_w, rows));
-        let fixed = Fixed { z, w, w_scale, y_scale, yy_scale };
+        // Weights that only leave rows out, such as those of a fold, have done so: nobody needs to read them.
+        let fixed = Fixed { z, w: w.filter(|_| !whole || largest_w != 1.0), w_scale, y_scale, yy_scale };
 
         let mut rng = Rng::new(seed);
         let columns = self.tree_columns(seed);
