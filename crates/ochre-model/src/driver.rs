@@ -406,6 +406,8 @@ impl PublishedSchema {
     pub fn all_fields(&self) -> Vec<FieldDecl> {
         let mut fields = self.fields.clone();
         fields.extend(ochre_schema::common_fields(&self.name, &self.iced, self.request));
+        // The root of all schemas tells nothing of itself.
+        fields.retain(|f| f.name != "__meta" || self.superclass != "Schema");
         fields
     }
 }
