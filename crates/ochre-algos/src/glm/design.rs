@@ -144,6 +144,12 @@ impl Design {
         out
     }
 
+    /// The level that a value of a categorical column stands for: missing and unseen ones for the most frequent.
+    #[inline(always)]
+    fn code(&self, c: usize, v: f64) -> usize {
+        if v.is_nan() || v as usize >= self.levels[c] { self.modes[c] } else { v as usize }
+    }
+
     /// The non-zero entries of one row: (coefficient, value), intercept last.
     #[inline]
     pub fn row(&self, columns: &[&[f64]], r: usize, out: &mut Vec<(usize, f64)>) {
@@ -155,9 +161,9 @@ impl Design {
     pub fn row_of(&self, columns: &[&[f64]], r: usize, numbers: impl Iterator<Item = usize>, out: &mut Vec<(usize, f64)>) {
         out.clear();
         let skip = usize::from(!self.all_levels);
-        for (c, &levels) in self.levels.iter().enumerate() {
+        for c in 0..self.levels.len() {
             let v = columns[c][r];
-            let code = if v.is_nan() || v as usize >= levels { self.modes[c] } else { v as usize };
+            let code = self.code(c, v);
             if code >= skip {
                 out.push((self.offsets[c] + code - skip, 1.0));
             }
@@ -175,7 +181,7 @@ impl Design {
     pub fn places(&self, columns: &[&[f64]], rows: usize) -> Vec<Vec<u32>> {
         let skip = usize::from(!self.all_levels);
         let place = |c: usize, v: f64| {
-            let code = if v.is_nan() || v as usize >= self.levels[c] { self.modes[c] } else { v as usize };
+            let code = self.code(c, v);
             if code >= skip { (code - skip) as u32 } else { NO_PLACE }
         };
         (0..self.levels.len()).map(|c| columns[c][..rows].iter().map(|v| place(c, *v)).collect()).collect()
@@ -233,9 +239,9 @@ impl Design {
     /// Adds the design's columns, each row times its weight, to sums: column by column, as the data lie.
     pub fn weighted_sums(&self, columns: &[&[f64]], weights: &[f64], out: &mut [f64]) {
         let skip = usize::from(!self.all_levels);
-        for (c, &levels) in self.levels.iter().enumerate() {
+        for c in 0..self.levels.len() {
             for (v, w) in columns[c].iter().zip(weights) {
-                let code = if v.is_nan() || *v as usize >= levels { self.modes[c] } else { *v as usize };
+                let code = self.code(c, *v);
                 if code >= skip {
                     out[self.offsets[c] + code - skip] += w;
                 }
