@@ -326,6 +326,11 @@ impl Column {
         Ok(builder.finish())
     }
 
+    /// The same values under a name of their own: `is_same` tells it from this column, though no value is copied.
+    pub fn apart(&self) -> Column {
+        Column { chunks: Arc::new(self.chunks.to_vec()), ..self.clone() }
+    }
+
     /// Do both share their values?
     pub fn is_same(&self, other: &Column) -> bool {
         Arc::ptr_eq(&self.chunks, &other.chunks) && self.kind == other.kind
@@ -556,7 +561,7 @@ pub fn number_text(v: f64) -> String {
 }
 
 pub fn uuid_text(bytes: &[u8]) -> String {
-    let h: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let h: String = bytes.iter().map(|b| format!("{b:02X}")).collect();
     format!("{}-{}-{}-{}-{}", &h[0..8], &h[8..12], &h[12..16], &h[16..20], &h[20..32])
 }
 

@@ -204,9 +204,26 @@ pub fn line<'a>(bytes: &'a [u8], mut at: usize, d: Dialect) -> (Vec<Field<'a>>, 
         }
         at = next + 1;
         // With a space as separator, runs of spaces separate once.
-        while d.separator == b' ' && at < bytes.len() && bytes[at] == b' ' {
-            at += 1;
+        if d.separator == b' ' {
+            match after_spaces(bytes, at) {
+                (next, true) => return (out, next),
+                (next, false) => at = next,
+            }
         }
+    }
+}
+
+/// Where the next field begins behind some spaces, or, said by `true`, the next line.
+#[inline]
+pub fn after_spaces(bytes: &[u8], mut at: usize) -> (usize, bool) {
+    while bytes.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\n'), _) => (at + 1, true),
+        (Some(b'\r'), Some(b'\n')) => (at + 2, true),
+        (None, _) => (at, true),
+        _ => (at, false),
     }
 }
 
@@ -274,6 +291,8 @@ mod tests {
         assert_eq!(texts("a,b,\n"), ["a", "b", ""]);
         assert_eq!(texts("\"x, y\",\"li\"\"ne\nbreak\",  z \r\n"), ["x, y", "li\"ne\nbreak", "z "]);
         assert_eq!(texts("\"open"), ["open"]);
+        let spaced = |t: &str| line(t.as_bytes(), 0, Dialect { separator: b' ', ..D }).0.len();
+        assert_eq!([spaced("a  b \nc"), spaced("a b \r\n"), spaced("a b "), spaced("a b\n")], [2; 4]);
     }
 
     #[test]

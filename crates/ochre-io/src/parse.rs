@@ -227,11 +227,14 @@ pub fn parse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSetup)
         Format::Csv | Format::Arff | Format::Sheet => {}
     }
     let mut all = vec![];
-    for (i, file) in files.iter().enumerate() {
-        let bytes = source::bytes(&file.path, &node.ledger, None)?;
-        let skip = header_bytes(&bytes, setup, i == 0);
-        check_width(&bytes[skip..], setup, &file.path.display().to_string())?;
-        all.push((file, bytes, skip));
+    for file in files {
+        all.push((file, source::bytes(&file.path, &node.ledger, None)?, 0));
+    }
+    // The first file has a header, unless the names are those of a later one.
+    let later = !all.first().is_some_and(|f| repeats_names(&f.1, setup)) && all.iter().skip(1).any(|f| repeats_names(&f.1, setup));
+    for (i, (file, bytes, skip)) in all.iter_mut().enumerate() {
+        *skip = header_bytes(bytes, setup, i == 0 && !later);
+        check_width(&bytes[*skip..], setup, &file.path.display().to_string())?;
     }
     let mut spans = vec![];
     for (i, (file, bytes, skip)) in all.iter().enumerate() {
@@ -528,6 +531,12 @@ fn parse_sparse(node: &Node, job: &Job, files: &[Arc<RawFile>], setup: &ParseSet
     all_here(node, job, &setup, blocks)
 }
 
+/// Does a text begin with a line that names the columns?
+fn repeats_names(bytes: &[u8], setup: &ParseSetup) -> bool {
+    let start = bytes.len() - setup::without_bom(bytes).len();
+    setup.format == Format::Csv && setup.header == 1 && header_bytes(bytes, setup, false) > start
+}
+
 /// Length of the header and of what stands before it.
 fn header_bytes(bytes: &[u8], setup: &ParseSetup, first: bool) -> usize {
     let start = bytes.len() - setup::without_bom(bytes).len();
@@ -612,8 +621,12 @@ fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a>
                 if end {
                     break;
                 }
-                while d.separator == b' ' && at < bytes.len() && bytes[at] == b' ' {
-                    at += 1;
+                if d.separator == b' ' {
+                    let (next, ended) = csv::after_spaces(bytes, at);
+                    at = next;
+                    if ended {
+                        break;
+                    }
                 }
                 if at >= bytes.len() {
                     break;
@@ -622,7 +635,9 @@ fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a>
             }
             let (f, next) = csv::field(bytes, at, d);
             if c < width {
-                let na = f.text.is_empty() || (has_na[c] && setup.na_strings[c].iter().any(|n| n.as_bytes() == f.text.as_ref()));
+                // Quotes with nothing between them are a text without letters, as the reference has it.
+                let na =
+                    (f.text.is_empty() && !f.quoted) || (has_na[c] && setup.na_strings[c].iter().any(|n| n.as_bytes() == f.text.as_ref()));
                 push(&mut buffers[c], f, na, times[c], &mut bad_numbers[c]);
             } else if !f.text.is_empty() {
                 extra_fields += 1;
@@ -636,8 +651,12 @@ fn parse_block<'a>(bytes: &'a [u8], setup: &ParseSetup, d: Dialect) -> Block<'a>
             if bytes[next] == b'\n' {
                 break;
             }
-            while d.separator == b' ' && at < bytes.len() && bytes[at] == b' ' {
-                at += 1;
+            if d.separator == b' ' {
+                let (next, ended) = csv::after_spaces(bytes, at);
+                at = next;
+                if ended {
+                    break;
+                }
             }
         }
         for (b, bad) in buffers[c.min(width)..].iter_mut().zip(&mut bad_numbers[c.min(width)..]) {

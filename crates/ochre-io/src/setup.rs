@@ -186,6 +186,7 @@ pub struct Wishes {
 /// Enough to tell numbers from words; and what is read when it must be told whether words repeat.
 const PREVIEW_BYTES: usize = 1 << 18;
 const LONG_PREVIEW_BYTES: usize = 1 << 22;
+const LONGEST_PREVIEW_BYTES: usize = 64 << 20;
 const PREVIEW_LINES: usize = 10;
 const CANDIDATES: [u8; 6] = [1, b',', b';', b'|', b'\t', b' '];
 
@@ -204,12 +205,18 @@ pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> R
         }
         if !bytes.is_empty() {
             let name = file.path.display().to_string();
+            // A line may be longer than the preview.
+            let short = |b: &[u8]| memchr::memchr_iter(b'\n', &b[..b.len().min(PREVIEW_BYTES)]).nth(2).is_none();
+            if bytes.len() >= PREVIEW_BYTES && short(&bytes) && !bytes[..1 << 16].contains(&0) {
+                let longer = source::bytes(&file.path, ledger, Some(LONGEST_PREVIEW_BYTES))?;
+                return Ok(guess_head(&longer, LONGEST_PREVIEW_BYTES, wishes, &name)?.0);
+            }
             let (mut setup, counts) = guess_head(&bytes, PREVIEW_BYTES, wishes, &name)?;
             if crate::sheet::is_sheet(&file.path) {
                 setup.format = Format::Sheet;
                 return Ok(setup);
             }
-            if bytes.len() >= PREVIEW_BYTES && setup.types.contains(&ColumnType::Text) {
+            if bytes.len() >= PREVIEW_BYTES && (setup.types.contains(&ColumnType::Text) || counts.iter().any(Counts::is_thin)) {
                 let longer = source::bytes(&file.path, ledger, Some(LONG_PREVIEW_BYTES))?;
                 return Ok(guess_head(&longer, LONG_PREVIEW_BYTES, wishes, &name)?.0);
             }
@@ -235,6 +242,7 @@ fn look_at_more<'a>(
     ledger: &Arc<Ledger>,
 ) -> Result<()> {
     for file in files.take(FILES_LOOKED_AT) {
+        let unnamed = wishes.header == 0 && wishes.names.is_none() && setup.header == -1;
         let bytes = source::bytes(&file.path, ledger, Some(PREVIEW_BYTES))?;
         let bytes = without_bom(&bytes);
         let mut head = &bytes[..bytes.len().min(PREVIEW_BYTES)];
@@ -247,6 +255,13 @@ fn look_at_more<'a>(
             continue;
         }
         let mut lines = Lines { bytes: head, at: 0, d: setup.dialect() };
+        let begin: Vec<_> = std::iter::from_fn(|| lines.next()).take(2).collect();
+        // The first file may be the one without a header.
+        if unnamed && header(&begin) == 1 && begin[0].len() == setup.names.len() {
+            setup.header = 1;
+            setup.names = begin[0].iter().map(|f| String::from_utf8_lossy(f.text.trim_ascii()).into_owned()).collect();
+        }
+        lines.at = 0;
         let mut first = true;
         while let Some(row) = lines.next() {
             let header = first && setup.header == 1 && row.iter().zip(&setup.names).all(|(f, n)| f.text.trim_ascii() == n.as_bytes());
@@ -331,7 +346,7 @@ fn guess_head(bytes: &[u8], preview: usize, wishes: &Wishes, name: &str) -> Resu
         _ => header(&rows),
     };
     let width = wishes.names.as_ref().map_or_else(
-        || if header == 1 { rows[0].len() } else { rows.iter().take(PREVIEW_LINES).map(Vec::len).max().unwrap_or(0) },
+        || rows.iter().take(if header == 1 { 2 } else { PREVIEW_LINES }).map(Vec::len).max().unwrap_or(0),
         |n| n.len().max(rows[0].len()),
     );
     let mut names: Vec<String> = (1..=width).map(|i| format!("C{i}")).collect();
@@ -495,7 +510,7 @@ impl Counts {
             return;
         };
         let t = f.text.trim_ascii();
-        if t.is_empty() || na.iter().any(|n| n.as_bytes() == t) {
+        if (t.is_empty() && !f.quoted) || na.iter().any(|n| n.as_bytes() == t) {
             self.empty += 1;
         } else if let Some(v) = csv::number(t) {
             if v == 0.0 { self.zeros += 1 } else { self.numbers += 1 }
@@ -509,6 +524,11 @@ impl Counts {
                 self.distinct.insert(t.to_vec());
             }
         }
+    }
+
+    /// Are there too few values to tell the type by them?
+    pub fn is_thin(&self) -> bool {
+        self.texts + self.empty > self.numbers + self.zeros + self.times + self.uuids
     }
 
     /// Was there any number?

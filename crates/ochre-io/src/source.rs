@@ -101,6 +101,27 @@ impl std::ops::Deref for Bytes {
     }
 }
 
+impl Bytes {
+    /// Adds another file of the same archive. Its first line goes when it is the header again: the first line of all, none of
+    /// whose fields is a number.
+    fn append(&mut self, more: Bytes) {
+        let Bytes::Unpacked(all, held) = self else {
+            *self = more;
+            return;
+        };
+        let Bytes::Unpacked(new, new_held) = more else { return };
+        let first_line = |b: &[u8]| b[..memchr::memchr(b'\n', b).map_or(b.len(), |i| i + 1)].to_vec();
+        let line = first_line(&new);
+        let is_header =
+            line == first_line(all) && !line.split(|b| b",;|\t \x01".contains(b)).any(|f| crate::csv::number(f.trim_ascii()).is_some());
+        if all.last().is_some_and(|b| *b != b'\n') {
+            all.push(b'\n');
+        }
+        all.extend_from_slice(&new[if is_header { line.len() } else { 0 }..]);
+        held.extend(new_held);
+    }
+}
+
 const UNPACK_STEP: usize = 4 << 20;
 /// Text does not shrink a thousandfold; what does is made to fill memory.
 const EXPANSION_MAX: u64 = 1100;
@@ -136,13 +157,43 @@ pub fn bytes(path: &Path, ledger: &Arc<Ledger>, limit: Option<usize>) -> Result<
             return crate::sheet::as_csv(path, &map, ledger);
         }
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&map[..])).map_err(|e| fail(&e))?;
-        let first = (0..archive.len())
-            .find(|&i| archive.by_index(i).is_ok_and(|f| f.is_file() && !f.name().starts_with("__MACOSX")))
-            .ok_or_else(|| fail(&"the archive holds no file"))?;
-        let entry = archive.by_index(first).map_err(|e| fail(&e))?;
-        return unpack(path, entry, len, ledger, limit);
+        let files: Vec<usize> =
+            (0..archive.len()).filter(|&i| archive.by_index(i).is_ok_and(|f| f.is_file() && !f.name().starts_with("__MACOSX"))).collect();
+        let Some((first, others)) = files.split_first() else { return Err(fail(&"the archive holds no file")) };
+        let mut all = unpack(path, archive.by_index(*first).map_err(|e| fail(&e))?, len, ledger, limit)?;
+        for i in others {
+            if limit.is_some_and(|l| all.len() >= l) {
+                break;
+            }
+            let more = unpack(path, archive.by_index(*i).map_err(|e| fail(&e))?, len, ledger, limit)?;
+            all.append(more);
+        }
+        return Ok(all);
     }
-    Ok(Bytes::Mapped(map))
+    with_line_feeds(path, map, ledger)
+}
+
+/// Where a file's end of lines is looked for.
+const LINE_WINDOW: usize = 1 << 16;
+
+/// Do lines end with a carriage return alone, as on old Macintoshes?
+fn ends_with_returns(bytes: &[u8]) -> bool {
+    let window = &bytes[..bytes.len().min(LINE_WINDOW)];
+    memchr::memchr(b'\r', window).is_some() && memchr::memchr2(b'\n', 0, window).is_none()
+}
+
+fn with_line_feeds(path: &Path, map: Mmap, ledger: &Arc<Ledger>) -> Result<Bytes> {
+    if !ends_with_returns(&map) {
+        return Ok(Bytes::Mapped(map));
+    }
+    let held = ledger.reserve(&format!("line ends of {}", path.display()), map.len() as u64)?;
+    let mut out = map.to_vec();
+    feed_lines(&mut out);
+    Ok(Bytes::Unpacked(out, vec![held]))
+}
+
+fn feed_lines(bytes: &mut [u8]) {
+    bytes.iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b'\n');
 }
 
 fn unpack(path: &Path, mut reader: impl Read, packed: u64, ledger: &Arc<Ledger>, limit: Option<usize>) -> Result<Bytes> {
@@ -153,6 +204,9 @@ fn unpack(path: &Path, mut reader: impl Read, packed: u64, ledger: &Arc<Ledger>,
         let read = (&mut reader).take(UNPACK_STEP as u64).read_to_end(&mut out);
         read.map_err(|e| Error::io(path.display(), format!("the compressed file is damaged or cut short: {e}")))?;
         if out.len() == before || limit.is_some_and(|l| out.len() >= l) {
+            if ends_with_returns(&out) {
+                feed_lines(&mut out);
+            }
             return Ok(Bytes::Unpacked(out, held));
         }
         if out.len() as u64 > packed.max(1 << 16) * EXPANSION_MAX {

@@ -2,7 +2,8 @@
 
 use ochre_core::time::{days_from_civil, from_local};
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
 
 /// Milliseconds since the epoch (UTC), when `text` is a time in one of the accepted forms.
 pub fn parse(text: &[u8]) -> Option<f64> {
@@ -61,10 +62,12 @@ impl Cursor<'_> {
         let n = self.at - start;
         (n >= min).then_some((v, n))
     }
+    /// The name of a month, in full or its first three letters.
     fn month_name(&mut self) -> Option<u32> {
-        let word = self.text.get(self.at..self.at + 3)?.to_ascii_lowercase();
-        let i = MONTHS.iter().position(|m| m.as_bytes() == word)?;
-        self.at += 3;
+        let word = &self.text[self.at.min(self.text.len())..];
+        let begins = |with: &str| word.get(..with.len()).is_some_and(|w| w.eq_ignore_ascii_case(with.as_bytes()));
+        let i = MONTHS.iter().position(|m| begins(&m[..3]))?;
+        self.at += if begins(MONTHS[i]) { MONTHS[i].len() } else { 3 };
         Some(i as u32 + 1)
     }
 }
@@ -180,10 +183,11 @@ mod tests {
         assert_eq!(day("2020-01-02"), Some(18263.0));
         assert_eq!(day("1/31/99"), Some(10622.0));
         assert_eq!(day("31-Dec-1999"), Some(10956.0));
+        assert_eq!((day("3-January-2006"), day("1-MAY-06")), (Some(13151.0), Some(13269.0)));
         assert_eq!(parse(b"2020-01-02 03:04:05.678"), Some(1577934245678.0));
         assert_eq!(parse(b"20200102-03:04:05"), Some(1577934245000.0));
         assert_eq!(parse(b"1/2/2020 3:04 PM"), Some(1577977440000.0));
-        for bad in ["12345678", "13/31/99", "2020-02-30", "1.2.3.4", "5:99", "abc-def", "1-2"] {
+        for bad in ["12345678", "13/31/99", "2020-02-30", "1.2.3.4", "5:99", "abc-def", "1-2", "3-Janu-2006"] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
     }

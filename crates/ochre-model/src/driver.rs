@@ -120,6 +120,10 @@ pub trait Algorithm: Send + Sync + 'static {
     }
     /// Fills in what the data decide or another name of the same parameter says; the model shows the result.
     fn settle(_params: &mut Self::Params, _training: &Training) {}
+    /// The kind of model, given what the response says.
+    fn category(_params: &Self::Params, found: Category) -> Category {
+        found
+    }
     /// Probability from which on a row counts as the second class, given the metrics that decide: where F1 is best.
     fn threshold(metrics: &Metrics) -> f64 {
         metrics.threshold()
@@ -766,6 +770,7 @@ impl<A: Algorithm> Row<A> {
             };
             A::check(&params, &shape, &mut notes);
             folds::check(A::common(&params), train.rows, train.category, &mut notes);
+            A::common(&params).check_stopping(train.category, &mut notes);
             check_checkpoint::<A>(node, &params, train, &mut notes)?;
         }
         let schema = Self::schema(&params, &input, &notes);
@@ -948,6 +953,7 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
             Some(0..=2) => Category::Binomial,
             Some(_) => Category::Multinomial,
         };
+        category = A::category(params, category);
         y = column.to_f64()?;
         predictor = Some(Predictor { name, domain: column.domain().cloned(), encoding: None });
     } else if A::INFO.supervised {
@@ -1191,8 +1197,12 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
     if let (Scorer::KMeans(km), None, Some(v)) = (&fitted.scorer, &valid_metrics, &run.valid) {
         valid_metrics = Some(cluster_metrics(km, &v.data, None)?);
     }
-    let threshold = A::threshold(valid_metrics.as_ref().unwrap_or(&training));
     let mut output = fitted.output;
+    // A room that knows better has said so.
+    let threshold = match A::output_common(&mut output).default_threshold {
+        t if t > 0.0 => t,
+        _ => A::threshold(valid_metrics.as_ref().unwrap_or(&training)),
+    };
     let shown: Vec<&Predictor> = predictors.iter().chain(run.train.response.as_ref()).collect();
     let out = A::output_common(&mut output);
     out.names = Some(shown.iter().map(|p| p.name.clone()).collect());

@@ -46,7 +46,7 @@ pub fn check(common: &CommonParams, rows: usize, category: Category, notes: &mut
     if common.nfolds == 0 && !by_column && common.fold_assignment != FoldAssignment::Auto {
         notes.error("_fold_assignment", "Fold assignment is only allowed for cross-validation.");
     }
-    let classes = matches!(category, Category::Binomial | Category::Multinomial);
+    let classes = matches!(category, Category::Binomial | Category::Multinomial | Category::Ordinal);
     if common.fold_assignment == FoldAssignment::Stratified && !classes {
         notes.error("_fold_assignment", "Stratified fold assignment needs a categorical response.");
     }

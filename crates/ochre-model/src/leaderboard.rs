@@ -43,7 +43,7 @@ pub struct Ask<'a> {
 fn metrics_of(category: Category) -> Option<&'static [&'static str]> {
     Some(match category {
         Category::Binomial => &["auc", "logloss", "aucpr", "mean_per_class_error", "rmse", "mse"],
-        Category::Multinomial => &["mean_per_class_error", "logloss", "rmse", "mse"],
+        Category::Multinomial | Category::Ordinal => &["mean_per_class_error", "logloss", "rmse", "mse"],
         Category::Regression => &["rmse", "mse", "mae", "rmsle", "mean_residual_deviance"],
         _ => return None,
     })

@@ -325,6 +325,16 @@ impl CommonParams {
         }
     }
 
+    /// A number is not stopped by what is measured on classes.
+    pub(crate) fn check_stopping(&self, category: crate::Category, notes: &mut ochre_schema::Notes) {
+        use StoppingMetric::*;
+        let of_classes = matches!(self.stopping_metric, Logloss | Auc | Aucpr | LiftTopGroup | Misclassification | MeanPerClassError);
+        if self.stopping_rounds > 0 && of_classes && category == crate::Category::Regression {
+            let text = format!("Stopping metric cannot be {} for regression.", self.stopping_metric.name());
+            notes.error("_stopping_metric", text);
+        }
+    }
+
     /// The work of the user's functions ends when the job does.
     pub(crate) fn watch_scripts(&mut self, job: &std::sync::Arc<ochre_core::Job>) {
         for script in [&mut self.scripts.metric, &mut self.scripts.distribution].into_iter().flatten() {

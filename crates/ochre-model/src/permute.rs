@@ -21,7 +21,7 @@ pub struct Ask {
 pub fn importance(node: &Arc<Node>, model: &Model, frame: &Frame, ask: &Ask) -> Result<Vec<(String, Vec<f64>)>> {
     let metric = match (ask.metric.to_lowercase().as_str(), model.category) {
         ("auto", Category::Binomial) => "auc".to_string(),
-        ("auto", Category::Multinomial) => "logloss".into(),
+        ("auto", Category::Multinomial | Category::Ordinal) => "logloss".into(),
         ("auto", _) => "rmse".into(),
         ("pr_auc", _) => "pr_auc".into(),
         (other, _) => other.into(),

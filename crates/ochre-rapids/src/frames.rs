@@ -102,8 +102,23 @@ pub fn take(env: &Env<'_>, frame: &Frame, index: &[u64]) -> Result<Frame> {
 
 fn rows(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let frame = args[0].clone().frame()?;
+    if let Value::Num(i) = args[1]
+        && i >= frame.rows() as f64
+    {
+        return beyond(env, &frame);
+    }
     let index = row_numbers(&frame, &args[1])?;
     Ok(Value::Frame(Arc::new(take(env, &frame, &index)?)))
+}
+
+/// The row behind the last: a value is missing in each column.
+fn beyond(env: &Env<'_>, frame: &Frame) -> Result<Value> {
+    let ledger = &env.node.ledger;
+    let missing = |c: &Column| match &c.kind {
+        Kind::Text | Kind::Uuid => Column::from_texts::<String>(ledger, &[None]),
+        kind => Column::numeric(ledger, kind.clone(), &[f64::NAN]),
+    };
+    Value::new_frame(frame.names().to_vec(), frame.columns().iter().map(missing).collect::<Result<Vec<_>>>()?)
 }
 
 /// A constant column.
@@ -179,6 +194,8 @@ fn append(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                     f.rows()
                 )));
             }
+            // A text that is added stays a text.
+            Value::Str(s) => Column::from_texts(&env.node.ledger, &vec![Some(s.clone()); frame.rows()])?,
             v => constant(env, v, frame.rows())?,
         };
         match names.iter().position(|n| n == name) {
@@ -645,6 +662,8 @@ fn apply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     for (i, n) in frame.names().iter().enumerate() {
         let one = Value::Frame(Arc::new(frame.select(&[i])));
         match env.call(f, vec![one])? {
+            // A column that comes back as it went in is a copy: what changes the one where it stands leaves the other alone.
+            Value::Frame(f) if f.column(0).is_same(frame.column(i)) => columns.push(f.column(0).apart()),
             Value::Frame(f) => columns.push(f.column(0).clone()),
             v => columns.push(Column::from_f64(&env.node.ledger, &v.nums()?)?),
         }
@@ -698,7 +717,11 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let labels: Vec<String> = if given.is_empty() {
         breaks
             .windows(2)
-            .map(|w| if right { format!("({},{}]", show(w[0]), show(w[1])) } else { format!("[{},{})", show(w[0]), show(w[1])) })
+            .enumerate()
+            .map(|(i, w)| {
+                let closed = if !right || (lowest && i == 0) { '[' } else { '(' };
+                format!("{closed}{},{}{}", show(w[0]), show(w[1]), if right { ']' } else { ')' })
+            })
             .collect()
     } else {
         given
@@ -759,7 +782,7 @@ fn impute(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let c = &frame.columns()[i];
         let v = match values.get(i) {
             Some(v) => *v,
-            None => stand_in(c, &method, &combine, &frame.names()[i])?,
+            None => stand_in(c, &method, &combine)?,
         };
         used[i] = v;
         if c.rollup()?.missing > 0 && !v.is_nan() {
@@ -774,7 +797,7 @@ fn impute(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 }
 
 /// What stands in for the missing values of a column.
-fn stand_in(c: &Column, method: &str, combine: &str, name: &str) -> Result<f64> {
+fn stand_in(c: &Column, method: &str, combine: &str) -> Result<f64> {
     Ok(match (&c.kind, method) {
         (Kind::Enum(_), _) => mode_code(c)?,
         (Kind::Text | Kind::Uuid, _) => f64::NAN,
@@ -785,7 +808,7 @@ fn stand_in(c: &Column, method: &str, combine: &str, name: &str) -> Result<f64> 
             s.par_sort_unstable_by(f64::total_cmp);
             ochre_core::quantile(&s, 0.5, combine)
         }
-        (_, "mode") => return Err(Error::invalid(format!("mode imputation applies to categorical columns, but '{name}' is numeric"))),
+        (_, "mode") => most_frequent(c.to_f64()?),
         (_, m) => return Err(Error::invalid(format!("unknown method '{m}'; use mean, median or mode"))),
     })
 }
@@ -810,13 +833,7 @@ fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str,
         values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| members[*id as usize].push(*v));
         let fill = members
             .iter()
-            .map(|m| {
-                if m.is_empty() {
-                    Ok(f64::NAN)
-                } else {
-                    stand_in(&Column::numeric(ledger, c.kind.clone(), m)?, method, combine, &frame.names()[i])
-                }
-            })
+            .map(|m| if m.is_empty() { Ok(f64::NAN) } else { stand_in(&Column::numeric(ledger, c.kind.clone(), m)?, method, combine) })
             .collect::<Result<Vec<f64>>>()?;
         values.iter_mut().zip(&g.of_row).filter(|(v, _)| v.is_nan()).for_each(|(v, id)| *v = fill[*id as usize]);
         out[i] = Column::numeric(ledger, c.kind.clone(), &values)?;
@@ -825,6 +842,14 @@ fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str,
     }
     replace_columns(env, frame, &Frame::new(frame.names().to_vec(), out)?)?;
     Value::new_frame(names, table)
+}
+
+/// The value that stands most often, the least of several.
+fn most_frequent(mut values: Vec<f64>) -> f64 {
+    values.retain(|v| !v.is_nan());
+    values.par_sort_unstable_by(f64::total_cmp);
+    let runs = values.chunk_by(|a, b| a == b);
+    runs.fold((0, f64::NAN), |best, run| if run.len() > best.0 { (run.len(), run[0]) } else { best }).1
 }
 
 fn mode_code(c: &Column) -> Result<f64> {

@@ -44,6 +44,9 @@ fn fill(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if limit.is_nan() || limit < 0.0 {
         return Err(Error::invalid(format!("the limit must not be negative, but is {limit}")));
     }
+    if limit == 0.0 {
+        return Ok(Value::Frame(frame));
+    }
     if let Some(i) = frame.columns().iter().position(|c| matches!(c.kind, Kind::Text | Kind::Uuid)) {
         return Err(Error::invalid(format!("fillna fills numbers and categories, but the column '{}' holds texts", frame.names()[i])));
     }

@@ -255,6 +255,10 @@ fn pair(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync),
     if texts(&a) || texts(&b) {
         return Err(Error::invalid(format!("Operator {name} is not defined for texts")));
     }
+    // A category equals no number.
+    if equality(name) && (categories(&a) || categories(&b)) {
+        return Column::generate(&env.node.ledger, Kind::Real, rows, |_, n| vec![f64::from(name != "=="); n]);
+    }
     // Arithmetic on categories is missing throughout; logic reads their codes.
     if (categories(&a) || categories(&b)) && !matches!(name, "&" | "&&" | "|" | "||") {
         return missing(env, rows);

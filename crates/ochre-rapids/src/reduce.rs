@@ -55,7 +55,12 @@ pub const REDUCERS: &[Prim] = &[
     call("median", &["frame", "na_rm?"], median, "Median of each column."),
     call("var", &["x", "y", "use", "symmetric"], |e, a| covariance(e, a, false), "Variance of a column, or the covariance matrix."),
     call("cor", &["x", "y", "use", "method"], |e, a| covariance(e, a, true), "Correlation of columns (Pearson or Spearman)."),
-    call("quantile", &["frame", "probs", "method", "weights"], quantiles, "Quantiles of each numeric column (type 7)."),
+    call(
+        "quantile",
+        &["frame", "probs", "method", "weights"],
+        quantiles,
+        "Quantiles of each numeric column (type 7); missing for other columns.",
+    ),
     call("nrow", &["frame"], |_, a| Ok(Value::Num(a[0].clone().frame()?.rows() as f64)), "Number of rows."),
     call("ncol", &["frame"], |_, a| Ok(Value::Num(a[0].clone().frame()?.width() as f64)), "Number of columns."),
     call("nlevels", &["frame"], nlevels, "Number of categories of a column."),
@@ -96,14 +101,17 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
     }
     let mut out = vec![];
     for c in frame.columns() {
-        let v = if !readable(c) {
+        // Of two categories, the share of the second is their mean.
+        let two = name == "mean" && c.domain().is_some_and(|d| d.len() == 2);
+        let v = if !readable(c) && !two {
             f64::NAN
         } else {
             let r = c.rollup()?;
             let n = (r.rows - r.missing) as f64;
             if (r.missing > 0 && !skip) || n == 0.0 { f64::NAN } else { finish(sum(c)?, n) }
         };
-        out.push(Column::from_f64(&env.node.ledger, &[v])?);
+        let answer = Column::from_f64(&env.node.ledger, &[v])?;
+        out.push(if name == "mean" && matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer });
     }
     Value::new_frame(frame.names().to_vec(), out)
 }
@@ -118,7 +126,12 @@ fn sum(c: &Column) -> Result<f64> {
     Ok(parts.iter().sum())
 }
 
-fn total(args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Result<Value> {
+/// Of a frame, its values alone: what the client writes behind it (whether to skip missing values, the axis) is no number
+/// among them.
+fn total(mut args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Result<Value> {
+    if matches!(args.first(), Some(Value::Frame(_))) {
+        args.truncate(1);
+    }
     let mut out = start;
     for arg in args {
         let frame = match arg {
@@ -288,10 +301,11 @@ fn quantiles(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let mut names = vec!["Probs".to_string()];
     let mut out = vec![Column::from_f64(&env.node.ledger, &probs)?];
     for (i, (n, c)) in frame.names().iter().zip(frame.columns()).enumerate() {
-        if !readable(c) || weights.as_ref().is_some_and(|w| w.0 == i) {
+        if weights.as_ref().is_some_and(|w| w.0 == i) {
             continue;
         }
         let values: Vec<f64> = match &weights {
+            _ if !readable(c) => vec![f64::NAN; probs.len()],
             None => {
                 let s = sorted(c)?;
                 probs.iter().map(|p| quantile(&s, *p, &method)).collect()

@@ -34,12 +34,70 @@ pub const SHAPES: &[Prim] = &[
     call(
         "isax",
         &["frame", "words", "cardinality", "optimize"],
-        |_, _| Err(Error::Unsupported("isax is not supported by this version of ochre".into())),
-        "Symbolic aggregate approximation of series; not supported yet.",
+        isax,
+        "Symbolic aggregate approximation of series, one in each row: words of letters, and each with the number of letters.",
     ),
     call("seq", &["from", "to", "by"], seq, "Numbers at even steps."),
     call("seq_len", &["length"], |e, a| numbered(e, 1.0, 1.0, count(&a[0], "length")?), "Whole numbers from 1."),
 ];
+
+/// Series of numbers as short words (Shieh and Keogh 2008, iSAX). The mean of each part of a series, as far from the mean of
+/// all parts as their spread within allows, falls between two quantiles of the normal distribution: its letter.
+///
+/// As in the reference, part i takes its columns from i to 2 i + step, so that later parts overlap.
+fn isax(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
+    let frame = args[0].clone().frame()?;
+    let (words, letters, optimize) = (count(&args[1], "words")?, count(&args[2], "cardinality")?, args[3].truth()?);
+    let (rows, width) = (frame.rows(), frame.width());
+    if words == 0 || words > width {
+        return Err(Error::invalid(format!("a series of {width} columns has 1 to {width} words, not {words}")));
+    }
+    if letters == 0 {
+        return Err(Error::invalid("the cardinality must be at least 1, but is 0"));
+    }
+    if let Some(i) = frame.columns().iter().position(|c| !c.is_number()) {
+        return Err(Error::invalid(format!("isax takes numeric columns, but '{}' is none", frame.names()[i])));
+    }
+    let normal = statrs::distribution::Normal::standard();
+    let bounds: Vec<f64> =
+        (1..letters).map(|i| statrs::distribution::ContinuousCDF::inverse_cdf(&normal, i as f64 / letters as f64)).collect();
+    let _room = env.node.ledger.reserve("series", 8 * (rows * width) as u64)?;
+    let values = frame.columns().iter().map(Column::to_f64).collect::<Result<Vec<_>>>()?;
+    let step = width / words;
+    let parts: Vec<&[Vec<f64>]> = (0..words).map(|w| &values[w * step..(2 * w * step + step).min(width)]).collect();
+    let mut codes = vec![vec![0.0; rows]; words];
+    for r in 0..rows {
+        let means: Vec<f64> = parts.iter().map(|p| p.iter().map(|c| c[r]).sum::<f64>() / p.len() as f64).collect();
+        let n: usize = parts.iter().map(|p| p.len()).sum();
+        let mean = parts.iter().zip(&means).map(|(p, m)| m * p.len() as f64).sum::<f64>() / n as f64;
+        let within: f64 = parts.iter().zip(&means).map(|(p, m)| p.iter().map(|c| (c[r] - m).powi(2)).sum::<f64>()).sum();
+        let spread = (within / (n - 1) as f64).sqrt();
+        for (w, m) in means.iter().enumerate() {
+            let z = (m - mean) / spread;
+            codes[w][r] = if z.is_nan() { 0.0 } else { bounds.partition_point(|b| *b < z) as f64 };
+        }
+    }
+    // Only the letters that a word has, when asked for.
+    let sizes: Vec<usize> = codes
+        .iter_mut()
+        .map(|codes| {
+            if !optimize {
+                return letters;
+            }
+            let mut used = codes.clone();
+            used.sort_by(f64::total_cmp);
+            used.dedup();
+            codes.iter_mut().for_each(|c| *c = used.partition_point(|u| u < c) as f64);
+            used.len()
+        })
+        .collect();
+    let word = |r: usize| Some(codes.iter().zip(&sizes).map(|(c, n)| format!("{}^{n}", c[r])).collect::<Vec<_>>().join("_"));
+    let mut out = vec![Column::from_texts(&env.node.ledger, &(0..rows).map(word).collect::<Vec<_>>())?];
+    for c in &codes {
+        out.push(Column::from_f64(&env.node.ledger, c)?);
+    }
+    Value::new_frame(std::iter::once("iSax_index".to_string()).chain((0..words).map(|w| format!("c{w}"))).collect(), out)
+}
 
 /// The one column that a selector names.
 fn one_column(frame: &Frame, selector: &Value, what: &str) -> Result<usize> {

@@ -79,7 +79,9 @@ fn histogram(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             }
         },
     };
-    let mut breaks = if k == 0 { args[1].nums()? } else { (0..=k).map(|i| r.min + span * i as f64 / k as f64).collect() };
+    // As many breaks as were asked for, from the least value to the largest.
+    let gaps = k.max(2) - 1;
+    let mut breaks = if k == 0 { args[1].nums()? } else { (0..=gaps).map(|i| r.min + span * i as f64 / gaps as f64).collect() };
     breaks.sort_by(f64::total_cmp);
     let last = breaks.len() - 1;
     let (mut counts, mut lows, mut highs) = (vec![0.0; last + 1], vec![f64::INFINITY; last + 1], vec![f64::NEG_INFINITY; last + 1]);

@@ -203,6 +203,9 @@ fn proposed_name(app: &App, key: &str) -> String {
     if plain.starts_with(|c: char| c.is_ascii_digit()) {
         plain.insert(0, 'X');
     }
+    if plain.starts_with("upload_") {
+        plain.insert_str(0, "Key_Frame__");
+    }
     let mut name = format!("{plain}.hex");
     let mut i = 1;
     while app.node.store.contains(&name) {
@@ -212,11 +215,14 @@ fn proposed_name(app: &App, key: &str) -> String {
     name
 }
 
-/// The escape character of a text file; the reference knows the backslash alone.
+/// The escape character of a text file; 0 for none.
 fn escape(code: i8) -> Result<u8, Failure> {
     match u8::try_from(code) {
-        Ok(c @ (0 | b'\\')) => Ok(c),
-        _ => Err(Error::invalid(format!("escapechar must be a backslash (92) or none (0), but is {code}")).into()),
+        Ok(c) if !matches!(c, b'\n' | b'\r' | b'"' | b'\'') && !c.is_ascii_alphanumeric() => Ok(c),
+        _ => Err(Error::invalid(format!(
+            "escapechar must be the code of a sign that is no letter, digit, quote or line end, or 0 for none, but is {code}"
+        ))
+        .into()),
     }
 }
 
@@ -317,6 +323,18 @@ fn parse(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let mut seen = std::collections::HashSet::new();
     if let Some((_, n)) = setup.names.iter().enumerate().find(|(i, n)| !setup.skipped.contains(i) && !seen.insert(n.as_str())) {
         return Err(Error::invalid(format!("Found duplicate column name {n}")).into());
+    }
+    let skipped = |c: usize| setup.skipped.contains(&c);
+    if !setup.skipped.is_empty() && matches!(setup.format, Format::SvmLight | Format::Avro) {
+        return Err(Failure::precondition("Parser: skipped_columns are not supported for SVMlight or Avro parsers."));
+    }
+    if !setup.names.is_empty() && (0..setup.names.len()).all(skipped) {
+        return Err(Failure::precondition("Parser: all columns in the file are skipped and no H2OFrame can be returned."));
+    }
+    if let Some(c) = setup.skipped.iter().find(|c| **c >= setup.names.len()) {
+        return Err(
+            Error::invalid(format!("skipped_columns names column {c}, but the file has {} (0 is the first)", setup.names.len())).into()
+        );
     }
     let sources = a.source_frames.clone().unwrap_or_default();
     let job = start_parse(app, files, setup, &destination, if a.delete_on_done { sources } else { vec![] })?;

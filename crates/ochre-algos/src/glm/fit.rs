@@ -267,12 +267,8 @@ impl Problem<'_> {
 
     /// Takes the rows and columns of dead coefficients out.
     fn silence(&self, g: &mut Gram) {
-        let p = self.design.len();
-        for i in (0..p).filter(|&i| self.dead.get(i).is_some_and(|d| *d)) {
-            (0..=i).for_each(|j| g.xx[i * p + j] = 0.0);
-            (i..p).for_each(|j| g.xx[j * p + i] = 0.0);
-            g.xx[i * p + i] = 1.0;
-            g.xy[i] = 0.0;
+        if !self.dead.is_empty() {
+            silence(g, &self.dead);
         }
     }
 
@@ -726,6 +722,14 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         judge(&s, beta.iter().map(|b| b.iter().filter(|v| **v != 0.0).count()).sum())
     })?;
 
+    // The history tells these two families' likelihoods as deviances, as the reference does.
+    let as_deviance = matches!(family, Family::Poisson | Family::Gamma);
+    let told_loss = |s: Step| {
+        let loss = if as_deviance { 2.0 * (s.loss - saturated) } else { s.loss };
+        Step { loss, objective: s.objective + (loss - s.loss) * problem.scale, ..s }
+    };
+    let rows: Vec<Step> = rows.into_iter().map(told_loss).collect();
+
     let mut output = GlmOutput {
         coefficient_names: Some(names.iter().cloned().chain(["Intercept".to_string()]).collect()),
         lambda_best: problem.lambda,
@@ -764,7 +768,10 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         let numbers = statistics.as_ref().map(|s| &s.values);
         output.coefficients_table = Some(coefficient_table(&names, &original[0], &shown[0], numbers, inflation.as_deref()));
     }
-    let (magnitudes, importances) = magnitude_tables(&names, &beta);
+    // What predicting leaves out is no importance.
+    let mut weighed = shown.clone();
+    weighed.iter_mut().for_each(|b| scorer.silent.iter().for_each(|&i| b[i] = 0.0));
+    let (magnitudes, importances) = magnitude_tables(&names, &weighed);
     output.standardized_coefficient_magnitudes = Some(magnitudes);
     output.variable_importances = Some(importances);
     let regularization = match (problem.lambda, alpha) {
@@ -819,7 +826,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         let table = search_history(&found, started, train.total_weight(), p, asked.then_some(iterations));
         if asked { history::with_metrics(table, train.category, &scored, "") } else { table }
     } else {
-        history::steps(&rows, &scored, started, train.category, paths)
+        history::steps(&rows, None, &scored, started, train.category, paths)
     });
     if restricted && !params.lambda_search {
         let (rows, full) = scored_steps(&problem, &steps, &|beta| judge(&scorer_of(&problem, beta), active))?;
@@ -831,12 +838,12 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
             Ok(Step { loss, objective: problem.objective(loss, &beta), ..s.clone() })
         };
         let silenced = rows.iter().map(heard).collect::<Result<Vec<_>>>()?;
-        let cells = |f: &dyn Fn(&Step) -> f64| rows.iter().map(|s| Cell::Double(f(s))).collect::<Vec<_>>();
-        let table = history::steps(&silenced, &scored, started, train.category, paths)
-            .named("unrestricted_negative_log_likelihood", "unrestricted_negative_log_likelihood", "double", "%.5f", cells(&|s| s.loss))
-            .named("unrestricted_objective", "unrestricted_objective", "double", "%.5f", cells(&|s| s.objective));
+        let table = history::steps(&silenced, Some(&rows), &scored, started, train.category, paths);
+        // Rows count as the second class from where the whole model is best at telling them.
+        let whole = judge(&scorer_of(&problem, &beta), active)?;
+        output.common.default_threshold = whole.1.as_ref().unwrap_or(&whole.0).threshold();
         output.common.scoring_history = Some(history::with_metrics(table, train.category, &full, "unrestricted_"));
-        output.scoring_history_unrestricted_model = Some(history::steps(&rows, &full, started, train.category, paths));
+        output.scoring_history_unrestricted_model = Some(history::steps(&rows, None, &full, started, train.category, paths));
     }
     if let (Some(s), true) = (&spread, params.influence.is_some()) {
         let key = format!("{}_regression_influence_diagnostics", run.params.common.model_id.clone().unwrap_or_default().0);
@@ -1022,6 +1029,17 @@ fn silent(run: &Run<'_, GlmParams>, design: &Design, expanded: &interactions::Ex
     Ok(out)
 }
 
+/// Takes columns out of a Gram matrix: each becomes one by itself.
+fn silence(g: &mut Gram, gone: &[bool]) {
+    let p = gone.len();
+    for i in (0..p).filter(|&i| gone[i]) {
+        (0..=i).for_each(|j| g.xx[i * p + j] = 0.0);
+        (i..p).for_each(|j| g.xx[j * p + i] = 0.0);
+        g.xx[i * p + i] = 1.0;
+        g.xy[i] = 0.0;
+    }
+}
+
 /// Columns that those before them determine, the intercept being the first of all.
 fn dead_columns(xx: &[f64], p: usize, intercept: bool) -> Vec<bool> {
     let from = |i: usize| if i == 0 { p - 1 } else { i - 1 };
@@ -1145,12 +1163,24 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     if !design.intercept {
         g.xx[p * p - 1] = 1.0;
     }
-    problem.silence(&mut g);
+    // A penalty may have put coefficients to 0: they have no error, and the others are as without them.
+    let penalised = problem.lambda > 0.0;
+    let gone: Vec<bool> = (0..p).map(|i| problem.dead.get(i).is_some_and(|d| *d) || (penalised && i + 1 < p && beta[i] == 0.0)).collect();
+    silence(&mut g, &gone);
+    let dead = if design.intercept { dead_columns(&g.xx, p, true) } else { vec![false; p] };
+    if dead.iter().any(|d| *d) {
+        let names = design.names(&train.names, &train.columns);
+        let which: Vec<&str> = names.iter().zip(&dead).filter(|(_, d)| **d).map(|(n, _)| n.as_str()).collect();
+        return Err(Error::invalid(format!(
+            "Found collinear columns in the dataset. P-values can not be computed with collinear columns in the dataset. Set remove_collinear_columns flag to true to remove collinear columns automatically. Found collinear columns [{}]",
+            which.join(", ")
+        )));
+    }
     let inverse = linalg::inverse_spd(&g.xx, p)
         .ok_or_else(|| Error::invalid("p-values cannot be computed: some predictors are linear combinations of others; remove them"))?;
     let rows = (0..train.rows).filter(|&i| train.weight(i) > 0.0).count();
-    let dead = problem.dead.iter().filter(|d| **d).count();
-    let free = rows as f64 - (p - usize::from(!design.intercept) - dead) as f64;
+    let active = p - usize::from(!design.intercept) - gone.iter().filter(|d| **d).count();
+    let free = rows as f64 - active as f64;
     // Given theta, the negative binomial family has no other dispersion.
     let estimated = likelihood::theta_is_estimated(&problem.run.params, problem.family);
     let known = problem.family.is_binomial() || problem.family == Family::Poisson || estimated;
@@ -1158,16 +1188,14 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
         1.0
     } else {
         let mu = fitted_means(problem, scorer)?;
-        let active = p - usize::from(!design.intercept) - problem.dead.iter().filter(|d| **d).count();
         let fit = Fit { family: problem.family, shape: problem.shape, y: &train.y, w: train.w.as_deref(), mu: &mu, active };
         let params = &problem.run.params;
         if params.calc_like && problem.family == Family::Tweedie { fit.most_likely() } else { fit.dispersion(params) }
     };
     // original = T standardized: each coefficient by its factor, the intercept less what the centres take.
-    let gone = |i: usize| problem.dead.get(i).is_some_and(|d| *d);
     let at = design.numbers_at();
     let mut t = vec![vec![]; p];
-    for i in (0..p).filter(|&i| !gone(i)) {
+    for i in (0..p).filter(|&i| !gone[i]) {
         t[i].push((i, design.mult(i)));
         if design.centered && (at..p - 1).contains(&i) {
             t[p - 1].push((i, -design.mults[i - at] * design.means[i - at]));
@@ -1178,7 +1206,7 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     };
     let covariance: Vec<f64> = (0..p * p).map(|k| part(k / p, k % p)).collect();
     let original = design.original(beta);
-    let errors: Vec<f64> = (0..p).map(|i| if gone(i) { f64::NAN } else { covariance[i * p + i].sqrt() }).collect();
+    let errors: Vec<f64> = (0..p).map(|i| if gone[i] { f64::NAN } else { covariance[i * p + i].sqrt() }).collect();
     let z: Vec<f64> = original.iter().zip(&errors).map(|(b, e)| b / e).collect();
     let normal = Normal::standard();
     let student = StudentsT::new(0.0, 1.0, free.max(1.0)).map_err(|e| Error::Internal(e.to_string()))?;

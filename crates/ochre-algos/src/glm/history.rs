@@ -47,8 +47,9 @@ pub fn with_metrics(mut t: Table, category: Category, scored: &[Scored], prefix:
     t
 }
 
-/// Loss and objective of iterations; with `paths` their penalties and deviances too.
-pub fn steps(steps: &[Step], scored: &[Scored], started: i64, category: Category, paths: bool) -> Table {
+/// Loss and objective of iterations, beside those of the `unrestricted` model where there are two; with `paths` their penalties
+/// and deviances too.
+pub fn steps(steps: &[Step], unrestricted: Option<&[Step]>, scored: &[Scored], started: i64, category: Category, paths: bool) -> Table {
     let each = |f: &dyn Fn(&Step) -> Cell| steps.iter().map(f).collect::<Vec<_>>();
     let mut t = Table::new("Scoring History", "")
         .row_labels(vec!["".into(); steps.len()])
@@ -57,6 +58,12 @@ pub fn steps(steps: &[Step], scored: &[Scored], started: i64, category: Category
         .named("iterations", "iterations", "int", "%d", each(&|s| s.iteration.into()))
         .named("negative_log_likelihood", "negative_log_likelihood", "double", "%.5f", each(&|s| Cell::Double(s.loss)))
         .named("objective", "objective", "double", "%.5f", each(&|s| Cell::Double(s.objective)));
+    if let Some(whole) = unrestricted {
+        let cells = |f: &dyn Fn(&Step) -> f64| whole.iter().map(|s| Cell::Double(f(s))).collect::<Vec<_>>();
+        t = t
+            .named("unrestricted_negative_log_likelihood", "unrestricted_negative_log_likelihood", "double", "%.5f", cells(&|s| s.loss))
+            .named("unrestricted_objective", "unrestricted_objective", "double", "%.5f", cells(&|s| s.objective));
+    }
     if paths {
         let deviance = |m: &Metrics| m.glm.map_or(f64::NAN, |g| g.residual_deviance / m.nobs as f64);
         let train = scored.iter().map(|s| s.as_ref().map_or(Cell::Missing, |m| Cell::Double(deviance(&m.0)))).collect();

@@ -76,6 +76,10 @@ impl Algorithm for Glm {
         matches!(params.family, Family::Binomial | Family::Quasibinomial | Family::Multinomial | Family::Ordinal).then_some(true)
     }
 
+    fn category(params: &Self::Params, found: Category) -> Category {
+        if params.family == Family::Ordinal && found == Category::Multinomial { Category::Ordinal } else { found }
+    }
+
     fn check(params: &GlmParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Family::*;
         warn_of_balance(params.balance_classes, notes);
@@ -92,15 +96,15 @@ impl Algorithm for Glm {
             s => notes.error("_solver", format!("solver {} is for the ordinal family only", s.name())),
         }
         if params.compute_p_values {
-            let penalised = params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));
-            if params.lambda_search || penalised {
-                notes.error("_compute_p_values", "P-values can only be computed without regularization (lambda = 0)");
+            if !matches!(params.solver, Solver::Auto | Solver::Irlsm) {
+                let text = format!("P values can only be computed with IRLSM solver, go solver = {}", params.solver.name());
+                notes.error("_compute_p_values", text);
             }
             if params.non_negative || params.beta_constraints.is_some() {
                 notes.error("_compute_p_values", "P-values can not be computed for constrained problems");
             }
-            if params.family == Multinomial || shape.category == Some(Category::Multinomial) {
-                notes.error("_compute_p_values", "P-values can not be computed for the multinomial family");
+            if matches!(params.family, Multinomial | Ordinal) || shape.category == Some(Category::Multinomial) {
+                notes.error("_compute_p_values", "P values are currently not supported for family=multinomial or ordinal");
             }
         }
         if params.influence.is_some() {
@@ -151,6 +155,24 @@ impl Algorithm for Glm {
                 }
             }
         }
+        if params.remove_collinear_columns && !params.intercept {
+            notes.error("_intercept", "Remove colinear columns option is currently not supported without intercept");
+        }
+        if params.family == Negativebinomial && !(params.theta > 0.0) {
+            notes.error("_family", "Illegal Negative Binomial theta value.  Theta must be a positive number.");
+        }
+        if !(params.obj_reg > 0.0 || params.obj_reg == -1.0) {
+            notes.error("obj_reg", "Must be positive or -1 for default");
+        }
+        if params.lambda_search && params.nlambdas == 0 {
+            notes.error("_nlambdas", "nlambdas must be at least 1, or -1 for the default, but is 0");
+        }
+        if params.max_iterations < -1 {
+            notes.error(
+                "_max_iterations",
+                format!("max_iterations must be at least 0, or -1 for the default, but is {}", params.max_iterations),
+            );
+        }
         let known = |name: &String| shape.training.names.contains(name);
         for name in params.control_variables.iter().flatten().filter(|n| !known(n)) {
             notes.error("_control_variables", format!("Control variable '{name}' is not in the frame."));
@@ -162,7 +184,7 @@ impl Algorithm for Glm {
         if params.remove_offset_effects && params.common.offset_column.is_none() {
             notes.error("_remove_offset_effects", "The offset_column must be set to remove its effects.");
         }
-        if (wanted || params.remove_offset_effects) && matches!(shape.category, Some(Category::Multinomial)) {
+        if (wanted || params.remove_offset_effects) && matches!(shape.category, Some(Category::Multinomial | Category::Ordinal)) {
             notes.error("_control_variables", "control_variables and remove_offset_effects are not supported for several classes");
         }
         if let Err(e) = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs) {
@@ -185,7 +207,7 @@ impl Algorithm for Glm {
                 (Binomial, _) => {
                     notes.error("_family", "Binomial requires the response to be a 2-class categorical or a binary column (0/1)")
                 }
-                (Ordinal, Category::Multinomial) => {}
+                (Ordinal, Category::Ordinal) => {}
                 (Ordinal, _) => notes.error("_family", "Ordinal requires a categorical response with at least 3 levels"),
                 (Multinomial, _) => notes.error("_family", "Multinomial requires a categorical response with at least 3 levels"),
                 (f, Category::Binomial | Category::Multinomial) => {

@@ -16,7 +16,7 @@ pub fn check(tree: &TreeParams, shape: &Shape<'_>, notes: &mut Notes) {
         return;
     }
     if shape.category == Some(Category::Regression) {
-        notes.error("_balance_classes", "balance_classes requires classification.");
+        notes.warn("_balance_classes", "balance_classes changes nothing in regression: it requires classes");
         return;
     }
     let field = "_class_sampling_factors";
