@@ -21,6 +21,7 @@ for _ in $(seq 100); do
 done
 fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 "$work/ochre.log"; exit 1; }
 "$venv/bin/python" -W ignore "$here/check.py" "http://127.0.0.1:$port" || fail "the main job differs from the goldens"
+"$venv/bin/python" -W ignore "$here/parsing.py" "http://127.0.0.1:$port" || fail "a file is read otherwise than by the reference"
 "$venv/bin/python" -W ignore "$here/formats.py" "http://127.0.0.1:$port" || fail "a file was not read back as it was written"
 "$venv/bin/python" -W ignore "$here/linear.py" "http://127.0.0.1:$port" || fail "a linear model differs from the reference"
 "$venv/bin/python" -W ignore "$here/boosting.py" "http://127.0.0.1:$port" || fail "a boosted model differs from the xgboost package"

@@ -224,6 +224,10 @@ impl Model {
 
     /// The predicted class of a row: by the threshold for two classes, otherwise the most probable.
     pub fn label(&self, p: &[f64]) -> f64 {
+        // What has no probabilities is of no class.
+        if p.iter().all(|p| p.is_nan()) {
+            return f64::NAN;
+        }
         if p.len() == 2 { f64::from(p[1] >= self.threshold) } else { crate::metrics::argmax(p) as f64 }
     }
 

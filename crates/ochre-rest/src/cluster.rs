@@ -54,7 +54,14 @@ pub const ROUTES: &[crate::Route] = &[
     ),
     post("/3/LogAndEcho", "logAndEcho", ("LogAndEchoV3", "LogAndEchoV3"), log_and_echo, "Writes a line to the log and answers it."),
     get("/3/Logs/nodes/{nodeidx}/files/{name}", "logs", ("LogsV3", "LogsV3"), logs, "The log of a node."),
-    get("/3/Logs/download", "downloadLogs", ("LogsV3", "LogsV3"), download_logs, "The log as a text file."),
+    get("/3/Logs/download", "downloadLogs", ("LogsV3", "LogsV3"), download_logs, "The log as a text file in an archive."),
+    get(
+        "/3/Logs/download/{container}",
+        "downloadLogs",
+        ("LogsV3", "LogsV3"),
+        download_logs,
+        "The log in an archive (ZIP) or as it is (LOG).",
+    ),
     post("/3/Shutdown", "shutdown", ("ShutdownV3", "ShutdownV3"), shutdown, "Stops the server."),
     post(
         "/3/GarbageCollect",
@@ -259,14 +266,21 @@ fn own_log(app: &App, ask: &Ask, node: &str) -> Result<Reply, Failure> {
     Reply::schema(&Logs { nodeidx: Some(node.into()), name: Some(ask.path_param("name").into()), log: Some(app.config.log.text()) })
 }
 
-fn download_logs(app: &App, _: &Ask) -> Result<Reply, Failure> {
-    let name = format!("attachment; filename=ochre_{}.log", app.config.port);
-    Ok(Reply {
-        status: 200,
-        content_type: "text/plain",
-        headers: vec![("Content-Disposition", name)],
-        body: Body::Bytes(app.config.log.text().into_bytes()),
-    })
+fn download_logs(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let (name, text) = (format!("ochre_{}.log", app.config.port), app.config.log.text().into_bytes());
+    let (content_type, file, bytes) = match ask.path_param("container") {
+        "LOG" => ("text/plain", name, text),
+        "" | "ZIP" => {
+            let failed = |e: &dyn std::fmt::Display| Error::Internal(format!("the log cannot be put into an archive: {e}"));
+            let mut zip = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
+            zip.start_file(name.as_str(), zip::write::SimpleFileOptions::default()).map_err(|e| failed(&e))?;
+            std::io::Write::write_all(&mut zip, &text).map_err(|e| failed(&e))?;
+            ("application/zip", format!("{name}.zip"), zip.finish().map_err(|e| failed(&e))?.into_inner())
+        }
+        other => return Err(Error::invalid(format!("a log comes as ZIP or LOG, but '{other}' was asked for")).into()),
+    };
+    let headers = vec![("Content-Disposition", format!("attachment; filename={file}"))];
+    Ok(Reply { status: 200, content_type, headers, body: Body::Bytes(bytes) })
 }
 
 fn shutdown(app: &App, _: &Ask) -> Result<Reply, Failure> {

@@ -482,7 +482,8 @@ fn attachment(name: String, bytes: Vec<u8>) -> Reply {
 
 fn mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let model = model_at(app, ask.path_param("model_id"))?;
-    Ok(attachment(format!("{}.zip", model.key), model.mojo()?))
+    let plain: String = model.key.chars().map(|c| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect();
+    Ok(attachment(format!("{plain}.zip"), model.mojo()?))
 }
 
 fn pojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -113,7 +113,7 @@ impl BatchScorer {
         let part = |k: usize| Arc::new(scores.chunks(width).map(|s| s[k]).collect::<Float64Array>()) as ArrayRef;
         let mut out = vec![];
         if let Some(labels) = &self.labels {
-            let keys: Int32Array = scores.chunks(width).map(|p| Some(self.label(p) as i32)).collect();
+            let keys: Int32Array = scores.chunks(width).map(|p| self.label(p).map(|k| k as i32)).collect();
             out.push(Arc::new(DictionaryArray::<Int32Type>::new(keys, labels.clone())) as ArrayRef);
         }
         out.extend((0..width).map(part));
@@ -127,12 +127,14 @@ impl BatchScorer {
         RecordBatch::try_new(self.output.clone(), out).map_err(|e| e.to_string())
     }
 
-    fn label(&self, p: &[f64]) -> usize {
-        match p {
+    /// The class of a row; none where no probability is known.
+    fn label(&self, p: &[f64]) -> Option<usize> {
+        let known = p.iter().any(|p| !p.is_nan());
+        known.then(|| match p {
             [score, _] if self.mojo.about.category == "AnomalyDetection" => usize::from(*score >= self.mojo.file.threshold),
             [_, second] => usize::from(*second >= self.mojo.file.threshold),
             _ => (1..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best }),
-        }
+        })
     }
 
     /// One row told as numbers: the predictors in the model's order, categories as codes, NaN for missing.
