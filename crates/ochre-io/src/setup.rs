@@ -444,9 +444,10 @@ fn separator(lines: &[&[u8]], d: Dialect) -> u8 {
     }
     let tokens = |line: &[u8], s: u8| csv::line(line, 0, Dialect { separator: s, ..d }).0.len();
     let pair = |a: &[u8], b: &[u8]| {
-        let best = CANDIDATES.iter().map(|s| count(a, *s)).max().unwrap_or(0);
+        let mut best = 0;
         CANDIDATES.into_iter().find(|&s| {
             let n = count(a, s);
+            best = n.max(best);
             n > 0 && n == count(b, s) && 2 * n >= best && tokens(a, s) == n + 1 && tokens(b, s) == n + 1
         })
     };

@@ -63,7 +63,7 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
             let codes: FxHashMap<&str, usize> = domain.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
             let unseen: Vec<&str> = own.iter().map(String::as_str).filter(|t| !codes.contains_key(t)).collect();
             if !unseen.is_empty() {
-                let shown = unseen.iter().take(10).copied().collect::<Vec<_>>().join(", ");
+                let shown = unseen.iter().take(10).map(|t| format!("\"{t}\"")).collect::<Vec<_>>().join(", ");
                 warnings.push(format!("Test/Validation dataset column '{}' has levels not trained on: [{shown}]", wanted.name));
             }
             let map = own.iter().map(|t| codes.get(t.as_str()).map_or(f64::NAN, |c| *c as f64)).collect();

@@ -256,6 +256,8 @@ pub struct Run<'a, P> {
     pub node: &'a Arc<Node>,
     /// Frame named by a key-valued parameter of the algorithm.
     pub started_ms: i64,
+    /// Is this the model of one fold of several?
+    pub of_fold: bool,
     /// The model that training goes on from.
     pub checkpoint: Option<Arc<Model>>,
     /// Keys of frames that `fit` put into the store and that go when the model goes.
@@ -296,7 +298,7 @@ impl<P> Run<'_, P> {
     /// What a fit within this one works with.
     pub fn inner<Q>(&self, params: Q, train: Training, valid: Option<Validation>) -> Run<'_, Q> {
         let (job, node, started_ms) = (self.job, self.node, self.started_ms);
-        Run { params, train, valid, job, node, started_ms, checkpoint: None, belongings: vec![], about: None }
+        Run { params, train, valid, job, node, started_ms, of_fold: self.of_fold, checkpoint: None, belongings: vec![], about: None }
     }
 }
 
@@ -1090,8 +1092,13 @@ fn build<A: Algorithm>(
     let seed = A::seed_mut(&mut params).map_or(0, |s| *s);
     let fold_column = common.fold_column.as_deref().and_then(|n| frame.by_name(n));
     let checksum = frame.checksum()?;
-    let about =
-        |key: String, train_key: &FrameKey| Identity { key, frame_key: train_key.clone(), frame_checksum: checksum, priors: vec![] };
+    let about = |key: String, train_key: &FrameKey| Identity {
+        key,
+        frame_key: train_key.clone(),
+        frame_checksum: checksum,
+        priors: vec![],
+        of_fold: false,
+    };
     let Some(folds) = folds::assign(&common, seed, &train, fold_column)? else {
         let model = train_model::<A>(node, job, about(key.into(), frame_key), params, input, train, valid)?;
         return Ok(Made { models: vec![model], frames: vec![] });
@@ -1105,7 +1112,7 @@ fn build<A: Algorithm>(
         let mut params = params.clone();
         let c = A::common_mut(&mut params);
         (c.model_id, c.nfolds, c.fold_column, c.validation_frame) = (Some(ModelKey(name(k))), 0, None, None);
-        let about = about(name(k), &FrameKey(format!("{}_train", name(k))));
+        let about = Identity { of_fold: true, ..about(name(k), &FrameKey(format!("{}_train", name(k)))) };
         let offset = part.valid.offset.clone();
         let model = train_model::<A>(node, job, about, params, input, part.train, Some(part.valid))?;
         let data = adapt::adapt(&part.held_out, &model.predictors)?;
@@ -1161,6 +1168,7 @@ struct Identity {
     frame_checksum: i64,
     /// Shares of the classes in the data, before a fit weighs them otherwise.
     priors: Vec<f64>,
+    of_fold: bool,
 }
 
 /// Fits, and makes a model of it.
@@ -1180,7 +1188,18 @@ fn train_model<A: Algorithm>(
     };
     let key = about.key.clone();
     let about = Identity { priors: class_shares(&train), ..about };
-    let mut run = Run { params, train, valid, job, node, started_ms, checkpoint, belongings: vec![], about: Some((about, input)) };
+    let mut run = Run {
+        params,
+        train,
+        valid,
+        job,
+        node,
+        started_ms,
+        of_fold: about.of_fold,
+        checkpoint,
+        belongings: vec![],
+        about: Some((about, input)),
+    };
     let fitted = A::fit(&mut run)?;
     assemble::<A>(&run, key, fitted)
 }

@@ -1610,12 +1610,25 @@ impl ScoringHistory {
         t
     }
 
+    /// The best of the last `rounds` events, the first of several, as its place among all.
+    pub fn best_of_last(&self, rounds: usize, metric: &str) -> usize {
+        let value = |i: usize| self.events[i].validation.as_ref().unwrap_or(&self.events[i].training).get(metric).unwrap_or(f64::NAN);
+        let (first, last) = (self.events.len().saturating_sub(rounds), self.events.len().saturating_sub(1));
+        let better = |a: f64, b: f64| if rises(metric) { a > b } else { a < b };
+        (first..=last).fold(last.min(first), |best, i| if better(value(i), value(best)) { i } else { best })
+    }
+
     /// Has the moving average of the metric stopped improving (windows of `rounds` events)?
     pub fn stopped(&self, rounds: usize, metric: &str, tolerance: f64) -> bool {
         let values: Vec<f64> = self.events.iter().filter_map(|e| e.validation.as_ref().unwrap_or(&e.training).get(metric)).collect();
         // The first event is the model before its first step.
         has_stopped(&values[1.min(values.len())..], rounds, metric, tolerance)
     }
+}
+
+/// Is more of this metric better?
+fn rises(metric: &str) -> bool {
+    matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2" | "custom_increasing")
 }
 
 /// Has the moving average of a metric stopped improving (windows of `rounds` values)?
@@ -1629,7 +1642,7 @@ pub fn has_stopped(values: &[f64], rounds: usize, metric: &str, tolerance: f64) 
     if averages.iter().any(|v| v.is_nan()) || averages.iter().any(|v| v.signum() != before.signum()) {
         return false;
     }
-    if matches!(metric, "auc" | "aucpr" | "pr_auc" | "lift_top_group" | "r2" | "custom_increasing") {
+    if rises(metric) {
         let best = after.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         before == 0.0 || best / before <= 1.0 + tolerance
     } else {

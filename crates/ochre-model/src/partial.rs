@@ -85,7 +85,7 @@ fn moments(preds: &[f64], width: usize, class: usize, w: Option<&[f64]>) -> [f64
     }
     let mean = sum / total;
     let variance = (squares / total - mean * mean).max(0.0) * rows / f64::max(rows - 1.0, 1.0);
-    [mean, variance.sqrt(), variance.sqrt() / f64::sqrt(rows)]
+    [mean, variance.sqrt(), variance.sqrt() / f64::sqrt(n as f64)]
 }
 
 /// One table per column (or pair) and class.

@@ -647,7 +647,10 @@ fn apply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let mut out: Vec<Vec<f64>> = vec![];
         for r in 0..frame.rows() {
             let row = take(env, &frame, &[r as u64])?;
-            out.push(match env.call(f, vec![Value::Frame(Arc::new(row))])? {
+            let outer = std::mem::replace(&mut env.by_row, true);
+            let answer = env.call(f, vec![Value::Frame(Arc::new(row))]);
+            env.by_row = outer;
+            out.push(match answer? {
                 Value::Frame(f) => f.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()?,
                 v => v.nums()?,
             });

@@ -94,6 +94,8 @@ pub struct Env<'a> {
     pub session: &'a Session,
     scopes: Vec<HashMap<String, Value>>,
     depth: usize,
+    /// Is a function of rows being called, for one row after the other?
+    pub by_row: bool,
 }
 
 /// Deeper nesting is refused rather than run out of stack.
@@ -108,7 +110,7 @@ pub fn run(node: &Arc<Node>, session: &Session, text: &str) -> Result<Value> {
 
 impl<'a> Env<'a> {
     fn new(node: &'a Arc<Node>, session: &'a Session) -> Env<'a> {
-        Env { node, session, scopes: vec![], depth: 0 }
+        Env { node, session, scopes: vec![], depth: 0, by_row: false }
     }
 }
 

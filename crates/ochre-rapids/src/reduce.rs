@@ -82,6 +82,12 @@ fn readable(c: &Column) -> bool {
 fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) -> f64) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     let skip = args[1].truth()?;
+    // The mean of a row is one number.
+    if env.by_row && frame.rows() == 1 && frame.width() > 1 {
+        let values = frame.columns().iter().filter(|c| readable(c)).map(|c| c.value(0)).collect::<Result<Vec<f64>>>()?;
+        let known: Vec<f64> = values.iter().copied().filter(|v| !(skip && v.is_nan())).collect();
+        return Ok(Value::Num(if known.is_empty() { f64::NAN } else { finish(known.iter().sum(), known.len() as f64) }));
+    }
     if args.get(2).map_or(Ok(0.0), Value::num)? == 1.0 {
         let columns = frame.columns().iter().filter(|c| readable(c)).map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
         let rows: Vec<f64> = (0..frame.rows())
@@ -102,7 +108,7 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
     let mut out = vec![];
     for c in frame.columns() {
         // Of two categories, the share of the second is their mean.
-        let two = name == "mean" && c.domain().is_some_and(|d| d.len() == 2);
+        let two = name == "mean" && c.domain().is_some_and(|d| (1..=2).contains(&d.len()));
         let v = if !readable(c) && !two {
             f64::NAN
         } else {

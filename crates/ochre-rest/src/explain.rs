@@ -120,10 +120,18 @@ fn make(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         }
         values.push((name.clone(), splits.drain(..n).collect()));
     }
+    if a.nbins < 2 {
+        return Err(Error::invalid("_nbins must be >=2.").into());
+    }
+    let levels = |name: &String| model.predictors.iter().find(|p| p.name == *name).and_then(|p| p.domain.as_ref()).map_or(0, |d| d.len());
+    let given = |name: &String| values.iter().any(|(n, _): &(String, Vec<f64>)| n == name);
+    if let Some(c) = columns.iter().find(|c| levels(c) > a.nbins as usize && !given(c)) {
+        return Err(Error::invalid(format!("Column {c}'s cardinality of {} > nbins of {}", levels(c), a.nbins)).into());
+    }
     let wanted = partial::Ask {
         columns,
         pairs,
-        bins: a.nbins.max(1) as usize,
+        bins: a.nbins as usize,
         values,
         with_missing: a.add_missing_na,
         // The schema's default is 0, but leaving it out means none.

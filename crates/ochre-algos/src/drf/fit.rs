@@ -274,7 +274,14 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             run.job.set_message(format!("Scored the model with {n} trees."));
             score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
             last_scored = n;
-            if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
+            let rounds = params.common.stopping_rounds as usize;
+            if history.stopped(rounds, metric, params.common.stopping_tolerance) {
+                // As in boosting; the reference goes back to one score before the best here.
+                let best = history.best_of_last(rounds, metric);
+                if run.of_fold && best + 1 < history.events.len() {
+                    ensemble.trees.truncate(history.events[best.saturating_sub(1)].step.max(1));
+                }
+                last_scored = ensemble.trees.len();
                 break;
             }
         }

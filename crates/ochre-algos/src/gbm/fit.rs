@@ -313,7 +313,14 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
             note_events(run, &history);
             last_scored = n;
-            if history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance) {
+            let rounds = params.common.stopping_rounds as usize;
+            if history.stopped(rounds, metric, params.common.stopping_tolerance) {
+                // The model of a fold keeps the trees up to its best score of late: their number is what the folds tell.
+                if run.of_fold {
+                    let best = history.best_of_last(rounds, metric);
+                    ensemble.trees.truncate(history.events[best].step);
+                }
+                last_scored = ensemble.trees.len();
                 break;
             }
         }
