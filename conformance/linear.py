@@ -96,6 +96,10 @@ def cases():
         yield case(f"{family} pulled", family, x=["AGE", "PSA", "GLEASON"], lambda_=0, beta_constraints=pull)
     yield case("binomial prior", "binomial", lambda_=0, prior=0.3)  # whose metrics the reference takes before the correction
     yield case("binomial control variables", "binomial", lambda_=0, control_variables=["RACE", "PSA"])
+    for family in ("gaussian", "binomial"):
+        folds = dict(nfolds=4, fold_assignment="Modulo", solver="COORDINATE_DESCENT")
+        yield case(f"{family} folds choose a penalty", family, lambda_search=True, nlambdas=6, alpha=0.5, **folds)
+        yield case(f"{family} folds choose a mixture", family, lambda_=[0.3, 0.1, 0.03, 0.01], alpha=[0.2, 0.8], **folds)
     yield case("binomial without offset", "binomial", lambda_=0, offset_column="OFF", remove_offset_effects=True)
 
 
@@ -112,6 +116,9 @@ def outcome(m, frame):
         got[k] = scalar(metrics.get(k))
     if m.actual_params.get("compute_p_values") and not m.actual_params.get("calc_like"):
         got["dispersion"] = out["dispersion"]
+    if m.actual_params.get("nfolds"):
+        got["chosen"] = [out["lambda_best"], out["alpha_best"], out["lambda_1se"]]
+        got["held out"] = scalar(out["cross_validation_metrics"]._metric_json["residual_deviance"])
     family = m.actual_params["family"]
     if not m.actual_params.get("calc_like"):
         got.pop("loglikelihood")

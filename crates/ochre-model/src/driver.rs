@@ -130,8 +130,15 @@ pub trait Algorithm: Send + Sync + 'static {
     }
     /// Rules between fields, each noted on its field.
     fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
-    /// What the models of cross-validation say about the model of all data: when to stop, for one.
-    fn learn_from_folds(_params: &mut Self::Params, _folds: &[&Model]) {}
+    /// What all data decide for the models of the folds, before these are trained.
+    fn plan_folds(_run: &mut Run<'_, Self::Params>) -> Result<()> {
+        Ok(())
+    }
+    /// What the models of cross-validation say about the model of all data: when to stop, for one. Parameters come back when
+    /// the folds are to be trained once more, with what they chose together.
+    fn learn_from_folds(_params: &mut Self::Params, _folds: &[&Model]) -> Option<Self::Params> {
+        None
+    }
     fn fit(run: &mut Run<'_, Self::Params>) -> Result<Fitted<Self::Output>>;
 }
 
@@ -1107,7 +1114,23 @@ fn build<A: Algorithm>(
         A::common_mut(&mut params).fold_assignment = FoldAssignment::Random;
     }
     let name = |k: usize| format!("{key}_cv_{}", k + 1);
-    let results = folds::train_all(job, &folds, train.rows, common.parallelize_cross_validation, |k, job| {
+    let train_copy = train.clone();
+    let started_ms = now_ms();
+    let mut plan = Run {
+        params,
+        train: train_copy,
+        valid: None,
+        job,
+        node,
+        started_ms,
+        of_fold: false,
+        checkpoint: None,
+        belongings: vec![],
+        about: None::<(Identity, &A::Params)>,
+    };
+    A::plan_folds(&mut plan)?;
+    let mut params = plan.params;
+    let one_fold = |params: &A::Params, k: usize, job: &Arc<Job>| {
         let part = folds::part(node, &train, &folds, k)?;
         let mut params = params.clone();
         let c = A::common_mut(&mut params);
@@ -1118,8 +1141,13 @@ fn build<A: Algorithm>(
         let data = adapt::adapt(&part.held_out, &model.predictors)?;
         let predictions = adapt::score(&model.scorer, &data, offset.as_deref())?;
         Ok(folds::FoldResult { model, rows: part.rows, predictions })
-    })?;
-    A::learn_from_folds(&mut params, &results.iter().map(|r| &r.model).collect::<Vec<_>>());
+    };
+    let side_by_side = common.parallelize_cross_validation;
+    let mut results = folds::train_all(job, &folds, train.rows, side_by_side, |k, job| one_fold(&params, k, job))?;
+    if let Some(chosen) = A::learn_from_folds(&mut params, &results.iter().map(|r| &r.model).collect::<Vec<_>>()) {
+        let again = Job::part(job, 0.0);
+        results = folds::train_all(&again, &folds, train.rows, side_by_side, |k, job| one_fold(&chosen, k, job))?;
+    }
     let mut metrics = folds::pooled_metrics(&results, &train)?;
     let summary = folds::summary(&results);
     let rows = train.rows;

@@ -121,7 +121,8 @@ pub fn part(node: &Node, train: &Training, folds: &Folds, k: usize) -> Result<Pa
     } else {
         let w = own.w.get_or_insert_with(|| vec![1.0; train.rows]);
         rows.iter().for_each(|r| w[*r as usize] = 0.0);
-        own.nominal_weight = w.iter().sum();
+        // Rows that are held out do not count in means and deviations; a penalty weighs as it does for all rows.
+        own.weighted = true;
     }
     Ok(Part { train: own, valid, rows, held_out })
 }

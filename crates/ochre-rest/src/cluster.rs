@@ -212,7 +212,11 @@ fn about(app: &App, _: &Ask) -> Result<Reply, Failure> {
 }
 
 fn capabilities(app: &App, _: &Ask) -> Result<Reply, Failure> {
-    let entries = app.algorithms.iter().map(|a| CapabilityEntry { name: Some(format!("Algos: {}", a.info().name)) }.to_json()).collect();
+    // Clients look for this one before they train a model of the kind.
+    let boosted = app.algorithms.iter().find(|a| a.info().name == "xgboost");
+    let named = boosted.map(|_| CapabilityEntry { name: Some("XGBoost".into()) }.to_json());
+    let served = app.algorithms.iter().map(|a| CapabilityEntry { name: Some(format!("Algos: {}", a.info().name)) }.to_json());
+    let entries = named.into_iter().chain(served).collect();
     Reply::schema(&Capabilities { capabilities: Value::Array(entries) })
 }
 

@@ -101,12 +101,13 @@ impl Algorithm for Drf {
     }
 
     /// As many trees as the folds needed, on average; then nothing is left to stop early.
-    fn learn_from_folds(params: &mut DrfParams, folds: &[&Model]) {
+    fn learn_from_folds(params: &mut DrfParams, folds: &[&Model]) -> Option<DrfParams> {
         if params.common.stopping_rounds > 0 {
             let trees: usize = folds.iter().map(|m| m.scorer.rounds()).sum();
             params.tree.ntrees = (trees / folds.len()) as i32;
             params.common.stopping_rounds = 0;
         }
+        None
     }
 
     fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {

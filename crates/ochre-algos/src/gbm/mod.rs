@@ -127,12 +127,13 @@ impl Algorithm for Gbm {
     }
 
     /// As many trees as the folds needed, on average; then nothing is left to stop early.
-    fn learn_from_folds(params: &mut GbmParams, folds: &[&Model]) {
+    fn learn_from_folds(params: &mut GbmParams, folds: &[&Model]) -> Option<GbmParams> {
         if params.common.stopping_rounds > 0 {
             let trees: usize = folds.iter().map(|m| m.scorer.rounds()).sum();
             params.tree.ntrees = (trees / folds.len()) as i32;
             params.common.stopping_rounds = 0;
         }
+        None
     }
 
     fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {

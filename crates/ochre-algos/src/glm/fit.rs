@@ -443,6 +443,18 @@ const PROGRESS_MIN: f64 = 1e-4;
 
 /// Fits, with the predictors that another room makes.
 pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fitted<GlmOutput>> {
+    fit_along(run, made, None)?.ok_or_else(|| Error::Internal("a fit ended with its plan".into()))
+}
+
+/// The penalties that a fit would go along, the largest first.
+pub fn penalties(run: &mut Run<'_, GlmParams>) -> Result<Vec<f64>> {
+    let mut planned = vec![];
+    fit_along(run, &interactions::Made::default(), Some(&mut planned))?;
+    Ok(planned)
+}
+
+/// Fits, or ends once the penalties are known, where only they are wanted.
+fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: Option<&mut Vec<f64>>) -> Result<Option<Fitted<GlmOutput>>> {
     if run.params.missing_values_handling == MissingValues::Skip {
         run.train.leave_out_missing()?;
         // Such rows do not count in means and deviations either.
@@ -606,31 +618,41 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
     let mut found: Vec<Submodel> = vec![];
     let mut iterations = 0;
     let (mut lambda_max, mut lambda_min) = (-1.0, -1.0);
-    let mut tried = vec![];
+    // One path for all mixtures: that of the first, as in the reference.
+    let path: Vec<f64> = if !given.is_empty() {
+        let mut l = given.clone();
+        l.sort_by(|a, b| b.total_cmp(a));
+        if params.lambda_search {
+            (lambda_max, lambda_min) = match &params.chosen {
+                Some(c) => (c.largest, c.smallest),
+                None => (l[0], l[l.len() - 1]),
+            };
+        }
+        l
+    } else {
+        problem.alpha = alphas[0];
+        let (top, ratio) = largest_lambda(&problem, &null, alphas[0], counting, screened)?;
+        if params.lambda_search {
+            (lambda_max, lambda_min) = (top, top * ratio);
+            let n = if params.nlambdas > 0 {
+                params.nlambdas as usize
+            } else if alphas[0] == 0.0 {
+                30
+            } else {
+                100
+            };
+            (0..n).map(|i| top * ratio.powf(i as f64 / (n.max(2) - 1) as f64)).collect()
+        } else {
+            vec![10.0 * ratio * top]
+        }
+    };
+    if let Some(planned) = planned {
+        *planned = path;
+        return Ok(None);
+    }
     for (round, &alpha) in alphas.iter().enumerate() {
         problem.alpha = alpha;
-        let lambdas: Vec<f64> = if !given.is_empty() {
-            let mut l = given.clone();
-            l.sort_by(|a, b| b.total_cmp(a));
-            l
-        } else {
-            let (top, ratio) = largest_lambda(&problem, &null, alpha, counting, screened)?;
-            if params.lambda_search {
-                lambda_max = f64::max(lambda_max, top);
-                lambda_min = top * ratio;
-                let n = if params.nlambdas > 0 {
-                    params.nlambdas as usize
-                } else if alpha == 0.0 {
-                    30
-                } else {
-                    100
-                };
-                (0..n).map(|i| top * ratio.powf(i as f64 / (n.max(2) - 1) as f64)).collect()
-            } else {
-                vec![10.0 * ratio * top]
-            }
-        };
-        tried.clone_from(&lambdas);
+        let lambdas = path.clone();
         let (mut warm, mut warm_loss) = (first.clone(), first_loss);
         let (mut idle, mut before) = (0, f64::INFINITY);
         let count = lambdas.len();
@@ -674,7 +696,11 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         }
     }
     let quality = |m: &Submodel| m.explained_valid.unwrap_or(m.explained_train);
-    let best = (0..found.len()).fold(0, |b, i| if quality(&found[i]) > quality(&found[b]) { i } else { b });
+    let best = match &params.chosen {
+        // The path ends with what the folds chose.
+        Some(_) => found.len() - 1,
+        None => (0..found.len()).fold(0, |b, i| if quality(&found[i]) > quality(&found[b]) { i } else { b }),
+    };
     (problem.alpha, problem.lambda) = (found[best].alpha, found[best].lambda);
     let alpha = problem.alpha;
     let mut beta = found[best].beta.clone();
@@ -734,7 +760,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         coefficient_names: Some(names.iter().cloned().chain(["Intercept".to_string()]).collect()),
         lambda_best: problem.lambda,
         alpha_best: alpha,
-        lambda_1se: -1.0,
+        lambda_1se: params.chosen.as_ref().map_or(-1.0, |c| c.within_one_error),
         lambda_min,
         lambda_max,
         best_submodel_index: best as i32,
@@ -823,7 +849,7 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
                 judge(&s, active).map(Some)
             })
             .collect::<Result<_>>()?;
-        let table = search_history(&found, started, train.total_weight(), p, asked.then_some(iterations));
+        let table = search_history(&found, params.chosen.as_ref(), started, train.total_weight(), p, asked.then_some(iterations));
         if asked { history::with_metrics(table, train.category, &scored, "") } else { table }
     } else {
         history::steps(&rows, None, &scored, started, train.category, paths)
@@ -851,9 +877,9 @@ pub fn fit(run: &mut Run<'_, GlmParams>, made: &interactions::Made) -> Result<Fi
         output.common.belongings.push(key.clone());
         output.regression_influence_diagnostics = Some(FrameKey(key));
     }
-    output.common.effective = effective(&problem, &alphas, tried, p, blocks);
+    output.common.effective = effective(&problem, &alphas, path, p, blocks);
     let order = problem.raw.clone();
-    Ok(Fitted { output, scorer: Scorer::Glm(scorer), deviance, training, validation, order: Some(order) })
+    Ok(Some(Fitted { output, scorer: Scorer::Glm(scorer), deviance, training, validation, order: Some(order) }))
 }
 
 /// What parameters that were left to the server stand for. Bounds on iterations and tolerances are told as the
@@ -1114,7 +1140,14 @@ fn scored_steps(
 }
 
 /// Deviance along the path of penalties.
-fn search_history(found: &[Submodel], started: i64, total: f64, p: usize, iterations: Option<usize>) -> Table {
+fn search_history(
+    found: &[Submodel],
+    chosen: Option<&super::choice::Choice>,
+    started: i64,
+    total: f64,
+    p: usize,
+    iterations: Option<usize>,
+) -> Table {
     let each = |f: &dyn Fn(&Submodel) -> Cell| found.iter().map(f).collect::<Vec<_>>();
     let mut t = Table::new("Scoring History", "")
         .row_labels(vec!["".into(); found.len()])
@@ -1130,6 +1163,16 @@ fn search_history(found: &[Submodel], started: i64, total: f64, p: usize, iterat
             each(&|m| (m.beta.iter().flat_map(|b| &b[..p - 1]).filter(|v| **v != 0.0).count() + 1).into()),
         )
         .named("deviance_train", "deviance_train", "double", "%.3f", each(&|m| Cell::Double(m.deviance_train / total)));
+    if let Some(c) = chosen {
+        let cells = |f: &dyn Fn(&(f64, f64)) -> f64| c.held_out.iter().take(found.len()).map(|v| Cell::Double(f(v))).collect::<Vec<_>>();
+        t = t.named("deviance_xval", "deviance_xval", "double", "%.3f", cells(&|v| v.0)).named(
+            "deviance_se",
+            "deviance_se",
+            "double",
+            "%.3f",
+            cells(&|v| v.1),
+        );
+    }
     if found.iter().any(|m| m.explained_valid.is_some()) {
         t = t.named(
             "explained_deviance_test",

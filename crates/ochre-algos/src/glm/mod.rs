@@ -7,6 +7,7 @@
 //! reference's, so that the same data give the same iterates. Departure: with an L1 penalty the inner problem is
 //! solved to 1e-11, where the reference stops its ADMM earlier.
 
+mod choice;
 mod constraints;
 mod design;
 mod fit;
@@ -260,20 +261,17 @@ impl Algorithm for Glm {
         }
     }
 
-    /// The search over all data ends where those over the folds found their best, on average.
-    fn learn_from_folds(params: &mut GlmParams, folds: &[&Model]) {
-        if !params.lambda_search {
-            return;
+    /// All folds go along the penalties that all data ask for.
+    fn plan_folds(run: &mut Run<'_, GlmParams>) -> Result<()> {
+        if run.params.lambda.as_ref().is_none_or(|l| l.is_empty()) {
+            run.params.lambda = Some(fit::penalties(run)?);
         }
-        let ratio = |m: &&Model| {
-            let of = |name: &str| m.output.get(name).and_then(|v| v.as_f64()).unwrap_or(f64::NAN);
-            (of("lambda_best") / of("lambda_max")).ln()
-        };
-        let mean = folds.iter().map(ratio).sum::<f64>() / folds.len() as f64;
-        if mean.is_finite() {
-            params.lambda_min_ratio = mean.exp().min(1.0);
-            params.early_stopping = false;
-        }
+        Ok(())
+    }
+
+    /// The penalty whose deviance on what the folds held out is least, on average (Friedman, Hastie and Tibshirani 2010).
+    fn learn_from_folds(params: &mut GlmParams, folds: &[&Model]) -> Option<GlmParams> {
+        choice::choose(params, folds)
     }
 
     fn fit(run: &mut Run<'_, GlmParams>) -> Result<Fitted<GlmOutput>> {

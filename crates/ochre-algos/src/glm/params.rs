@@ -217,6 +217,9 @@ pub struct GlmParams {
     /// Remove offset effects.
     #[api(expert)]
     pub remove_offset_effects: bool,
+    /// What cross-validation chose.
+    #[api(skip)]
+    pub chosen: Option<super::choice::Choice>,
     /// Balance classes by sampling.
     #[api(inout, secondary)]
     pub balance_classes: bool,
@@ -229,7 +232,7 @@ pub struct GlmParams {
     /// Retired; has no effect.
     #[api(default = 20, inout, secondary)]
     pub max_confusion_matrix_size: i32,
-    /// Compute p-values (needs no penalty).
+    /// Compute p-values; where a penalty leaves coefficients at 0, of the others.
     #[api(secondary)]
     pub compute_p_values: bool,
     /// Fix tweedie variance power.

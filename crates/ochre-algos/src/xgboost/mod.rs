@@ -195,12 +195,13 @@ impl Algorithm for XgBoost {
     }
 
     /// As many trees as the folds needed, on average; then nothing is left to stop early.
-    fn learn_from_folds(params: &mut XgBoostParams, folds: &[&Model]) {
+    fn learn_from_folds(params: &mut XgBoostParams, folds: &[&Model]) -> Option<XgBoostParams> {
         if params.common.stopping_rounds > 0 {
             let trees: usize = folds.iter().map(|m| m.scorer.rounds()).sum();
             params.ntrees = (trees / folds.len()) as i32;
             params.common.stopping_rounds = 0;
         }
+        None
     }
 
     fn fit(run: &mut Run<'_, XgBoostParams>) -> Result<Fitted<XgBoostOutput>> {
