@@ -177,6 +177,11 @@ fn nested(kind: &DataType) -> bool {
     kind.is_nested() || matches!(kind, DataType::Interval(_) | DataType::Duration(_))
 }
 
+/// Which columns of a Parquet file hold texts, by its schema.
+pub fn text_columns(path: &Path) -> Result<Vec<bool>> {
+    Ok(open(path)?.schema().fields().iter().map(|f| declared(f.data_type()).is_none()).collect())
+}
+
 pub fn guess(path: &Path, wishes: &Wishes) -> Result<ParseSetup> {
     let builder = open(path)?;
     let schema = builder.schema().clone();

@@ -195,7 +195,21 @@ pub fn guess(files: &[Arc<RawFile>], wishes: &Wishes, ledger: &Arc<Ledger>) -> R
     for file in files {
         let bytes = source::bytes(&file.path, ledger, Some(PREVIEW_BYTES))?;
         if bytes.starts_with(b"PAR1") {
-            return crate::columnar::guess(&file.path, wishes);
+            let mut setup = crate::columnar::guess(&file.path, wishes)?;
+            // A column without values in the first file is a number there, and may be a text in another.
+            for other in files.iter().filter(|f| f.path != file.path).take(FILES_LOOKED_AT) {
+                // What cannot be read is told when it is parsed.
+                let Ok(texts) = crate::columnar::text_columns(&other.path) else { break };
+                let numbers = |c: usize| texts.get(c) == Some(&true) && setup.types.get(c) == Some(&ColumnType::Numeric);
+                let here: Vec<usize> = (0..setup.types.len()).filter(|c| numbers(*c)).collect();
+                if !here.is_empty() {
+                    let theirs = crate::columnar::guess(&other.path, wishes)?;
+                    for c in here {
+                        (setup.types[c], setup.reasons[c]) = (theirs.types[c], theirs.reasons[c].clone());
+                    }
+                }
+            }
+            return Ok(setup);
         }
         if let Some(format) = crate::records::format_of(&bytes).filter(|f| Format::by_magic(&file.path) == Some(*f)) {
             return crate::columnar::guess_records(&file.path, format, wishes);
@@ -527,9 +541,15 @@ impl Counts {
         }
     }
 
-    /// Are there too few values to tell the type by them?
+    /// Are more values missing than there are to tell the type by?
     pub fn is_thin(&self) -> bool {
-        self.texts + self.empty > self.numbers + self.zeros + self.times + self.uuids
+        let words = if self.says_missing() { self.texts } else { 0 };
+        self.empty + words > self.numbers + self.zeros + self.times + self.uuids + self.texts - words
+    }
+
+    /// Is there one word only, and does it mean that a value is missing?
+    fn says_missing(&self) -> bool {
+        self.distinct.len() == 1 && self.distinct.iter().all(|w| matches!(w.as_slice(), b"NA" | b"na" | b"Na" | b"N/A"))
     }
 
     /// Was there any number?
@@ -552,9 +572,11 @@ impl Counts {
             return because(Numeric, "mostly numbers");
         }
         if distinct == 1 && t == 0 {
-            let word = self.distinct.iter().next().expect("one");
-            let na = matches!(word.as_slice(), b"NA" | b"na" | b"Na" | b"N/A");
-            return if na || s < n + z { because(Numeric, "numbers and one other word") } else { because(Enum, "one word") };
+            return if self.says_missing() || s < n + z {
+                because(Numeric, "numbers and one other word")
+            } else {
+                because(Enum, "one word")
+            };
         }
         if distinct <= 1 && n + z > t + u {
             return because(Numeric, "mostly numbers");

@@ -266,7 +266,15 @@ fn logs(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     crate::watch::on_node(app, ask, || own_log(app, ask, node))
 }
 
+/// Names of logs that clients ask for; there is one log, and each is that.
+const LOGS: [&str; 11] = ["default", "trace", "debug", "info", "warn", "error", "fatal", "httpd", "stdout", "stderr", ""];
+
 fn own_log(app: &App, ask: &Ask, node: &str) -> Result<Reply, Failure> {
+    let name = ask.path_param("name");
+    if !LOGS.contains(&name) {
+        let known = LOGS[..LOGS.len() - 1].join(", ");
+        return Err(Error::invalid(format!("there is no log '{name}'; the names are {known}")).into());
+    }
     Reply::schema(&Logs { nodeidx: Some(node.into()), name: Some(ask.path_param("name").into()), log: Some(app.config.log.text()) })
 }
 

@@ -146,13 +146,16 @@ fn begin(app: &App, builder: &'static dyn ochre_model::Builder, grid: Grid, reco
         let path = dir.join(RECOVERY);
         std::fs::write(&path, about.to_string()).map_err(|e| Error::io(path.display(), e))?;
     }
+    // Beside the models that go to a directory, the grid itself, so that it can be read from there.
+    let checkpoints = grid.form.iter().find(|(n, v)| n == "export_checkpoints_dir" && !v.is_empty() && v != "None");
+    let checkpoints = checkpoints.map(|(_, v)| PathBuf::from(v.trim_matches('"')));
     let told_dir = recovery.as_ref().map(|d| d.display().to_string());
     let job = app.node.jobs.start(&format!("{} Grid Search", builder.info().stem), AnyKey::Other(key.clone()), move |job| {
         // A later attempt goes on where an earlier one was interrupted.
         let grid =
             node.store.get::<Grid>(&grid.key).ok().filter(|g| g.hyper == grid.hyper).map_or_else(|| grid.clone(), |g| g.as_ref().clone());
         match &recovery {
-            None => grid.train(builder, &node, job, &|_, _| Ok(())),
+            None => grid.train(builder, &node, job, &|grid, _| checkpoints.as_ref().map_or(Ok(()), |dir| write_grid(dir, grid))),
             Some(dir) => {
                 let key = grid.key.clone();
                 grid.train(builder, &node, job, &|grid, model| {

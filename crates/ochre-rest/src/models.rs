@@ -627,6 +627,16 @@ fn make_linear(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let (names, beta) = (a.names.clone().unwrap_or_default(), a.beta.clone().unwrap_or_default());
     let fresh = || format!("{}_{:08x}", key.0, ochre_core::Rng::fresh_seed() as u32);
     let dest = a.dest.map(|d| d.0).filter(|d| !d.is_empty()).unwrap_or_else(fresh);
+    let needed: Vec<&str> = model.output["coefficient_names"].as_array().map_or(vec![], |n| n.iter().filter_map(Value::as_str).collect());
+    if !needed.is_empty() && needed.len() != names.len() {
+        return Err(Error::invalid(format!(
+            "model coefficient length {} is different from coefficient provided by user {}. model coefficients needed are: {}",
+            needed.len(),
+            names.len(),
+            needed.join(", ")
+        ))
+        .into());
+    }
     let made = model.with_coefficients(dest.clone(), &names, &beta, f64::from(a.threshold))?;
     app.node.store.put(&dest, made)?;
     Reply::json(&app.node.store.get::<Model>(&dest)?.json())
