@@ -822,10 +822,11 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
         .column("Regularization", "string", "%s", one(regularization.into()));
     if params.lambda_search {
         let said = format!(
-            "nlambda = {}, lambda.max = {}, lambda.min = {}, lambda.1se = -1.0",
+            "nlambda = {}, lambda.max = {}, lambda.min = {}, lambda.1se = {}",
             if params.nlambdas > 0 { params.nlambdas } else { 100 },
             short(lambda_max),
-            short(problem.lambda)
+            short(problem.lambda),
+            params.chosen.as_ref().map_or("-1.0".into(), |c| short(c.within_one_error))
         );
         heading = heading.named("lambda_search", "Lambda Search", "string", "%s", one(said.into()));
     }
