@@ -1,6 +1,7 @@
-"""What a cluster costs and gives, on this machine: bench/cluster.py OCHRE TABLE.csv [response]
+"""What a cluster costs and gives, on this machine: bench/cluster.py OCHRE TABLE.csv [response [WORK ...]]
 
-Nodes are pinned to one core each, in turn. Ratios within one run count.
+Nodes are pinned to one core each, in turn; the client runs on the others, where there are any. Ratios within one run count.
+WORK: beginnings of what to time ("GBM", "group", "sort", "sum"); all of it, if none is given.
 """
 import os
 import re
@@ -18,8 +19,11 @@ from h2o.estimators import H2OGradientBoostingEstimator
 
 ochre, table = sys.argv[1:3]
 response = sys.argv[3] if len(sys.argv) > 3 else "dep_delayed_15min"
+wanted = sys.argv[4:]
 work = tempfile.mkdtemp()
 cores = os.cpu_count()
+if cores > 4:
+    os.sched_setaffinity(0, range(4, cores))
 
 
 def start(n, base):
@@ -72,6 +76,8 @@ def figures(url):
         "sort": lambda: f.sort(x[-1]).nrow,
         "sum of a column": lambda: f[x[-1]].sum(),
     }.items():
+        if wanted and not any(name.startswith(w) for w in wanted):
+            continue
         times = []
         for _ in range(3):
             t = time.time()

@@ -185,6 +185,11 @@ def scenario(node):
     out["logic"] = digest(((a["x"] > 0) & (a["c"] == "c3")).ifelse(a["k"], -1))
     out["bound"] = digest(a[["x", "c"]].cbind(made).rbind(a[["x", "c"]].cbind(made))[0:90_000, :])
     out["group"] = digest(a.group_by("c").mean("x").sum("k").count().get_frame())
+    a["coarse"] = (a["x"] * 1600).round()
+    for by in (["c"], ["k"], ["coarse"], ["x"], ["c", "k"], ["late", "coarse"]):
+        groups = a.group_by(by).count().sum("x").sd("x", na="rm").var("k").min("x", na="rm").max("k").ss("x", na="ignore")
+        out["group by " + " ".join(by)] = digest(groups.get_frame())
+    out["medians"] = digest(a.group_by("c").median("x", na="rm").get_frame())
     out["sort"] = digest(a.sort(["k", "x"]))
     out["table"] = digest(a["c"].table())
     out["quantile"] = digest(a["x"].quantile([0.1, 0.5, 0.9]))

@@ -92,8 +92,17 @@ def main():
                 want = ["" if r % 7 == 0 else str(r - 50), "" if r % 11 == 0 else str(r / 8), "" if r % 13 == 0 else "abc"[r % 3] * 2, f"text {r}",
                         "True" if r % 2 == 0 else "False", str(day), str(at)]
                 assert got[r] == want, (name, got[r], want)
-            some = h2o.import_file(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", name), skipped_columns=[0, 3], col_types={"c": "string"})
-            assert some.names == ["x", "c", "b", "day", "at"] and some.types["c"] == "string", some.types
+            path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", name)
+            if name.endswith(".avro"):
+                try:
+                    h2o.import_file(path, skipped_columns=[0, 3])
+                    raise AssertionError("columns of an Avro file were skipped; the reference refuses this")
+                except h2o.exceptions.H2OResponseError as e:
+                    assert "skipped_columns are not supported" in str(e), e
+                assert h2o.import_file(path, col_types={"c": "string"}).types["c"] == "string"
+            else:
+                some = h2o.import_file(path, skipped_columns=[0, 3], col_types={"c": "string"})
+                assert some.names == ["x", "c", "b", "day", "at"] and some.types["c"] == "string", some.types
             done += 1
         for y in (2, 10, 1):
             for k in ("u", "v w"):

@@ -4,9 +4,12 @@ use crate::ranges::{self, Cuts, Key};
 use crate::value::columns;
 use crate::{Env, Prim, Value, call, frames};
 use arrow_array::cast::AsArray;
-use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Ledger, Result, f64s, quantile};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Ledger, Result, Team, f64s, quantile};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -64,7 +67,8 @@ fn text_keys(c: &Column) -> Result<Vec<i64>> {
     Ok(of_row.into_par_iter().map(|n| if n == u32::MAX { i64::MIN } else { rank[n as usize] }).collect())
 }
 
-/// Groups of equal keys: the group of each row, and the first row of each group, groups in key order.
+/// Groups of equal keys: the group of each row (of a team's: the rows that are this node's own), and the first row of each
+/// group, groups in key order.
 pub struct Groups {
     pub of_row: Vec<u32>,
     pub first: Vec<usize>,
@@ -81,7 +85,7 @@ fn table_size(rows: usize) -> u64 {
     (4 * rows as u64).max(65_536)
 }
 
-fn codes(c: &Column) -> Result<Codes> {
+fn codes(team: &Team, c: &Column) -> Result<Codes> {
     let rows = c.rows();
     let (base, count) = match &c.kind {
         Kind::Enum(d) => (0.0, d.len() as u64),
@@ -94,11 +98,11 @@ fn codes(c: &Column) -> Result<Codes> {
         Kind::Text | Kind::Uuid => (f64::NAN, 0),
     };
     if base.is_nan() {
-        let keys = keys(c)?.into_par_iter().map(|k| (k as u64) ^ (1 << 63)).collect();
-        return Ok(renumber(Codes { of_row: keys, count: u64::MAX }));
+        let keys = if team.is_alone() { keys(c)? } else { c.team_f64(team)?.into_par_iter().map(ordered).collect() };
+        return renumber(team, Codes { of_row: keys.into_par_iter().map(|k| (k as u64) ^ (1 << 63)).collect(), count: u64::MAX });
     }
-    let mut of_row = vec![0u64; rows];
-    of_row.par_chunks_mut(CHUNK_ROWS).zip(c.chunks().par_iter()).try_for_each(|(slot, chunk)| {
+    let mut of_row = vec![0u64; team.rows(rows).len()];
+    of_row.par_chunks_mut(CHUNK_ROWS).zip(c.chunks()[team.mine(c.chunks().len())].par_iter()).try_for_each(|(slot, chunk)| {
         let data = chunk.data()?;
         slot.iter_mut().zip(f64s(&data).iter()).for_each(|(s, v)| *s = if v.is_nan() { 0 } else { (v - base) as u64 + 1 });
         Ok::<(), Error>(())
@@ -110,12 +114,20 @@ fn codes(c: &Column) -> Result<Codes> {
 const SAMPLE: usize = 16_384;
 
 /// The same order in consecutive numbers, missing values keeping 0 for themselves.
-fn renumber(mut codes: Codes) -> Codes {
+fn renumber(team: &Team, mut codes: Codes) -> Result<Codes> {
     let rows = codes.of_row.len();
     let step = rows.div_ceil(SAMPLE).max(1);
     let sampled = rows.div_ceil(step);
-    let distinct = codes.of_row.iter().step_by(step).collect::<rustc_hash::FxHashSet<_>>().len();
-    if 2 * distinct > sampled && sampled > 1 {
+    let distinct = codes.of_row.iter().step_by(step).collect::<FxHashSet<_>>().len();
+    if team.gather(2 * distinct > sampled && sampled > 1)?.contains(&true) {
+        if !team.is_alone() {
+            // Nearly as many values as rows: every node numbers all rows, and keeps its own.
+            let before = team.gather(codes.of_row)?;
+            let start = before[..team.rank()].iter().map(Vec::len).sum();
+            let mut all = renumber(&Team::alone(), Codes { of_row: before.concat(), count: codes.count })?;
+            all.of_row = all.of_row[start..start + rows].to_vec();
+            return Ok(all);
+        }
         // Mostly different: sorted with their rows, each then told its place.
         let mut pairs: Vec<(u64, u32)> = codes.of_row.par_iter().enumerate().map(|(r, c)| (*c, r as u32)).collect();
         pairs.par_sort_unstable();
@@ -124,42 +136,59 @@ fn renumber(mut codes: Codes) -> Codes {
             number += u64::from(i > 0 && pairs[i - 1].0 != *code);
             codes.of_row[*row as usize] = number;
         }
-        return Codes { count: number + 1, of_row: codes.of_row };
+        return Ok(Codes { count: number + 1, of_row: codes.of_row });
     }
-    let own = |part: &[u64]| part.iter().copied().collect::<rustc_hash::FxHashSet<u64>>().into_iter().collect::<Vec<u64>>();
-    let mut distinct: Vec<u64> = codes.of_row.par_chunks(CHUNK_ROWS).map(own).collect::<Vec<_>>().concat();
-    distinct.par_sort_unstable();
-    distinct.dedup();
+    let own = |part: &[u64]| part.iter().copied().collect::<FxHashSet<u64>>().into_iter().collect::<Vec<u64>>();
+    let united = |parts: Vec<Vec<u64>>| {
+        let mut distinct = parts.concat();
+        distinct.par_sort_unstable();
+        distinct.dedup();
+        distinct
+    };
+    let distinct = united(team.gather(united(codes.of_row.par_chunks(CHUNK_ROWS).map(own).collect()))?);
     let shift = u64::from(distinct.first() != Some(&0));
     let map: FxHashMap<u64, u64> = distinct.iter().enumerate().map(|(i, k)| (*k, i as u64 + shift)).collect();
     codes.of_row.par_iter_mut().for_each(|k| *k = map[k]);
-    Codes { of_row: codes.of_row, count: distinct.len() as u64 + shift }
+    Ok(Codes { of_row: codes.of_row, count: distinct.len() as u64 + shift })
 }
 
+/// The groups of all rows.
 pub fn groups(by: &[&Column]) -> Result<Groups> {
+    team_groups(&Team::alone(), by)
+}
+
+/// The groups of a team's rows, each member numbering its own.
+fn team_groups(team: &Team, by: &[&Column]) -> Result<Groups> {
     let rows = by.first().map_or(0, |c| c.rows());
-    let mut all = Codes { of_row: vec![0; rows], count: 1 };
+    let own = team.rows(rows);
+    let mut all = Codes { of_row: vec![0; own.len()], count: 1 };
     for c in by {
-        let mut next = codes(c)?;
+        let mut next = codes(team, c)?;
         if all.count.checked_mul(next.count).is_none() {
-            (all, next) = (renumber(all), renumber(next));
+            (all, next) = (renumber(team, all)?, renumber(team, next)?);
         }
         all.of_row.par_iter_mut().zip(&next.of_row).for_each(|(a, b)| *a = *a * next.count + b);
         all.count *= next.count;
     }
     if all.count > table_size(rows) {
-        all = renumber(all);
+        all = renumber(team, all)?;
     }
     // The first row of each code; whichever thread comes first, the smallest row wins.
     let first: Vec<AtomicU32> = (0..all.count).map(|_| AtomicU32::new(u32::MAX)).collect();
     all.of_row.par_chunks(CHUNK_ROWS).enumerate().for_each(|(k, part)| {
         for (i, code) in part.iter().enumerate() {
-            let (row, slot) = ((k * CHUNK_ROWS + i) as u32, &first[*code as usize]);
+            let (row, slot) = ((own.start + k * CHUNK_ROWS + i) as u32, &first[*code as usize]);
             if slot.load(Relaxed) > row {
                 slot.fetch_min(row, Relaxed);
             }
         }
     });
+    if !team.is_alone() {
+        let found = first.iter().enumerate().map(|(code, row)| (code as u32, row.load(Relaxed))).filter(|(_, row)| *row != u32::MAX);
+        for (code, row) in team.gather(found.collect::<Vec<_>>())?.into_iter().flatten() {
+            first[code as usize].fetch_min(row, Relaxed);
+        }
+    }
     let mut place = vec![0u32; first.len()];
     let mut present = vec![];
     for (slot, first) in place.iter_mut().zip(first).filter(|(_, f)| f.load(Relaxed) != u32::MAX) {
@@ -169,8 +198,64 @@ pub fn groups(by: &[&Column]) -> Result<Groups> {
     Ok(Groups { of_row: all.of_row.into_par_iter().map(|code| place[code as usize]).collect(), first: present })
 }
 
+/// Rows in blocks, whose sums are added up in their order: the same bits on any number of threads and nodes. How many blocks
+/// there are depends on the data alone; a node adds up those that begin in its own chunks.
+struct Blocks<'a> {
+    team: Team,
+    groups: usize,
+    /// Chunks of a block.
+    per_block: usize,
+    /// Chunks that this node adds up, and the groups of their rows.
+    mine: Range<usize>,
+    of_row: std::borrow::Cow<'a, [u32]>,
+}
+
+impl Blocks<'_> {
+    fn new<'a>(team: &Team, g: &'a Groups, rows: usize) -> Result<Blocks<'a>> {
+        let (groups, chunks) = (g.first.len(), rows.div_ceil(CHUNK_ROWS));
+        let per_block = (4 * groups).max(rows / 64).max(CHUNK_ROWS).div_ceil(CHUNK_ROWS);
+        let whole = Blocks { team: Team::alone(), groups, per_block, mine: 0..chunks, of_row: (&g.of_row).into() };
+        if team.is_alone() {
+            return Ok(whole);
+        }
+        if chunks.div_ceil(per_block) < team.size() {
+            // Too few to share: sending sums of so many groups would take longer than adding them up.
+            return Ok(Blocks { of_row: team.gather(g.of_row.clone())?.concat().into(), ..whole });
+        }
+        // Rows before my first block belong to a block of the member before me.
+        let own = team.mine(chunks);
+        let begins = (own.start.next_multiple_of(per_block)).min(own.end);
+        let given = ((begins - own.start) * CHUNK_ROWS).min(g.of_row.len());
+        let taken: Vec<u32> = team.gather(g.of_row[..given].to_vec())?.into_iter().skip(team.rank() + 1).flatten().collect();
+        let ends = if begins == own.end { begins } else { own.end.next_multiple_of(per_block).min(chunks) };
+        let rows_taken = (ends * CHUNK_ROWS).min(rows).saturating_sub((own.end * CHUNK_ROWS).min(rows));
+        let of_row = [&g.of_row[given..], &taken[..rows_taken]].concat();
+        Ok(Blocks { team: team.clone(), groups, per_block, mine: begins..ends, of_row: of_row.into() })
+    }
+
+    fn map<T: Default + Send + Serialize + DeserializeOwned>(
+        &self,
+        c: &Column,
+        add: impl Fn(&[f64], &[u32], &mut T) + Sync,
+    ) -> Result<Vec<T>> {
+        let own = c.chunks()[self.mine.clone()]
+            .par_chunks(self.per_block)
+            .zip(self.of_row.par_chunks(self.per_block * CHUNK_ROWS))
+            .map(|(chunks, ids)| {
+                let mut part = T::default();
+                for (chunk, ids) in chunks.iter().zip(ids.chunks(CHUNK_ROWS)) {
+                    let data = chunk.data()?;
+                    add(&f64s(&data), ids, &mut part);
+                }
+                Ok(part)
+            })
+            .collect::<Result<Vec<T>>>()?;
+        Ok(self.team.gather(own)?.into_iter().flatten().collect())
+    }
+}
+
 /// What the aggregates of one column need to know of each group.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Sums {
     n: Vec<u32>,
     sum: Vec<f64>,
@@ -181,50 +266,50 @@ struct Sums {
     m2: Vec<f64>,
 }
 
-/// Sums over the rows of each group. Blocks of rows, whose number depends on the data alone, are summed side by side and
-/// added up in their order: the same bits on any number of threads.
-fn sums(c: &Column, g: &Groups, wanted: &[&str]) -> Result<Sums> {
-    let count = g.first.len();
+/// Sums over the rows of each group.
+fn sums(c: &Column, blocks: &Blocks<'_>, wanted: &[&str]) -> Result<Sums> {
+    let count = blocks.groups;
     let any = |names: &[&str]| wanted.iter().any(|w| names.contains(w));
     let (squares, extremes) = (any(&["sumSquares", "ss"]), any(&["min", "max"]));
-    let mut out = blocks(c, g, |values, ids, part: &mut Sums| {
-        if part.n.is_empty() {
-            part.n = vec![0; count];
-            part.sum = vec![0.0; count];
+    let mut out = blocks
+        .map(c, |values, ids, part: &mut Sums| {
+            if part.n.is_empty() {
+                part.n = vec![0; count];
+                part.sum = vec![0.0; count];
+                if squares {
+                    part.squares = vec![0.0; count];
+                }
+                if extremes {
+                    (part.min, part.max) = (vec![f64::INFINITY; count], vec![f64::NEG_INFINITY; count]);
+                }
+            }
+            for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
+                part.n[*id as usize] += 1;
+                part.sum[*id as usize] += v;
+            }
             if squares {
-                part.squares = vec![0.0; count];
+                values.iter().zip(ids).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| part.squares[*id as usize] += v * v);
             }
             if extremes {
-                (part.min, part.max) = (vec![f64::INFINITY; count], vec![f64::NEG_INFINITY; count]);
+                for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
+                    let id = *id as usize;
+                    (part.min[id], part.max[id]) = (part.min[id].min(*v), part.max[id].max(*v));
+                }
             }
-        }
-        for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
-            part.n[*id as usize] += 1;
-            part.sum[*id as usize] += v;
-        }
-        if squares {
-            values.iter().zip(ids).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| part.squares[*id as usize] += v * v);
-        }
-        if extremes {
-            for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
-                let id = *id as usize;
-                (part.min[id], part.max[id]) = (part.min[id].min(*v), part.max[id].max(*v));
-            }
-        }
-    })?
-    .into_iter()
-    .reduce(|mut a, b| {
-        a.n.iter_mut().zip(b.n).for_each(|(x, y)| *x += y);
-        a.sum.iter_mut().zip(b.sum).for_each(|(x, y)| *x += y);
-        a.squares.iter_mut().zip(b.squares).for_each(|(x, y)| *x += y);
-        a.min.iter_mut().zip(b.min).for_each(|(x, y)| *x = x.min(y));
-        a.max.iter_mut().zip(b.max).for_each(|(x, y)| *x = x.max(y));
-        a
-    })
-    .unwrap_or_default();
+        })?
+        .into_iter()
+        .reduce(|mut a, b| {
+            a.n.iter_mut().zip(b.n).for_each(|(x, y)| *x += y);
+            a.sum.iter_mut().zip(b.sum).for_each(|(x, y)| *x += y);
+            a.squares.iter_mut().zip(b.squares).for_each(|(x, y)| *x += y);
+            a.min.iter_mut().zip(b.min).for_each(|(x, y)| *x = x.min(y));
+            a.max.iter_mut().zip(b.max).for_each(|(x, y)| *x = x.max(y));
+            a
+        })
+        .unwrap_or_default();
     if any(&["var", "sdev"]) {
         let means: Vec<f64> = out.sum.iter().zip(&out.n).map(|(s, n)| s / f64::from(*n)).collect();
-        let parts = blocks(c, g, |values, ids, part: &mut Vec<f64>| {
+        let parts = blocks.map(c, |values, ids, part: &mut Vec<f64>| {
             part.resize(count, 0.0);
             for (v, id) in values.iter().zip(ids).filter(|(v, _)| !v.is_nan()) {
                 let d = v - means[*id as usize];
@@ -237,22 +322,6 @@ fn sums(c: &Column, g: &Groups, wanted: &[&str]) -> Result<Sums> {
         }
     }
     Ok(out)
-}
-
-fn blocks<T: Default + Send>(c: &Column, g: &Groups, add: impl Fn(&[f64], &[u32], &mut T) + Sync) -> Result<Vec<T>> {
-    let per_block = (4 * g.first.len()).max(c.rows() / 64).max(CHUNK_ROWS).div_ceil(CHUNK_ROWS);
-    c.chunks()
-        .par_chunks(per_block)
-        .zip(g.of_row.par_chunks(per_block * CHUNK_ROWS))
-        .map(|(chunks, ids)| {
-            let mut part = T::default();
-            for (chunk, ids) in chunks.iter().zip(ids.chunks(CHUNK_ROWS)) {
-                let data = chunk.data()?;
-                add(&f64s(&data), ids, &mut part);
-            }
-            Ok(part)
-        })
-        .collect()
 }
 
 /// The present values of each group, sorted.
@@ -333,10 +402,16 @@ const GROUP_BYTES: u64 = 32;
 fn grouped(ledger: &Arc<Ledger>, frame: &Frame, by: &[usize], specs: &[Spec]) -> Result<Frame> {
     let _room = ledger.reserve("the groups of a frame", GROUP_BYTES * frame.rows() as u64)?;
     let by_columns: Vec<&Column> = by.iter().map(|&c| frame.column(c)).collect();
-    let g = groups(&by_columns)?;
+    // Texts are ranked, and medians taken, of all rows at once.
+    let whole = by_columns.iter().any(|c| matches!(c.kind, Kind::Text | Kind::Uuid))
+        || specs.iter().any(|s| matches!(s.0.as_str(), "median" | "mode"));
+    let team = if whole { Team::alone() } else { Team::for_rows(frame.rows()) };
+    let g = team_groups(&team, &by_columns)?;
     let index: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
-    let mut members = vec![0u32; g.first.len()];
+    let mut members = vec![0i64; g.first.len()];
     g.of_row.iter().for_each(|id| members[*id as usize] += 1);
+    team.sum_i64(&mut members)?;
+    let blocks = Blocks::new(&team, &g, frame.rows())?;
     let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
     let mut out: Vec<Column> = by_columns.iter().map(|c| c.take(ledger, &index)).collect::<Result<_>>()?;
     let mut done: FxHashMap<usize, Sums> = FxHashMap::default();
@@ -349,7 +424,7 @@ fn grouped(ledger: &Arc<Ledger>, frame: &Frame, by: &[usize], specs: &[Spec]) ->
                     .into_par_iter()
                     .map(|id| {
                         let of_group = &sorted[starts[id]..starts[id + 1]];
-                        if of_group.len() < members[id] as usize && mode == "all" {
+                        if (of_group.len() as i64) < members[id] && mode == "all" {
                             f64::NAN
                         } else if f == "median" {
                             quantile(of_group, 0.5, "interpolate")
@@ -360,15 +435,15 @@ fn grouped(ledger: &Arc<Ledger>, frame: &Frame, by: &[usize], specs: &[Spec]) ->
                     .collect()
             }
             "nrow" | "count" if mode != "rm" || matches!(column.kind, Kind::Text | Kind::Uuid) => {
-                members.iter().map(|n| f64::from(*n)).collect()
+                members.iter().map(|n| *n as f64).collect()
             }
             _ => {
                 if let std::collections::hash_map::Entry::Vacant(e) = done.entry(*c) {
                     let wanted: Vec<&str> = specs.iter().filter(|s| s.1 == *c).map(|s| s.0.as_str()).collect();
-                    e.insert(sums(column, &g, &wanted)?);
+                    e.insert(sums(column, &blocks, &wanted)?);
                 }
                 let s = &done[c];
-                (0..g.first.len()).map(|id| aggregate(f, mode, s, id, f64::from(members[id]))).collect()
+                (0..g.first.len()).map(|id| aggregate(f, mode, s, id, members[id] as f64)).collect()
             }
         };
         let shown = match f.as_str() {

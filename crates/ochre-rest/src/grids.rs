@@ -259,7 +259,7 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     std::fs::create_dir_all(&dir).map_err(|e| fail(&dir, e))?;
     for entry in &grid.models {
         let model = app.node.store.get::<Model>(&entry.model)?;
-        model.save_to(&dir.join(&entry.model), true)?;
+        crate::models::save_with_frames(app, &model, &dir.join(&entry.model), true, a.export_cross_validation_predictions)?;
     }
     write_grid(&dir, &grid)?;
     if a.save_params_references {

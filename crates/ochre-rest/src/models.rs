@@ -553,14 +553,33 @@ fn scoring_library(app: &App, _: &Ask) -> Result<Reply, Failure> {
 
 pub fn load_from(app: &App, path: &std::path::Path) -> Result<Model, Failure> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path.display(), e))?;
-    Ok(Model::load(file, app.algorithms, &path.display().to_string())?)
+    let model = Model::load(file, app.algorithms, &path.display().to_string())?;
+    // Frames of cross-validation that were written with it lie beside it.
+    let dir = path.parent().unwrap_or(std::path::Path::new("."));
+    for key in model.belongings.iter().filter(|k| !app.node.store.contains(k)) {
+        let file = crate::frames::frame_file(dir, key);
+        if file.is_file() {
+            app.node.store.put(key, ochre_io::columnar::arrow_frame(&file, &app.node.ledger)?)?;
+        }
+    }
+    Ok(model)
+}
+
+/// Writes a model to a file, and what it keeps of cross-validation beside it when asked to.
+pub fn save_with_frames(app: &App, model: &Model, path: &std::path::Path, force: bool, frames: bool) -> Result<(), Failure> {
+    model.save_to(path, force)?;
+    let dir = path.parent().unwrap_or(std::path::Path::new("."));
+    for key in model.belongings.iter().filter(|k| frames && app.node.store.type_of(k) == Some("Frame")) {
+        ochre_io::export::arrow(app.node.store.frame(key)?.as_ref(), &crate::frames::frame_file(dir, key))?;
+    }
+    Ok(())
 }
 
 fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
     let path = a.dir.clone().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?;
-    model.save_to(std::path::Path::new(&path), a.force)?;
+    save_with_frames(app, &model, std::path::Path::new(&path), a.force, a.export_cross_validation_predictions)?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 
