@@ -32,7 +32,7 @@ pub use job::{Job, JobStatus, Jobs, Start, Work};
 pub use ledger::{Ledger, Reservation};
 pub use pass::{MapReduce, Rows, Runner};
 pub use rng::Rng;
-pub use rollup::{PERCENTILES, Rollup, histogram, quantile, weighted_quantile};
+pub use rollup::{PERCENTILES, Rollup, histogram, quantile, quantile_at, weighted_quantile};
 pub use store::{Blob, Held, Store, Stored};
 pub use team::{Carrier, ColumnId, Layout, Task, Team, WHOLE_ROWS_MAX, current as current_task, shared_now_ms};
 

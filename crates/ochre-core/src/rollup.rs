@@ -313,13 +313,18 @@ pub fn weighted_quantile(pairs: &[(f64, f64)], p: f64, combine: &str) -> f64 {
 ///
 /// `sorted` must be sorted and free of NaN; `combine` decides between the two neighbours of a fractional position.
 pub fn quantile(sorted: &[f64], p: f64, combine: &str) -> f64 {
-    if sorted.is_empty() {
+    quantile_at(sorted.len(), p, combine, |i| sorted[i])
+}
+
+/// The same of `n` values, of which `at` tells those that are needed: the value at a place in ascending order.
+pub fn quantile_at(n: usize, p: f64, combine: &str, at: impl Fn(usize) -> f64) -> f64 {
+    if n == 0 {
         return f64::NAN;
     }
-    let position = p * (sorted.len() - 1) as f64;
+    let position = p * (n - 1) as f64;
     let low = position.floor() as usize;
     let fraction = position - low as f64;
-    let (a, b) = (sorted[low], sorted[(low + 1).min(sorted.len() - 1)]);
+    let (a, b) = (at(low), at((low + 1).min(n - 1)));
     if fraction == 0.0 {
         return a;
     }

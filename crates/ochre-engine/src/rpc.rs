@@ -40,6 +40,7 @@ pub async fn serve(listener: tokio::net::TcpListener, handler: Handler) -> Resul
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
+        .max_frame_size(1 << 20)
         .add_service(service)
         // Without it, answers of more than one packet wait 40 ms for an acknowledgement.
         .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)))

@@ -3,7 +3,7 @@
 
 use crate::adapt::{self, Source};
 use crate::folds;
-use crate::metrics::{self, Detail, Deviance, Metrics};
+use crate::metrics::{self, Detail, Deviance, Metrics, Scores};
 use crate::params::{CommonParams, FoldAssignment};
 use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
 use crate::{Model, Predictor};
@@ -1326,8 +1326,18 @@ fn class_shares(train: &Training) -> Vec<f64> {
     let k = train.classes();
     let mut shares = vec![0.0; if train.response.is_some() { k } else { 0 }];
     if k > 1 {
-        for (i, y) in train.y.iter().enumerate() {
-            shares[*y as usize] += train.weight(i);
+        match train.w {
+            // Whole numbers, in any order.
+            None => {
+                let counts = |rows: &[f64]| {
+                    let mut counts = vec![0u64; k];
+                    rows.iter().for_each(|y| counts[*y as usize] += 1);
+                    counts
+                };
+                let parts: Vec<Vec<u64>> = train.y.par_chunks(ochre_core::CHUNK_ROWS).map(counts).collect();
+                parts.iter().for_each(|p| shares.iter_mut().zip(p).for_each(|(s, n)| *s += *n as f64));
+            }
+            Some(_) => train.y.iter().enumerate().for_each(|(i, y)| shares[*y as usize] += train.weight(i)),
         }
         let total: f64 = shares.iter().sum();
         shares.iter_mut().for_each(|s| *s /= total);
@@ -1335,7 +1345,7 @@ fn class_shares(train: &Training) -> Vec<f64> {
     shares
 }
 
-/// Metrics of predictions against known answers, by category.
+/// Metrics of predictions of all rows against known answers, by category.
 pub fn measure(
     category: Category,
     preds: &[f64],
@@ -1347,20 +1357,61 @@ pub fn measure(
 ) -> Result<Metrics> {
     let script = detail.custom.clone();
     let mut m = match category {
-        Category::Regression | Category::Clustering | Category::CoxPh => metrics::regression(preds, y, w, deviance),
-        Category::Binomial => {
-            let p1: Vec<f64> = preds.par_chunks(2).map(|p| p[1]).collect();
-            metrics::binomial(&p1, y, w, domain, detail)
-        }
-        Category::Multinomial | Category::Ordinal => metrics::multinomial(preds, y, w, domain, detail),
-        Category::AnomalyDetection => Ok(metrics::anomalies(preds)),
-        Category::BinomialUplift => Err(Error::Internal("uplift is measured with its treatments".into())),
-    }?;
+        Category::AnomalyDetection => metrics::anomalies(preds),
+        _ => measure_scores(category, Scores::all(preds, width(category, domain)), y, w, domain, deviance, detail)?,
+    };
     if let Some(script) = script {
         let width = preds.len() / y.len().max(1);
         m.custom = Some(metrics::custom(&script, y.len(), |r| custom_row(&preds[r * width..][..width], y[r], w.map_or(1.0, |w| w[r])))?);
     }
     Ok(m)
+}
+
+/// Predictions of a row.
+fn width(category: Category, domain: &[String]) -> usize {
+    match category {
+        Category::Binomial => 2,
+        Category::Multinomial | Category::Ordinal => domain.len(),
+        _ => 1,
+    }
+}
+
+fn measure_scores(
+    category: Category,
+    scores: Scores<'_>,
+    y: &[f64],
+    w: Option<&[f64]>,
+    domain: &[String],
+    deviance: Deviance,
+    detail: Detail,
+) -> Result<Metrics> {
+    match category {
+        Category::Regression | Category::Clustering | Category::CoxPh => metrics::regression(scores, y, w, deviance),
+        Category::Binomial => metrics::binomial(scores.column(1), y, w, domain, detail),
+        Category::Multinomial | Category::Ordinal => metrics::multinomial(scores, y, w, domain, detail),
+        Category::AnomalyDetection => Err(Error::Internal("anomalies have no answers".into())),
+        Category::BinomialUplift => Err(Error::Internal("uplift is measured with its treatments".into())),
+    }
+}
+
+/// Metrics of predictions of which each member of a team has those of its own rows; answers and weights are of all rows.
+#[allow(clippy::too_many_arguments)]
+pub fn measure_shared(
+    team: &Team,
+    category: Category,
+    mine: Vec<f64>,
+    y: &[f64],
+    w: Option<&[f64]>,
+    domain: &[String],
+    deviance: Deviance,
+    detail: Detail,
+) -> Result<Metrics> {
+    if detail.custom.is_some() {
+        // What a user wrote reads all rows.
+        return measure(category, &team.concat(mine)?, y, w, domain, deviance, detail);
+    }
+    let scores = Scores::own(team, y.len(), &mine, width(category, domain));
+    measure_scores(category, scores, y, w, domain, deviance, detail)
 }
 
 /// A row as a metric that the user wrote sees it: classes have their label before their probabilities. Rows without an
@@ -1628,7 +1679,7 @@ pub fn mixed_of(
     offset: Option<&[f64]>,
 ) -> Result<Metrics> {
     let sums = adapt::mixed_sums(m, data, y, w, offset)?;
-    let mut metrics = metrics::regression(preds, y, w, Deviance::Gaussian)?;
+    let mut metrics = metrics::regression(Scores::all(preds, 1), y, w, Deviance::Gaussian)?;
     metrics.kind = metrics::Kind::Mixed(Box::new(metrics::Mixed {
         beta: m.beta.clone(),
         ubeta: m.u.clone(),

@@ -136,7 +136,13 @@ impl Model {
             let is_good: Vec<f64> = rows.iter().map(|&r| f64::from(u8::from(own[actual[r] as usize] == ask.favorable))).collect();
             let chance: Vec<f64> = rows.iter().map(|&r| chances[r]).collect();
             let measured = node.runner.install(|| {
-                metrics::binomial(&chance, &is_good, None, &["0".into(), "1".into()], Detail { bins: 0, ..Detail::default() })
+                metrics::binomial(
+                    metrics::Scores::all(&chance, 1),
+                    &is_good,
+                    None,
+                    &["0".into(), "1".into()],
+                    Detail { bins: 0, ..Detail::default() },
+                )
             })?;
             let Kind::Binomial(b) = measured.kind else { return Err(Error::Internal("metrics of another kind".into())) };
             let mut cells = [[0.0; 2]; 2];

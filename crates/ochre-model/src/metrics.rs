@@ -6,7 +6,7 @@
 
 use crate::params::AucType;
 use crate::wire::*;
-use ochre_core::{CHUNK_ROWS, Result, Team, quantile, time, weighted_quantile};
+use ochre_core::{CHUNK_ROWS, Result, Team, quantile_at, time, weighted_quantile};
 use ochre_schema::{Cell, FrameKey, ModelKey, Table, Value, Wire};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -348,14 +348,47 @@ fn blank(kind: Kind, s: &Sums) -> Metrics {
     }
 }
 
+/// Predictions as they are measured: some values a row, of all rows or of those that this node measures.
+#[derive(Clone, Copy)]
+pub struct Scores<'a> {
+    values: &'a [f64],
+    /// Row of the first value.
+    first: usize,
+    width: usize,
+    column: usize,
+}
+
+impl<'a> Scores<'a> {
+    /// Of all rows, `width` values each.
+    pub fn all(values: &'a [f64], width: usize) -> Scores<'a> {
+        Scores { values, first: 0, width, column: 0 }
+    }
+    /// Of a member's own rows, of so many in all.
+    pub fn own(team: &Team, rows: usize, values: &'a [f64], width: usize) -> Scores<'a> {
+        Scores { first: team.rows(rows).start, ..Scores::all(values, width) }
+    }
+    /// With another column as the one that `at` tells.
+    pub fn column(self, column: usize) -> Scores<'a> {
+        Scores { column, ..self }
+    }
+    #[inline]
+    fn at(&self, row: usize) -> f64 {
+        self.values[(row - self.first) * self.width + self.column]
+    }
+    #[inline]
+    fn row(&self, row: usize) -> &'a [f64] {
+        &self.values[(row - self.first) * self.width..][..self.width]
+    }
+}
+
 /// Regression metrics; rows with a missing actual, prediction or weight 0 are passed over.
-pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Result<Metrics> {
+pub fn regression(predicted: Scores<'_>, actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Result<Metrics> {
     let s = by_chunk(
         actual.len(),
         |rows| {
             let mut s = Sums::default();
             for i in rows {
-                let (p, y, w) = (predicted[i], actual[i], weight(weights, i));
+                let (p, y, w) = (predicted.at(i), actual[i], weight(weights, i));
                 if p.is_nan() || y.is_nan() || w == 0.0 {
                     continue;
                 }
@@ -385,13 +418,13 @@ pub fn regression(predicted: &[f64], actual: &[f64], weights: Option<&[f64]>, de
 }
 
 /// Metrics of two classes. `p1` is the probability of the second class, `actual` its code.
-pub fn binomial(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], detail: Detail) -> Result<Metrics> {
+pub fn binomial(p1: Scores<'_>, actual: &[f64], weights: Option<&[f64]>, domain: &[String], detail: Detail) -> Result<Metrics> {
     let (s, sketch) = by_chunk(
         actual.len(),
         |rows| {
             let (mut s, mut sketch) = (Sums::default(), Sketch::default());
             for i in rows {
-                let (p, y, w) = (p1[i], actual[i], weight(weights, i));
+                let (p, y, w) = (p1.at(i), actual[i], weight(weights, i));
                 if p.is_nan() || y.is_nan() || w == 0.0 {
                     continue;
                 }
@@ -497,7 +530,7 @@ pub struct ClassAreas {
 const AREA_CLASSES_MAX: usize = 50;
 
 impl ClassAreas {
-    fn of(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, k: usize, kind: AucType) -> Result<Option<ClassAreas>> {
+    fn of(probabilities: Scores<'_>, actual: &[f64], weights: Option<&[f64]>, k: usize, kind: AucType) -> Result<Option<ClassAreas>> {
         if matches!(kind, AucType::Auto | AucType::None) || k > AREA_CLASSES_MAX {
             return Ok(None);
         }
@@ -508,7 +541,7 @@ impl ClassAreas {
             |rows| {
                 let (mut sketches, mut of_class) = made();
                 for i in rows {
-                    let (p, y, w) = (&probabilities[i * k..(i + 1) * k], actual[i], weight(weights, i));
+                    let (p, y, w) = (probabilities.row(i), actual[i], weight(weights, i));
                     if y.is_nan() || p[0].is_nan() || w == 0.0 {
                         continue;
                     }
@@ -597,7 +630,13 @@ impl ClassAreas {
 }
 
 /// Metrics of many classes. `probabilities` holds one per class and row.
-pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]>, domain: &[String], detail: Detail) -> Result<Metrics> {
+pub fn multinomial(
+    probabilities: Scores<'_>,
+    actual: &[f64],
+    weights: Option<&[f64]>,
+    domain: &[String],
+    detail: Detail,
+) -> Result<Metrics> {
     let k = domain.len();
     let top = k.min(10);
     let (s, confusion, hits) = by_chunk(
@@ -605,7 +644,7 @@ pub fn multinomial(probabilities: &[f64], actual: &[f64], weights: Option<&[f64]
         |rows| {
             let (mut s, mut confusion, mut hits) = (Sums::default(), vec![vec![0.0; k]; k], vec![0.0; top]);
             for i in rows {
-                let (p, y, w) = (&probabilities[i * k..(i + 1) * k], actual[i], weight(weights, i));
+                let (p, y, w) = (probabilities.row(i), actual[i], weight(weights, i));
                 if y.is_nan() || p[0].is_nan() || w == 0.0 {
                     continue;
                 }
@@ -1027,49 +1066,95 @@ impl Thresholds {
     }
 }
 
-/// Brings the values that a full sort would leave at `places` (ascending, counted from `first`) to where they belong.
-fn put_in_place(values: &mut [f64], first: usize, places: &[usize]) {
-    let Some(&place) = places.get(places.len() / 2) else { return };
-    let (low, _, high) = values.select_nth_unstable_by(place - first, f64::total_cmp);
-    put_in_place(low, first, &places[..places.len() / 2]);
-    put_in_place(high, place + 1, &places[places.len() / 2 + 1..]);
+/// Buckets that values are dealt to, to find those at some places without sorting all.
+const BUCKETS: usize = 1 << 14;
+
+/// The values of all members that would stand at `places` (ascending) if they were sorted. Only values that share a bucket with
+/// one of these are brought together.
+fn at_places(team: &Team, mine: &[f64], places: &[usize]) -> Result<Vec<f64>> {
+    let ends = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+    let none = (f64::INFINITY, f64::NEG_INFINITY);
+    let of_mine = mine.par_chunks(CHUNK_ROWS).map(|c| c.iter().fold(none, |e, v| ends(e, (*v, *v)))).reduce(|| none, ends);
+    let (low, high) = team.gather(of_mine)?.into_iter().fold(none, ends);
+    if low == high {
+        return Ok(vec![low; places.len()]);
+    }
+    let scale = BUCKETS as f64 / (high - low);
+    let bucket = |v: f64| (((v - low) * scale) as usize).min(BUCKETS - 1);
+    let mut counts = mine
+        .par_chunks(8 * CHUNK_ROWS)
+        .map(|values| {
+            let mut counts = vec![0i64; BUCKETS];
+            values.iter().for_each(|v| counts[bucket(*v)] += 1);
+            counts
+        })
+        .reduce(
+            || vec![0; BUCKETS],
+            |mut a, b| {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+                a
+            },
+        );
+    team.sum_i64(&mut counts)?;
+    // Of each place: its bucket, and where in what is brought together it stands.
+    let (mut wanted, mut at) = (vec![false; BUCKETS], vec![]);
+    let (mut b, mut before, mut kept) = (0, 0, 0);
+    for &place in places {
+        while before + counts[b] as usize <= place {
+            before += counts[b] as usize;
+            kept += if wanted[b] { counts[b] as usize } else { 0 };
+            b += 1;
+        }
+        wanted[b] = true;
+        at.push(kept + place - before);
+    }
+    let some: Vec<f64> = mine.par_iter().copied().filter(|v| wanted[bucket(*v)]).collect();
+    let mut some = team.concat(some)?;
+    some.par_sort_unstable_by(f64::total_cmp);
+    Ok(at.into_iter().map(|i| some[i]).collect())
 }
 
 /// Gains and lift by groups of falling probability.
-fn gains_lift(p1: &[f64], actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Result<Option<Table>> {
-    let counts = |i: &usize| !p1[*i].is_nan() && !actual[*i].is_nan() && weight(weights, *i) > 0.0;
-    if !(0..p1.len()).any(|i| counts(&i)) {
-        return Ok(None);
-    }
+fn gains_lift(p1: Scores<'_>, actual: &[f64], weights: Option<&[f64]>, bins: i32) -> Result<Option<Table>> {
+    let counts = |i: &usize| !p1.at(*i).is_nan() && !actual[*i].is_nan() && weight(weights, *i) > 0.0;
+    let rows = actual.len();
+    let team = Team::for_rows(rows);
+    let own: Vec<usize> = team.rows(rows).into_par_iter().filter(counts).collect();
     let probs: Vec<f64> = if bins > 0 {
         (0..bins).map(|i| f64::from(bins - i - 1) / f64::from(bins)).collect()
     } else {
         vec![0.99, 0.98, 0.97, 0.96, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     };
-    let mut cuts: Vec<f64> = if weights.is_some() {
-        let mut pairs: Vec<(f64, f64)> = (0..p1.len()).filter(counts).map(|i| (p1[i], weight(weights, i))).collect();
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
-        probs.iter().map(|p| weighted_quantile(&pairs, *p, "interpolate")).collect()
-    } else {
-        let mut sorted: Vec<f64> = (0..p1.len()).filter(counts).map(|i| p1[i]).collect();
-        // Only the values that quantiles are read from need their place.
-        let last = sorted.len() - 1;
+    let units = own.iter().all(|i| weight(weights, *i) == 1.0);
+    let members = team.gather((own.len(), units))?;
+    let counted: usize = members.iter().map(|m| m.0).sum();
+    if counted == 0 {
+        return Ok(None);
+    }
+    let mut cuts: Vec<f64> = if members.iter().all(|m| m.1) {
+        let last = counted - 1;
         let mut places: Vec<usize> =
             probs.iter().map(|p| (p * last as f64).floor() as usize).flat_map(|i| [i, (i + 1).min(last)]).collect();
         places.sort_unstable();
         places.dedup();
-        put_in_place(&mut sorted, 0, &places);
-        probs.iter().map(|p| quantile(&sorted, *p, "interpolate")).collect()
+        let mine: Vec<f64> = own.par_iter().map(|i| p1.at(*i)).collect();
+        let values = at_places(&team, &mine, &places)?;
+        let at = |place: usize| values[places.partition_point(|p| *p < place)];
+        probs.iter().map(|p| quantile_at(counted, *p, "interpolate", at)).collect()
+    } else {
+        let mut pairs = team.gather(own.iter().map(|&i| (p1.at(i), weight(weights, i))).collect::<Vec<_>>())?.concat();
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        probs.iter().map(|p| weighted_quantile(&pairs, *p, "interpolate")).collect()
     };
     cuts.sort_by(|a, b| b.total_cmp(a));
     cuts.dedup();
     let g = cuts.len();
     let sums = by_chunk(
-        p1.len(),
+        rows,
         |rows| {
             let mut sums = vec![[0.0; 3]; g];
             for i in rows {
-                let (p, y, w) = (p1[i], actual[i], weight(weights, i));
+                let (p, y, w) = (p1.at(i), actual[i], weight(weights, i));
                 if p.is_nan() || y.is_nan() || w == 0.0 {
                     continue;
                 }
@@ -1659,10 +1744,10 @@ mod tests {
     fn perfect_and_useless_classifiers() {
         let domain = ["n".to_string(), "y".to_string()];
         let y = [0.0, 0.0, 1.0, 1.0];
-        let m = binomial(&[0.1, 0.2, 0.8, 0.9], &y, None, &domain, Detail::default()).unwrap();
+        let m = binomial(Scores::all(&[0.1, 0.2, 0.8, 0.9], 1), &y, None, &domain, Detail::default()).unwrap();
         assert_eq!((m.get("auc"), m.get("pr_auc")), (Some(1.0), Some(1.0)));
         assert_eq!(m.threshold(), 0.8);
-        let m = binomial(&[0.5; 4], &y, None, &domain, Detail::default()).unwrap();
+        let m = binomial(Scores::all(&[0.5; 4], 1), &y, None, &domain, Detail::default()).unwrap();
         assert_eq!(m.get("auc"), Some(0.5));
         assert!((m.get("logloss").unwrap() - 2f64.ln()).abs() < 1e-15);
     }
@@ -1670,10 +1755,25 @@ mod tests {
     #[test]
     fn weight_two_is_a_row_twice() {
         let domain = ["n".to_string(), "y".to_string()];
-        let a = binomial(&[0.1, 0.6, 0.7], &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, Detail::default()).unwrap();
-        let b = binomial(&[0.1, 0.6, 0.6], &[0.0, 1.0, 1.0], None, &domain, Detail::default()).unwrap();
+        let a = binomial(Scores::all(&[0.1, 0.6, 0.7], 1), &[0.0, 1.0, 0.0], Some(&[1.0, 2.0, 0.0]), &domain, Detail::default()).unwrap();
+        let b = binomial(Scores::all(&[0.1, 0.6, 0.6], 1), &[0.0, 1.0, 1.0], None, &domain, Detail::default()).unwrap();
         for name in ["auc", "logloss", "mse", "r2"] {
             assert_eq!(a.get(name), b.get(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_at_places_are_those_of_a_full_sort() {
+        let mut rng = ochre_core::Rng::new(3);
+        for (n, kinds) in [(1, 1.0), (2, 1.0), (5, 2.0), (1000, 3.0), (1000, 1e9), (200_000, 7.0), (200_000, 1e12)] {
+            let mut values: Vec<f64> = (0..n).map(|_| (rng.next_f64() * kinds).floor().powi(3) - 5.0).collect();
+            if n > 10 {
+                (values[7], values[8], values[9]) = (-1e12, 0.0, -0.0);
+            }
+            let places = [0, n / 3, n / 2, n - 1];
+            let found = at_places(&Team::alone(), &values, &places).unwrap();
+            values.sort_by(f64::total_cmp);
+            assert_eq!(found, places.map(|p| values[p]), "{n} values of {kinds} kinds");
         }
     }
 
@@ -1683,7 +1783,7 @@ mod tests {
         let mut rng = ochre_core::Rng::new(7);
         let p: Vec<f64> = (0..n).map(|_| rng.next_f64()).collect();
         let y: Vec<f64> = p.iter().map(|p| f64::from(rng.next_f64() < *p)).collect();
-        let m = binomial(&p, &y, None, &["n".into(), "y".into()], Detail { bins: 0, ..Detail::default() }).unwrap();
+        let m = binomial(Scores::all(&p, 1), &y, None, &["n".into(), "y".into()], Detail { bins: 0, ..Detail::default() }).unwrap();
         // Mann-Whitney on the ranks.
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));

@@ -24,6 +24,7 @@ mod serve;
 mod storage;
 mod tools;
 mod watch;
+mod welcome;
 pub mod wire;
 
 pub use errors::Failure;
@@ -90,7 +91,7 @@ impl LogBuffer {
 }
 
 /// Routes beside the contract; they are looked at first.
-pub const EXTRA: &[&[Route]] = &[watch::METRICS, import::UPLOADS, import::ARROW, models::PORTABLE];
+pub const EXTRA: &[&[Route]] = &[welcome::PAGE, watch::METRICS, import::UPLOADS, import::ARROW, models::PORTABLE];
 
 /// Every route of the contract, resource by resource.
 pub const ROUTES: &[&[Route]] = &[

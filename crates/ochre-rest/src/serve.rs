@@ -5,6 +5,7 @@ use crate::{App, Ask, EXTRA, Failure, ROUTES, Reply};
 use axum::body::Body as HttpBody;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::ListenerExt;
 use ochre_core::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -40,7 +41,11 @@ impl Server {
     pub async fn run(self) -> Result<(), Error> {
         let stop = self.app.clone();
         let router = axum::Router::new().fallback(handle).with_state(self.app);
-        axum::serve(self.listener, router)
+        // Without it, the end of a long answer may wait 40 ms for an acknowledgement.
+        let listener = self.listener.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
+        axum::serve(listener, router)
             .with_graceful_shutdown(async move { stop.shutdown.notified().await })
             .await
             .map_err(|e| Error::Internal(format!("the server stopped: {e}")))
@@ -130,15 +135,39 @@ async fn store_upload(app: &App, body: HttpBody, id: u64, kind: &str) -> Result<
     Ok(path)
 }
 
-/// Keeps the content of the first part of a multipart file.
+/// What is read of a multipart file at a time; its header has to fit.
+const PIECE: usize = 1 << 20;
+
+/// Keeps the content of the first part of a multipart file, piece by piece: uploads may be larger than memory.
 fn unwrap_multipart(path: &std::path::Path, boundary: &str) -> Result<(), Failure> {
+    use std::io::{Read, Write};
     let fail = |e: &dyn std::fmt::Display| Failure::from(Error::io(path.display(), e));
-    let bytes = std::fs::read(path).map_err(|e| fail(&e))?;
-    let find = |from: usize, what: &[u8]| bytes[from..].windows(what.len()).position(|w| w == what).map(|i| from + i);
-    let open = find(0, format!("--{boundary}").as_bytes()).ok_or_else(|| fail(&"the multipart boundary is missing"))?;
-    let start = find(open, b"\r\n\r\n").ok_or_else(|| fail(&"the multipart header is not closed"))? + 4;
-    let end = find(start, format!("\r\n--{boundary}").as_bytes()).unwrap_or(bytes.len());
-    std::fs::write(path, &bytes[start..end]).map_err(|e| fail(&e))
+    let mut file = std::fs::File::open(path).map_err(|e| fail(&e))?;
+    let mut held = vec![];
+    let mut more = |held: &mut Vec<u8>| (&mut file).take(PIECE as u64).read_to_end(held).map_err(|e| fail(&e));
+    more(&mut held)?;
+    let find = |bytes: &[u8], what: &[u8]| memchr::memmem::find(bytes, what);
+    let open = find(&held, format!("--{boundary}").as_bytes()).ok_or_else(|| fail(&"the multipart boundary is missing"))?;
+    let header = find(&held[open..], b"\r\n\r\n").ok_or_else(|| fail(&"the multipart header is not closed"))?;
+    held.drain(..open + header + 4);
+    let closing = format!("\r\n--{boundary}");
+    let content = path.with_extension("part");
+    let mut out = std::fs::File::create(&content).map_err(|e| fail(&e))?;
+    loop {
+        if let Some(end) = find(&held, closing.as_bytes()) {
+            out.write_all(&held[..end]).map_err(|e| fail(&e))?;
+            break;
+        }
+        // What may be the beginning of the closing line waits for the next piece.
+        let sure = held.len().saturating_sub(closing.len());
+        out.write_all(&held[..sure]).map_err(|e| fail(&e))?;
+        held.drain(..sure);
+        if more(&mut held)? == 0 {
+            out.write_all(&held).map_err(|e| fail(&e))?;
+            break;
+        }
+    }
+    std::fs::rename(&content, path).map_err(|e| fail(&e))
 }
 
 pub(crate) fn dispatch(app: &App, mut ask: Ask) -> Result<Reply, Failure> {
@@ -219,5 +248,38 @@ impl futures_core::Stream for FileStream {
             std::task::Poll::Ready(Ok(())) if read.filled().is_empty() => std::task::Poll::Ready(None),
             std::task::Poll::Ready(Ok(())) => std::task::Poll::Ready(Some(Ok(read.filled().to_vec()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_of_an_upload_is_kept_whatever_its_size() {
+        let dir = std::env::temp_dir().join(format!("ochre-upload-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        for size in [0, 1, 100, PIECE - 150, PIECE - 100, PIECE - 1, PIECE, PIECE + 7, 3 * PIECE + 11] {
+            let content: Vec<u8> = (0..size)
+                .map(|i| {
+                    if i % 61 == 0 {
+                        b'\r'
+                    } else if i % 61 == 1 {
+                        b'\n'
+                    } else {
+                        (i % 251) as u8
+                    }
+                })
+                .collect();
+            let path = dir.join("upload");
+            let head = b"--here\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n".to_vec();
+            std::fs::write(&path, [head, content.clone(), b"\r\n--here--\r\n".to_vec()].concat()).expect("written");
+            unwrap_multipart(&path, "here").unwrap_or_else(|_| panic!("{size} bytes are unwrapped"));
+            assert!(std::fs::read(&path).expect("read") == content, "{size} bytes");
+        }
+        let path = dir.join("broken");
+        std::fs::write(&path, b"no boundary").expect("written");
+        assert!(unwrap_multipart(&path, "here").is_err());
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

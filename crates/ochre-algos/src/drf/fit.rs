@@ -9,7 +9,7 @@ use crate::tree::ensemble::{
 use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
-use ochre_model::driver::measure;
+use ochre_model::driver::measure_shared;
 use ochre_model::metrics::Event;
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory};
 use ochre_score::{Scorer, TreeEnsemble, TreeLink};
@@ -140,16 +140,14 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             None => None,
             Some(v) => {
                 let counts = vec![ensemble.trees.len() as f64; valid_own.len()];
-                let p = valid_team.concat(averages(ensemble, f_valid, &counts, sums))?;
-                Some(measure(category, &p, &v.y, v.w.as_deref(), domain, Deviance::Gaussian, bins.clone())?)
+                let mine = averages(ensemble, f_valid, &counts, sums);
+                let (w, detail) = (v.w.as_deref(), bins.clone());
+                Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, Deviance::Gaussian, detail)?)
             }
         };
-        let p = data.team.concat(averages(ensemble, f, unseen, sums))?;
-        // Rows that every tree saw tell nothing.
-        let width = ensemble.width();
-        let w: Vec<f64> = (0..train.rows).map(|r| if p[r * width].is_nan() { 0.0 } else { train.weight(r) }).collect();
-        let p: Vec<f64> = p.into_iter().map(|v| if v.is_nan() { 0.0 } else { v }).collect();
-        let training = measure(category, &p, &train.y, Some(&w), domain, Deviance::Gaussian, bins.clone())?;
+        // Rows that every tree saw have no prediction, and are passed over.
+        let (mine, w) = (averages(ensemble, f, unseen, sums), train.w.as_deref());
+        let training = measure_shared(&data.team, category, mine, &train.y, w, domain, Deviance::Gaussian, bins.clone())?;
         history.events.push(Event { at_ms: now_ms(), step: ensemble.trees.len(), training, validation });
         Ok(())
     };

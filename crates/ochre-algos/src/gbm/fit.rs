@@ -10,10 +10,10 @@ use crate::tree::ensemble::{
 use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
-use ochre_model::driver::measure;
+use ochre_model::driver::measure_shared;
 use ochre_model::metrics::Event;
 use ochre_model::params::Distribution;
-use ochre_model::{Category, Fitted, Metrics, Run, ScoringHistory, Training};
+use ochre_model::{Category, Fitted, Run, ScoringHistory};
 use ochre_score::{Scorer, TreeEnsemble};
 use rayon::prelude::*;
 
@@ -141,15 +141,18 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let mut last_scored;
     let score =
         |loss: Loss, ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| -> Result<()> {
+            let detail = params.common.detail();
             let valid = match run.valid.as_ref().zip(f_valid) {
                 None => None,
                 Some((v, f)) => {
-                    let p = valid_team.concat(State { ensemble, f, sums }.predictions())?;
-                    Some(measure_rows(category, &p, &v.y, v.w.as_deref(), train, loss, params.common.detail())?)
+                    let mine = State { ensemble, f, sums }.predictions();
+                    let (w, domain, detail) = (v.w.as_deref(), train.labels(), detail.clone());
+                    Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, loss.deviance(), detail)?)
                 }
             };
-            let p = data.team.concat(State { ensemble, f, sums }.predictions())?;
-            let training = measure_rows(category, &p, &train.y, train.w.as_deref(), train, loss, params.common.detail())?;
+            let mine = State { ensemble, f, sums }.predictions();
+            let (w, domain) = (train.w.as_deref(), train.labels());
+            let training = measure_shared(&data.team, category, mine, &train.y, w, domain, loss.deviance(), detail)?;
             history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
             Ok(())
         };
@@ -438,19 +441,6 @@ fn ranked_leaves(
             loss.leaf_of_sorted(l)
         })
         .collect())
-}
-
-fn measure_rows(
-    category: Category,
-    p: &[f64],
-    y: &[f64],
-    w: Option<&[f64]>,
-    train: &Training,
-    loss: Loss,
-    bins: ochre_model::metrics::Detail,
-) -> Result<Metrics> {
-    let domain = train.labels();
-    measure(category, p, y, w, domain, loss.deviance(), bins)
 }
 
 fn residuals(loss: Loss, y: &[f64], f: &[f64], sums: usize, z: &mut [f32]) {

@@ -172,9 +172,9 @@ impl TreeData {
     }
 }
 
-/// Columns dealt out to members so that each has about as many values to add up.
+/// Columns dealt out to members so that each has about as many bins to add up: those of numbers are few below the first levels.
 fn owners(columns: &[TreeColumn], members: usize) -> Vec<usize> {
-    let size = |c: &TreeColumn| if let Values::Coded { distinct, .. } = &c.values { distinct.len() + 1 } else { 1024 };
+    let size = |c: &TreeColumn| if c.level == 2 { c.levels.min(1024) + 1 } else { 64 };
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by_key(|c| std::cmp::Reverse(size(&columns[*c])));
     let (mut load, mut owner) = (vec![0; members], vec![0; columns.len()]);

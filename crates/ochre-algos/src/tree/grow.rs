@@ -274,7 +274,9 @@ struct Open<'p> {
     bins: Vec<Option<Bins<'p>>>,
     /// Of columns that this node adds up; all of them, when there are no others.
     counts: Vec<Option<Counts>>,
-    /// Which columns were counted by distinct value, here or on other nodes.
+    /// What the rows of this node alone gave, where there are others: counts of all columns, and the sum of squares.
+    alone: Option<(Vec<Option<Counts>>, i64)>,
+    /// Which columns were counted by distinct value.
     valued: Vec<bool>,
     /// Smallest and largest value in each column, where other nodes counted it.
     ranges: Option<Vec<Option<(f64, f64)>>>,
@@ -466,15 +468,19 @@ impl TreeGrower<'_> {
                 index.retain(|r| take[*r as usize]);
                 drawn_sides = Some([left, index.len() - left]);
             }
-            // Rows of all nodes on each side; the ranges of the index stay this node's own.
-            let mut totals: Vec<i64> = sides.iter().flatten().flatten().chain(drawn_sides.iter().flatten()).map(|n| *n as i64).collect();
-            team.sum_i64(&mut totals)?;
-            let mut totals = totals.into_iter().map(|n| n as usize);
-            let mut all_sides: Vec<Option<[usize; 2]>> = vec![];
-            for s in &sides {
-                all_sides.push(s.map(|_| [totals.next().unwrap_or(0), totals.next().unwrap_or(0)]));
+            // Rows of all nodes on each side; the ranges of the index stay this node's own. Without weights, the sums of
+            // the cuts are these numbers.
+            let mut all_sides = sides.clone();
+            let mut all_drawn = drawn_sides;
+            if !team.is_alone() && fixed.w.is_none() && drawn.is_none() {
+                all_sides = choices.iter().map(|c| c.as_ref().map(|c| c.w.map(|w| w as usize))).collect();
+            } else {
+                let mut totals: Vec<i64> =
+                    sides.iter().flatten().flatten().chain(drawn_sides.iter().flatten()).map(|n| *n as i64).collect();
+                team.sum_i64(&mut totals)?;
+                let slots = all_sides.iter_mut().flatten().flatten().chain(all_drawn.iter_mut().flatten());
+                slots.zip(totals).for_each(|(slot, n)| *slot = n as usize);
             }
-            let all_drawn = drawn_sides.map(|_| [totals.next().unwrap_or(0), totals.next().unwrap_or(0)]);
             for (((node, choice), sides), all_sides) in open.into_iter().zip(choices).zip(sides).zip(all_sides) {
                 let (Some(choice), Some(sides), Some(all_sides)) = (choice, sides, all_sides) else {
                     if let Some(take) = drawn {
@@ -502,6 +508,7 @@ impl TreeGrower<'_> {
                                 all_rows,
                                 bins,
                                 counts: vec![],
+                                alone: None,
                                 valued: vec![],
                                 ranges: None,
                                 square: 0,
@@ -527,7 +534,8 @@ impl TreeGrower<'_> {
                 let derive = both && drawn.is_none() && node.bins.iter().any(Option::is_some);
                 let smaller = usize::from(all_sides[1] < all_sides[0]);
                 if derive {
-                    next_parents.push(Parent { counts: node.counts, valued: node.valued, square: node.square });
+                    let (counts, square) = node.alone.unwrap_or((node.counts, node.square));
+                    next_parents.push(Parent { counts, valued: node.valued, square });
                 }
                 let mine = next.len();
                 for (way, child) in children.into_iter().enumerate() {
@@ -565,6 +573,7 @@ impl TreeGrower<'_> {
             all_rows,
             bins,
             counts: vec![],
+            alone: None,
             valued: vec![],
             ranges: None,
             square: 0,
@@ -677,7 +686,6 @@ impl TreeGrower<'_> {
         for (n, direct) in direct.iter().enumerate() {
             direct.iter().for_each(|d| open[n].valued[d.0] = d.2);
         }
-        self.add_up(open)?;
         for (n, derived) in derived.iter().enumerate() {
             let Some((p, sibling)) = family[n] else { continue };
             let rest: Vec<(usize, Option<Counts>)> = derived
@@ -698,22 +706,35 @@ impl TreeGrower<'_> {
             }
             open[n].square = parents[p].square - open[sibling].square;
         }
-        Ok(())
+        self.add_up(open, &wanted)
     }
 
     /// Adds the counts of all nodes of the cluster: whole numbers, so exactly and in any order. Each column has one node
-    /// that adds it up and finds its cuts; the others send theirs and forget them. Bytes sent a level: 16 for each cell
-    /// of the columns of others.
-    fn add_up(&self, open: &mut [Open]) -> Result<()> {
+    /// that adds it up and finds its cuts. What travels are bins, a few dozen for a column of thousands of values: 16 bytes
+    /// for each bin of the columns of others a level. Counts by value, from which those of a larger child are derived, stay
+    /// each node's own.
+    fn add_up(&self, open: &mut [Open], wanted: &[Vec<bool>]) -> Result<()> {
         let data = self.data;
         if data.team.is_alone() {
             return Ok(());
         }
         let me = data.team.rank();
+        open.par_iter_mut().zip(wanted).for_each(|(node, wanted)| {
+            let own = std::mem::take(&mut node.counts);
+            let columns = data.columns.iter().zip(&node.bins).zip(&own).zip(wanted);
+            node.counts = columns
+                .map(|(((column, bins), counts), wanted)| Some(in_bins(column, bins.filter(|_| *wanted)?, counts.as_ref()?)))
+                .collect();
+            node.alone = Some((own, node.square));
+        });
         let squares: Vec<i64> = open.iter().map(|n| n.square).collect();
         let mut parcels: Vec<Vec<u8>> = vec![];
         for rank in 0..data.team.size() {
-            let mut parcel: Vec<u8> = vec![];
+            let sent = |n: &Open| -> usize {
+                let columns = n.counts.iter().enumerate().filter(|(c, _)| rank != me && data.owner[*c] == rank);
+                columns.filter_map(|(_, counts)| Some(8 * (3 + 2 * counts.as_ref()?.cells.len()))).sum()
+            };
+            let mut parcel: Vec<u8> = Vec::with_capacity(8 * squares.len() + open.iter().map(sent).sum::<usize>());
             let mut put = |v: i64| parcel.extend_from_slice(&v.to_le_bytes());
             squares.iter().for_each(|s| put(*s));
             for n in open.iter() {
@@ -1391,6 +1412,14 @@ fn fill_bins(column: &TreeColumn, bins: &Bins, counts: &Counts, cells: &mut [Cel
         _ => cells.copy_from_slice(&counts.cells[..cells.len()]),
     }
     last
+}
+
+/// A column's counts as those of its bins, with the range of its values.
+fn in_bins(column: &TreeColumn, bins: Bins<'_>, counts: &Counts) -> Counts {
+    let mut cells = vec![[0i64; 2]; bins.bins];
+    let missing = fill_bins(column, &bins, counts, &mut cells);
+    cells.push(missing);
+    Counts { cells, missing_square: counts.missing_square, seen: seen(column, counts).unwrap_or((f64::INFINITY, f64::NEG_INFINITY)) }
 }
 
 /// Smallest and largest value that the node's rows have in a column.
