@@ -6,7 +6,7 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, histograms, history_columns, importances,
     leaf_at, mark_leaves, stopping_metric, summary,
 };
-use crate::tree::{Grown, RowOrder, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Grown, Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure_shared;
@@ -217,13 +217,13 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
                 // Improvements are single precision in the reference.
                 *g += f64::from(*add as f32);
             }
-            let pieces: Vec<(u32, &[u32])> = grown
+            let pieces: Vec<(u32, &[Row])> = grown
                 .leaves
                 .iter()
                 .enumerate()
                 .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
                 .collect();
-            mark_leaves(&pieces, &mut leaf_of);
+            mark_leaves(&pieces, Row::at, &mut leaf_of);
             // Means run over the rows in order, chunk by chunk: they do not depend on threads.
             let n = grown.leaves.len();
             let parts: Vec<Vec<(f64, f64)>> = leaf_of

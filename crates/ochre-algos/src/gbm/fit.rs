@@ -7,7 +7,7 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, histograms, history_columns,
     importances, mark_leaves, monotone, stopping_metric, summary, together,
 };
-use crate::tree::{RowOrder, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure_shared;
@@ -232,13 +232,13 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 // Improvements are single precision in the reference.
                 *g += f64::from(*add as f32);
             }
-            let pieces: Vec<(u32, &[u32])> = grown
+            let pieces: Vec<(u32, &[Row])> = grown
                 .leaves
                 .iter()
                 .enumerate()
                 .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
                 .collect();
-            mark_leaves(&pieces, &mut leaf_of);
+            mark_leaves(&pieces, Row::at, &mut leaf_of);
             // Leaf sums run over the rows in order, chunk by chunk: they do not depend on threads.
             let n = grown.leaves.len();
             let terms = match &custom {
@@ -290,11 +290,16 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             }
             let walk = Walk::new(&grown.tree, &data);
             f.par_chunks_mut(ROWS * sums).zip(leaf_of.par_chunks(ROWS)).enumerate().for_each(|(c, (f, leaf_of))| {
-                // Scores in training are kept in single precision, as the reference keeps them.
+                // Scores in training are kept in single precision, as the reference keeps them; nobody asks for those of rows
+                // without weight, such as a fold's.
                 let mut add = |i: usize, v: f32| f[i * sums + k] = f64::from((f[i * sums + k] + f64::from(v)) as f32);
                 let mut outside = vec![];
                 for (i, &l) in leaf_of.iter().enumerate() {
-                    if l == OUTSIDE { outside.push(c * ROWS + i) } else { add(i, values[l as usize]) }
+                    if l != OUTSIDE {
+                        add(i, values[l as usize])
+                    } else if weight(c * ROWS + i) > 0.0 {
+                        outside.push(c * ROWS + i)
+                    }
                 }
                 walk.values(&outside, |i, v| add(outside[i] - c * ROWS, v));
             });

@@ -36,40 +36,72 @@ impl TreeColumn {
     }
 }
 
+/// A row that grows a tree, with its residual: the two go from node to node together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Row {
+    pub row: u32,
+    pub z: f32,
+}
+
+impl Row {
+    #[inline(always)]
+    pub fn at(&self) -> usize {
+        self.row as usize
+    }
+}
+
+/// Where a column's codes stand in the rows of a strip: from which byte on, and whether they take two.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    at: usize,
+    wide: bool,
+}
+
 /// Codes of some columns once more, row by row: one visit of memory brings all that a row has there. Nodes whose rows lie
-/// far apart are counted from these.
+/// far apart are counted from these. Codes of columns with few values take one byte.
 pub struct Strip {
-    /// The columns, and each one's place in a row.
-    pub columns: Vec<usize>,
-    pub codes: Vec<u16>,
+    /// Bytes of a row.
+    width: usize,
+    codes: Vec<u8>,
 }
 
 impl Strip {
     /// Brings the codes of rows of some of its columns together: `into` has a stretch of `stride` for each column of
     /// `wanted`, which are pairs of a place in a row and a stretch.
     #[inline(never)]
-    pub fn gather(&self, rows: &[u32], wanted: &[(usize, usize)], into: &mut [u16], stride: usize) {
-        let width = self.columns.len();
-        let last = rows.iter().copied().max().map_or(0, |r| (r as usize + 1) * width);
-        assert!(
-            rows.len() <= stride && last <= self.codes.len() && wanted.iter().all(|(p, s)| *p < width && (s + 1) * stride <= into.len())
-        );
+    pub fn gather(&self, rows: &[Row], wanted: &[(Place, usize)], into: &mut [u16], stride: usize) {
+        let width = self.width;
+        let last = rows.iter().map(Row::at).max().map_or(0, |r| (r + 1) * width);
+        let fits = |(p, s): &(Place, usize)| p.at + usize::from(p.wide) < width && (s + 1) * stride <= into.len();
+        assert!(rows.len() <= stride && last <= self.codes.len() && wanted.iter().all(fits));
         // While some rows are sorted into their columns, memory is asked for the next ones.
         for (at, tile) in rows.chunks(TILE).enumerate() {
             if at == 0 {
-                (0..tile.len()).for_each(|i| ask(&self.codes, tile[i] as usize * width));
+                tile.iter().for_each(|r| self.ask(r));
             }
-            for &r in rows.iter().skip((at + 1) * TILE).take(TILE) {
-                ask(&self.codes, r as usize * width);
-            }
+            rows.iter().skip((at + 1) * TILE).take(TILE).for_each(|r| self.ask(r));
             for &(place, stretch) in wanted {
                 let out = &mut into[stretch * stride + at * TILE..][..tile.len()];
-                for (slot, &r) in out.iter_mut().zip(tile) {
-                    // SAFETY: the largest row lies within the codes, and the place within a row; both asserted above.
-                    *slot = unsafe { *self.codes.get_unchecked(r as usize * width + place) };
+                let codes = self.codes.as_ptr().wrapping_add(place.at);
+                // SAFETY: the largest row lies within the codes, and the place within a row; both asserted above.
+                if place.wide {
+                    for (slot, r) in out.iter_mut().zip(tile) {
+                        *slot = unsafe { codes.add(r.at() * width).cast::<u16>().read_unaligned() };
+                    }
+                } else {
+                    for (slot, r) in out.iter_mut().zip(tile) {
+                        *slot = u16::from(unsafe { *codes.add(r.at() * width) });
+                    }
                 }
             }
         }
+    }
+
+    /// Asks memory for a row, which may lie in two lines of the cache.
+    #[inline(always)]
+    fn ask(&self, r: &Row) {
+        ask(&self.codes, r.at() * self.width);
+        ask(&self.codes, r.at() * self.width + self.width - 1);
     }
 }
 
@@ -92,16 +124,16 @@ fn ask<T>(values: &[T], at: usize) {
 /// Asks memory for what a row some places later has among `values`: rows lie far apart, and waiting for each in turn is
 /// most of the time of training.
 #[inline(always)]
-pub fn ask_ahead<T>(values: &[T], rows: &[u32], i: usize) {
-    if let Some(&ahead) = rows.get(i + AHEAD) {
-        ask(values, ahead as usize);
+pub fn ask_ahead<T>(values: &[T], rows: &[Row], i: usize) {
+    if let Some(ahead) = rows.get(i + AHEAD) {
+        ask(values, ahead.at());
     }
 }
 
 /// Rows between asking for a row's values and reading them.
 const AHEAD: usize = 24;
-/// Columns of a strip: as many as one line of the cache holds.
-const STRIP: usize = 32;
+/// Bytes of a strip's row: as many as one line of the cache holds.
+const STRIP: usize = 64;
 /// From this many rows on columns have strips: fewer stay in the cache as they are.
 const STRIPS_FROM: usize = 1 << 16;
 
@@ -111,7 +143,7 @@ pub struct TreeData {
     /// The coded columns again, where there are many rows and memory for it.
     pub strips: Vec<Strip>,
     /// Where each column stands in them: strip, and place in a row.
-    pub in_strips: Vec<Option<(usize, usize)>>,
+    pub in_strips: Vec<Option<(usize, Place)>>,
     /// Rows that this node holds, and rows of all nodes.
     pub rows: usize,
     pub all_rows: usize,
@@ -121,22 +153,46 @@ pub struct TreeData {
     _held: Vec<Reservation>,
 }
 
-fn strips(columns: &[TreeColumn], rows: usize) -> Vec<Strip> {
-    let codes = |c: usize| if let Values::Coded { codes, .. } = &columns[c].values { Some(codes) } else { None };
-    let coded: Vec<usize> = (0..columns.len()).filter(|c| codes(*c).is_some()).collect();
-    let groups = coded.chunks(STRIP).filter(|g| g.len() > 1);
-    groups
+/// The strips of coded columns, and where each column stands in them.
+fn strips(columns: &[TreeColumn], rows: usize) -> (Vec<Strip>, Vec<Option<(usize, Place)>>) {
+    let mut groups: Vec<Vec<(&[u16], Place)>> = vec![];
+    let mut places = vec![None; columns.len()];
+    let mut width = STRIP;
+    for (c, column) in columns.iter().enumerate() {
+        let Values::Coded { codes, distinct } = &column.values else { continue };
+        let wide = distinct.len() > usize::from(u8::MAX);
+        let size = 1 + usize::from(wide);
+        if width + size > STRIP {
+            groups.push(vec![]);
+            width = 0;
+        }
+        let place = Place { at: width, wide };
+        width += size;
+        places[c] = Some((groups.len() - 1, place));
+        groups.last_mut().expect("just made").push((codes, place));
+    }
+    let block = 4096;
+    let strips = groups
+        .iter()
         .map(|group| {
-            let (width, block) = (group.len(), 4096);
-            let mut all = vec![0u16; rows * width];
+            let width = group.last().map_or(0, |(_, p)| p.at + 1 + usize::from(p.wide));
+            let mut all = vec![0u8; rows * width];
             all.par_chunks_mut(width * block).enumerate().for_each(|(b, out)| {
-                for (j, codes) in group.iter().filter_map(|c| codes(*c)).enumerate() {
-                    out.iter_mut().skip(j).step_by(width).zip(&codes[b * block..]).for_each(|(slot, code)| *slot = *code);
+                for (codes, place) in group {
+                    for (row, code) in out.chunks_exact_mut(width).zip(&codes[b * block..]) {
+                        let bytes = code.to_ne_bytes();
+                        if place.wide {
+                            row[place.at..place.at + 2].copy_from_slice(&bytes);
+                        } else {
+                            row[place.at] = *code as u8;
+                        }
+                    }
                 }
             });
-            Strip { columns: group.to_vec(), codes: all }
+            Strip { width, codes: all }
         })
-        .collect()
+        .collect();
+    (strips, places)
 }
 
 impl TreeData {
@@ -155,17 +211,13 @@ impl TreeData {
         held.shrink((used + rows * 48) as u64);
         let mut held = vec![held];
         let coded = built.iter().filter(|c| matches!(c.values, Values::Coded { .. })).count();
-        let mut by_row = vec![];
+        let (mut by_row, mut in_strips) = (vec![], vec![None; built.len()]);
         // Training goes without where memory is short, only slower.
         if rows >= STRIPS_FROM
             && let Ok(room) = node.ledger.reserve("codes of training rows", (coded * rows * 2) as u64)
         {
             held.push(room);
-            by_row = strips(&built, rows);
-        }
-        let mut in_strips = vec![None; built.len()];
-        for (s, strip) in by_row.iter().enumerate() {
-            strip.columns.iter().enumerate().for_each(|(place, c)| in_strips[*c] = Some((s, place)));
+            (by_row, in_strips) = strips(&built, rows);
         }
         let owner = owners(&built, team.size());
         Ok(TreeData { columns: built, strips: by_row, in_strips, rows, all_rows, team, owner, _held: held })

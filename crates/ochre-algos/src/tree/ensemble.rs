@@ -92,8 +92,8 @@ struct LeafOf(*mut u32);
 // SAFETY: every row is in one piece only, so no two threads write the same place.
 unsafe impl Sync for LeafOf {}
 
-/// Notes the leaf of each row; rows that took no part in the tree stay outside.
-pub fn mark_leaves(pieces: &[(u32, &[u32])], leaf_of: &mut [u32]) {
+/// Notes the leaf of each row, whose number `row` tells; rows that took no part in the tree stay outside.
+pub fn mark_leaves<T: Sync>(pieces: &[(u32, &[T])], row: impl Fn(&T) -> usize + Sync, leaf_of: &mut [u32]) {
     let covered: usize = pieces.iter().map(|(_, rows)| rows.len()).sum();
     if covered < leaf_of.len() {
         leaf_of.fill(OUTSIDE);
@@ -102,10 +102,11 @@ pub fn mark_leaves(pieces: &[(u32, &[u32])], leaf_of: &mut [u32]) {
     let target = LeafOf(leaf_of.as_mut_ptr());
     let target = &target;
     pieces.par_iter().for_each(|(leaf, rows)| {
-        for &r in *rows {
-            assert!((r as usize) < n);
+        for r in *rows {
+            let r = row(r);
+            assert!(r < n);
             // SAFETY: in bounds by the assertion; see `LeafOf` for why nobody else writes here.
-            unsafe { *target.0.add(r as usize) = *leaf };
+            unsafe { *target.0.add(r) = *leaf };
         }
     });
 }
@@ -156,10 +157,15 @@ pub fn leaf_at(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> usize {
 
 pub fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, first: usize, sums: usize, f: &mut [f64]) -> Result<()> {
     let size = ochre_core::CHUNK_ROWS;
+    let flat = Flat::new(std::iter::once(group), f.len() / sums);
     f.par_chunks_mut(size * sums).enumerate().try_for_each(|(c, f)| {
         let (c, n) = (first / size + c, f.len() / sums);
         let columns = v.data.sources.iter().map(|s: &adapt::Source| s.chunk(c, n)).collect::<Result<Vec<_>>>()?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        if let Some(flat) = &flat {
+            flat.leaves(n, |c, i| views[c][i], |i, k, v| f[i * sums + k] += f64::from(v));
+            return Ok(());
+        }
         for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
             for (i, f) in f.chunks_mut(sums).enumerate() {
                 f[k] += f64::from(tree.leaf(&views, i).value);

@@ -1,6 +1,6 @@
 //! Growing one tree, level by level.
 
-use super::data::{TreeColumn, TreeData, Values, ask_ahead};
+use super::data::{Place, Row, TreeColumn, TreeData, Values, ask_ahead};
 use ochre_core::{Job, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -203,9 +203,21 @@ struct Counts {
     seen: (f64, f64),
 }
 
-/// Residuals of a tree and the scales that make fixed-point numbers of them.
+impl Counts {
+    /// Adds the counts of other rows.
+    fn add(&mut self, other: &Counts) {
+        for (a, b) in self.cells.iter_mut().zip(&other.cells) {
+            *a = [a[0] + b[0], a[1] + b[1]];
+        }
+        self.missing_square += other.missing_square;
+        if !self.seen.0.is_nan() {
+            self.seen = (self.seen.0.min(other.seen.0), self.seen.1.max(other.seen.1));
+        }
+    }
+}
+
+/// Weights of a tree's rows, and the scales that make fixed-point numbers of them and of residuals.
 struct Fixed<'a> {
-    z: &'a [f32],
     w: Option<&'a [f64]>,
     w_scale: f64,
     y_scale: f64,
@@ -231,27 +243,22 @@ impl Fixed<'_> {
         self.w.map_or(1, |w| nearest(w[row] * self.w_scale))
     }
     #[inline(always)]
-    fn response(&self, row: usize) -> i64 {
-        nearest(self.plain_weight(row) * f64::from(self.z[row]) * self.y_scale)
+    fn response(&self, r: &Row) -> i64 {
+        nearest(self.plain_weight(r.at()) * f64::from(r.z) * self.y_scale)
     }
     /// The responses of some rows.
     #[inline(never)]
-    fn responses(&self, rows: &[u32], out: &mut [i64; BLOCK]) {
+    fn responses(&self, rows: &[Row], out: &mut [i64; BLOCK]) {
         let scale = self.y_scale;
         match self.w {
-            None => {
-                for (i, (slot, &r)) in out.iter_mut().zip(rows).enumerate() {
-                    ask_ahead(self.z, rows, i);
-                    *slot = nearest(f64::from(self.z[r as usize]) * scale);
-                }
-            }
-            Some(_) => out.iter_mut().zip(rows).for_each(|(slot, &r)| *slot = self.response(r as usize)),
+            None => out.iter_mut().zip(rows).for_each(|(slot, r)| *slot = nearest(f64::from(r.z) * scale)),
+            Some(_) => out.iter_mut().zip(rows).for_each(|(slot, r)| *slot = self.response(r)),
         }
     }
     #[inline(always)]
-    fn square(&self, row: usize) -> i64 {
-        let z = f64::from(self.z[row]);
-        nearest(self.plain_weight(row) * z * z * self.yy_scale)
+    fn square(&self, r: &Row) -> i64 {
+        let z = f64::from(r.z);
+        nearest(self.plain_weight(r.at()) * z * z * self.yy_scale)
     }
 }
 
@@ -362,8 +369,8 @@ impl Cut {
 /// Row numbers in the order of the leaves, and room to reorder them; kept from tree to tree.
 #[derive(Default)]
 pub struct RowOrder {
-    pub rows: Vec<u32>,
-    room: Vec<u32>,
+    pub rows: Vec<Row>,
+    room: Vec<Row>,
 }
 
 /// A finished tree's leaf: node index and its rows in the row order.
@@ -402,15 +409,15 @@ impl TreeGrower<'_> {
         let RowOrder { rows: index, room } = order;
         index.clear();
         match w {
-            None => index.extend(0..self.data.rows as u32),
-            Some(w) => index.extend((0..self.data.rows as u32).filter(|&i| w[i as usize] > 0.0)),
+            None => z.par_iter().enumerate().map(|(row, z)| Row { row: row as u32, z: *z }).collect_into_vec(index),
+            Some(w) => index.extend((0u32..).zip(z).map(|(row, z)| Row { row, z: *z }).filter(|r| w[r.at()] > 0.0)),
         }
-        room.resize(index.len(), 0);
+        room.resize(index.len(), Row::default());
         let team = &self.data.team;
         let largest_w = w.map_or(1.0, |w| w.iter().copied().fold(0.0, f64::max));
         let fractions = w.is_some_and(|w| w.iter().any(|v| v.fract() != 0.0));
-        let largest_z = z.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
-        let taking_part = w.map_or(index.len(), |w| w.iter().filter(|v| **v > 0.0).count());
+        let largest_z = index.par_iter().map(|r| f64::from(r.z.abs())).reduce(|| 0.0, f64::max);
+        let taking_part = index.len();
         let members = team.gather((largest_w, fractions, largest_z, taking_part))?;
         let largest_w = members.iter().map(|m| m.0).fold(0.0, f64::max);
         let whole = !members.iter().any(|m| m.1);
@@ -420,7 +427,7 @@ impl TreeGrower<'_> {
         let w_scale = if whole { 1.0 } else { scale_for(largest_w, rows) };
         let (y_scale, yy_scale) = (scale_for(largest_z * largest_w, rows), scale_for(largest_z * largest_z * largest_w, rows));
         // Weights that only leave rows out, such as those of a fold, have done so: nobody needs to read them.
-        let fixed = Fixed { z, w: w.filter(|_| !whole || largest_w != 1.0), w_scale, y_scale, yy_scale };
+        let fixed = Fixed { w: w.filter(|_| !whole || largest_w != 1.0), w_scale, y_scale, yy_scale };
 
         let mut rng = Rng::new(seed);
         let columns = self.tree_columns(seed);
@@ -448,7 +455,7 @@ impl TreeGrower<'_> {
             self.count(&fixed, index, &mut open, &parents, &family)?;
             let choices = self.choices(&mut open, index, &fixed)?;
             // Split the rows of every node that found a split.
-            let mut segments: Vec<(&mut [u32], &mut [u32])> = vec![];
+            let mut segments: Vec<(&mut [Row], &mut [Row])> = vec![];
             let mut rest = (index.as_mut_slice(), &mut room[..]);
             let mut at = 0;
             for n in &open {
@@ -464,8 +471,8 @@ impl TreeGrower<'_> {
             let drawn = take.filter(|_| depth == 0);
             let mut drawn_sides: Option<[usize; 2]> = None;
             if let (Some(take), Some(Some(all))) = (drawn, sides.first()) {
-                let left = index[..all[0]].iter().filter(|r| take[**r as usize]).count();
-                index.retain(|r| take[*r as usize]);
+                let left = index[..all[0]].iter().filter(|r| take[r.at()]).count();
+                index.retain(|r| take[r.at()]);
                 drawn_sides = Some([left, index.len() - left]);
             }
             // Rows of all nodes on each side; the ranges of the index stay this node's own. Without weights, the sums of
@@ -481,10 +488,23 @@ impl TreeGrower<'_> {
                 let slots = all_sides.iter_mut().flatten().flatten().chain(all_drawn.iter_mut().flatten());
                 slots.zip(totals).for_each(|(slot, n)| *slot = n as usize);
             }
+            // The bins of every child, in the order of their numbers in the tree.
+            let splits = |i: usize| choices[i].is_some() && sides[i].is_some() && all_sides[i].is_some();
+            let sides_of = (0..open.len()).filter(|i| splits(*i)).flat_map(|i| [(i, 0), (i, 1)]);
+            let born: Vec<(usize, (usize, usize))> = (tree.nodes.len()..).zip(sides_of).collect();
+            let deeper = depth + 1 < self.rules.max_depth;
+            let mut child_bins = born
+                .into_par_iter()
+                .map(|(id, (i, way))| {
+                    let choice = choices[i].as_ref().filter(|_| deeper)?;
+                    self.child_bins(&open[i], choice, way, |column| (kind, edge_seed(seed, id, column)))
+                })
+                .collect::<Vec<_>>()
+                .into_iter();
             for (((node, choice), sides), all_sides) in open.into_iter().zip(choices).zip(sides).zip(all_sides) {
                 let (Some(choice), Some(sides), Some(all_sides)) = (choice, sides, all_sides) else {
                     if let Some(take) = drawn {
-                        index.retain(|r| take[*r as usize]);
+                        index.retain(|r| take[r.at()]);
                     }
                     leaves.push(Leaf { node: node.id, start: node.start, end: node.end.min(index.len()) });
                     continue;
@@ -495,11 +515,11 @@ impl TreeGrower<'_> {
                 let mut start = node.start;
                 for way in 0..2 {
                     ids[way] = tree.nodes.len();
-                    let bins = self.child_bins(&node, &choice, way, |column| (kind, edge_seed(seed, ids[way], column)));
+                    let bins = child_bins.next().flatten();
                     let rows = drawn_sides.as_ref().unwrap_or(&sides)[way];
                     let all_rows = all_drawn.as_ref().unwrap_or(&all_sides)[way];
                     tree.nodes.push(blank(if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] }));
-                    match bins.filter(|_| depth + 1 < self.rules.max_depth) {
+                    match bins {
                         Some(bins) => {
                             children[way] = Some(Open {
                                 id: ids[way],
@@ -547,7 +567,9 @@ impl TreeGrower<'_> {
             }
             open = next;
             family = next_family;
-            parents = next_parents;
+            let done = std::mem::replace(&mut parents, next_parents);
+            // Many pieces of memory, which take their time to go.
+            done.into_par_iter().for_each(drop);
         }
         leaves.extend(open.iter().map(|n| Leaf { node: n.id, start: n.start, end: n.end }));
         // In an order that does not depend on which rows this node holds.
@@ -555,7 +577,7 @@ impl TreeGrower<'_> {
         Ok(Grown { tree, leaves, gains })
     }
 
-    fn root(&self, index: &[u32], all_rows: usize, seed: i64) -> Open<'_> {
+    fn root(&self, index: &[Row], all_rows: usize, seed: i64) -> Open<'_> {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
         let bins = self.data.columns.iter().enumerate().map(|(j, c)| {
             if c.constant || !self.rules.may_meet(j, None) {
@@ -602,14 +624,14 @@ impl TreeGrower<'_> {
 
     /// Fills the counts of every open node.
     ///
-    /// Cost: each row to be counted is read once a level: 4 bytes of index, 4 of residual, and 2 (coded) or 8 bytes of each
+    /// Cost: each row to be counted is read once a level: 8 bytes of index and residual, and 1 or 2 (coded) or 8 bytes of each
     /// column, and one cell of 16 bytes is added to for each. What counts is how often memory must be waited for: once a row
     /// and 32 columns, from the strips, where rows lie far apart. Of two siblings only the smaller is counted in columns
     /// counted by value.
     fn count(
         &self,
         fixed: &Fixed<'_>,
-        index: &[u32],
+        index: &[Row],
         open: &mut [Open],
         parents: &[Parent],
         family: &[Option<(usize, usize)>],
@@ -653,23 +675,32 @@ impl TreeGrower<'_> {
                 }
             }
         }
-        // Large nodes are shared out by groups of columns; a group reads its rows once, block by block.
+        // Large nodes are shared out among threads: by rows, whose counts are added up then, where those are fewer than the
+        // rows; else by groups of columns. Whole numbers add up to the same either way.
         let threads = rayon::current_num_threads();
-        let mut tasks: Vec<(usize, &[(usize, Bins, bool)], bool)> = vec![];
+        let mut tasks: Vec<(usize, &[(usize, Bins, bool)], std::ops::Range<usize>, bool)> = vec![];
         for n in 0..open.len() {
-            let pieces = if open[n].end - open[n].start >= LARGE { threads } else { 1 };
+            let rows = open[n].start..open[n].end;
+            let pieces = if rows.len() >= LARGE { threads } else { 1 };
             let mut square = family[n].is_none();
+            let by_rows = rows.len().div_ceil(pieces);
+            if pieces > 1 && direct[n].iter().map(|d| self.cells(d)).sum::<usize>() * CELLS <= by_rows {
+                for start in rows.clone().step_by(by_rows) {
+                    tasks.push((n, &direct[n], start..rows.end.min(start + by_rows), square));
+                }
+                continue;
+            }
             for columns in direct[n].chunks(direct[n].len().div_ceil(pieces).max(1)) {
-                tasks.push((n, columns, std::mem::take(&mut square)));
+                tasks.push((n, columns, rows.clone(), std::mem::take(&mut square)));
             }
             if square {
-                tasks.push((n, &[], true));
+                tasks.push((n, &[], rows, true));
             }
         }
         let built: Vec<(usize, Vec<(usize, Counts)>, i64)> = tasks
             .into_par_iter()
-            .map(|(n, columns, square)| {
-                let (counts, square) = self.count_columns(columns, &index[open[n].start..open[n].end], fixed, square);
+            .map(|(n, columns, rows, square)| {
+                let (counts, square) = self.count_columns(columns, &index[rows], fixed, square);
                 (n, counts, square)
             })
             .collect();
@@ -680,29 +711,36 @@ impl TreeGrower<'_> {
         for (n, counts, square) in built {
             open[n].square += square;
             for (c, counts) in counts {
-                open[n].counts[c] = Some(counts);
+                match &mut open[n].counts[c] {
+                    Some(sum) => sum.add(&counts),
+                    empty => *empty = Some(counts),
+                }
             }
         }
         for (n, direct) in direct.iter().enumerate() {
             direct.iter().for_each(|d| open[n].valued[d.0] = d.2);
         }
-        for (n, derived) in derived.iter().enumerate() {
-            let Some((p, sibling)) = family[n] else { continue };
-            let rest: Vec<(usize, Option<Counts>)> = derived
-                .par_iter()
-                .map(|&c| {
-                    let both = parents[p].counts[c].as_ref().zip(open[sibling].counts[c].as_ref());
-                    let rest = both.map(|(parent, other)| Counts {
+        let rests: Vec<Vec<Option<Counts>>> = derived
+            .par_iter()
+            .zip(family)
+            .map(|(derived, family)| {
+                let Some((p, sibling)) = *family else { return vec![] };
+                let rest = |c: &usize| {
+                    let (parent, other) = parents[p].counts[*c].as_ref().zip(open[sibling].counts[*c].as_ref())?;
+                    Some(Counts {
                         cells: parent.cells.iter().zip(&other.cells).map(|(a, b)| [a[0] - b[0], a[1] - b[1]]).collect(),
                         missing_square: parent.missing_square - other.missing_square,
                         seen: (f64::NAN, f64::NAN),
-                    });
-                    (c, rest)
-                })
-                .collect();
-            for (c, counts) in rest {
-                open[n].counts[c] = counts;
-                open[n].valued[c] = true;
+                    })
+                };
+                derived.iter().map(rest).collect()
+            })
+            .collect();
+        for (n, (derived, rests)) in derived.iter().zip(rests).enumerate() {
+            let Some((p, sibling)) = family[n] else { continue };
+            for (c, counts) in derived.iter().zip(rests) {
+                open[n].counts[*c] = counts;
+                open[n].valued[*c] = true;
             }
             open[n].square = parents[p].square - open[sibling].square;
         }
@@ -780,7 +818,7 @@ impl TreeGrower<'_> {
 
     /// The split of each open node. On a cluster each node proposes for the columns that it adds up, and all take the
     /// best of the proposals; with them come the ranges of values, which the bins of the children follow.
-    fn choices(&self, open: &mut [Open], index: &[u32], fixed: &Fixed<'_>) -> Result<Vec<Option<Choice>>> {
+    fn choices(&self, open: &mut [Open], index: &[Row], fixed: &Fixed<'_>) -> Result<Vec<Option<Choice>>> {
         let mine: Vec<Option<Proposal>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], fixed)).collect();
         let data = self.data;
         if data.team.is_alone() {
@@ -809,7 +847,7 @@ impl TreeGrower<'_> {
     ///
     /// Cuts that are equally good in exact arithmetic are told apart as the reference tells them: by the rounding of
     /// double-precision sums taken in row order and kept in single precision. Only such ties are computed a second time.
-    fn best(&self, node: &Open, rows: &[u32], fixed: &Fixed<'_>) -> Option<Proposal> {
+    fn best(&self, node: &Open, rows: &[Row], fixed: &Fixed<'_>) -> Option<Proposal> {
         let all: Vec<usize>;
         let columns = match &node.score_columns {
             Some(c) => c,
@@ -930,14 +968,13 @@ impl TreeGrower<'_> {
     }
 
     /// The same with the reference's rounding: double-precision sums in row order, then single precision.
-    fn best_cut_in_row_order(&self, c: usize, bins: &Bins, rows: &[u32], fixed: &Fixed<'_>) -> Option<Cut> {
+    fn best_cut_in_row_order(&self, c: usize, bins: &Bins, rows: &[Row], fixed: &Fixed<'_>) -> Option<Cut> {
         let column = &self.data.columns[c];
         let n = bins.bins;
         let mut cells = vec![[0.0f64; 3]; n + 1];
-        for &r in rows {
-            let r = r as usize;
-            let (w, z) = (fixed.plain_weight(r), f64::from(fixed.z[r]));
-            let v = column.value(r);
+        for r in rows {
+            let (w, z) = (fixed.plain_weight(r.at()), f64::from(r.z));
+            let v = column.value(r.at());
             let cell = &mut cells[if v.is_nan() { n } else { bins.of(v) }];
             let wy = w * z;
             cell[0] += w;
@@ -1071,7 +1108,7 @@ impl TreeGrower<'_> {
     }
 
     /// Orders the rows of a node: those going left first, each side in its old order. Returns the rows of each side.
-    fn partition(&self, rows: &mut [u32], room: &mut [u32], choice: &Choice) -> [usize; 2] {
+    fn partition(&self, rows: &mut [Row], room: &mut [Row], choice: &Choice) -> [usize; 2] {
         let column = &self.data.columns[choice.column];
         let decide = |v: f64| -> bool {
             match &choice.at {
@@ -1107,17 +1144,15 @@ impl TreeGrower<'_> {
             .zip(room.par_chunks_mut(PIECE))
             .map(|(piece, right)| match (&column.values, &way) {
                 (Values::Coded { codes, .. }, Way::From(first)) if !column.has_missing => {
-                    separate(piece, right, codes, |row| codes[row as usize] >= *first)
+                    separate(piece, right, codes, |row| codes[row] >= *first)
                 }
                 (Values::Coded { codes, distinct }, Way::From(first)) => separate(piece, right, codes, |row| {
-                    let code = codes[row as usize];
+                    let code = codes[row];
                     if usize::from(code) == distinct.len() { !choice.missing_left } else { code >= *first }
                 }),
-                (Values::Coded { codes, .. }, Way::Table(table)) => {
-                    separate(piece, right, codes, |row| table[usize::from(codes[row as usize])])
-                }
-                (Values::Coded { codes, .. }, _) => separate(piece, right, codes, |row| decide(column.value(row as usize))),
-                (Values::Plain(v), _) => separate(piece, right, v, |row| decide(v[row as usize])),
+                (Values::Coded { codes, .. }, Way::Table(table)) => separate(piece, right, codes, |row| table[usize::from(codes[row])]),
+                (Values::Coded { codes, .. }, _) => separate(piece, right, codes, |row| decide(column.value(row))),
+                (Values::Plain(v), _) => separate(piece, right, v, |row| decide(v[row])),
             })
             .collect();
         let (all, mut at) = (rows.len(), 0);
@@ -1204,13 +1239,13 @@ fn edge_seed(tree: i64, node: usize, column: usize) -> u64 {
 /// Moves the rows that go right into `right`, the others to the front; returns how many those are. Without branches:
 /// which way a row goes cannot be foreseen. `values` are those that `goes_right` looks at.
 #[inline(never)]
-fn separate<T>(rows: &mut [u32], right: &mut [u32], values: &[T], goes_right: impl Fn(u32) -> bool) -> usize {
+fn separate<T>(rows: &mut [Row], right: &mut [Row], values: &[T], goes_right: impl Fn(usize) -> bool) -> usize {
     assert!(right.len() == rows.len());
     let (mut l, mut r) = (0, 0);
     for i in 0..rows.len() {
         ask_ahead(values, rows, i);
         let row = rows[i];
-        let go = goes_right(row);
+        let go = goes_right(row.at());
         // SAFETY: both counters are at most i, and i is below the common length.
         unsafe {
             *rows.get_unchecked_mut(l) = row;
@@ -1253,28 +1288,39 @@ const LARGE: usize = 1 << 14;
 /// A node with fewer than one in so many rows is counted from the strips.
 const SPARSE: usize = 2;
 
+/// A node's rows are shared out where each thread has this many times as many rows as there are cells to count in.
+const CELLS: usize = 2;
+
 impl TreeGrower<'_> {
+    /// Cells that a column is counted in.
+    fn cells(&self, (c, bins, by_value): &(usize, Bins, bool)) -> usize {
+        match &self.data.columns[*c].values {
+            Values::Coded { distinct, .. } if *by_value => distinct.len() + 1,
+            _ => bins.bins + 1,
+        }
+    }
+
     /// Counts some columns, each by distinct value or by bin, over the rows of a node.
     fn count_columns(
         &self,
         wanted: &[(usize, Bins, bool)],
-        rows: &[u32],
+        rows: &[Row],
         fixed: &Fixed<'_>,
         with_square: bool,
     ) -> (Vec<(usize, Counts)>, i64) {
         let mut out: Vec<(usize, Counts)> = wanted
             .iter()
-            .map(|(c, bins, by_value)| {
-                let (cells, seen) = match &self.data.columns[*c].values {
-                    Values::Coded { distinct, .. } if *by_value => (distinct.len() + 1, (f64::NAN, f64::NAN)),
-                    _ => (bins.bins + 1, (f64::INFINITY, f64::NEG_INFINITY)),
+            .map(|wanted| {
+                let seen = match &self.data.columns[wanted.0].values {
+                    Values::Coded { .. } if wanted.2 => (f64::NAN, f64::NAN),
+                    _ => (f64::INFINITY, f64::NEG_INFINITY),
                 };
-                (*c, Counts { cells: vec![[0i64; 2]; cells], missing_square: 0, seen })
+                (wanted.0, Counts { cells: vec![[0i64; 2]; self.cells(wanted)], missing_square: 0, seen })
             })
             .collect();
         // Rows that lie far apart are read from the strips.
         let sparse = rows.len() * SPARSE < self.data.rows;
-        let mut from_strips: Vec<Vec<(usize, usize)>> = vec![vec![]; self.data.strips.len()];
+        let mut from_strips: Vec<Vec<(Place, usize)>> = vec![vec![]; self.data.strips.len()];
         let mut from_columns: Vec<usize> = vec![];
         for (k, (c, ..)) in wanted.iter().enumerate() {
             match self.data.in_strips[*c].filter(|_| sparse) {
@@ -1290,11 +1336,11 @@ impl TreeGrower<'_> {
         for block in rows.chunks(BLOCK) {
             fixed.responses(block, &mut y);
             if with_square {
-                square += block.iter().map(|&r| fixed.square(r as usize)).sum::<i64>();
+                square += block.iter().map(|r| fixed.square(r)).sum::<i64>();
             }
             if fixed.w.is_some() {
-                for (slot, &r) in w.iter_mut().zip(block) {
-                    *slot = fixed.weight(r as usize);
+                for (slot, r) in w.iter_mut().zip(block) {
+                    *slot = fixed.weight(r.at());
                 }
             }
             for (strip, wanted) in self.data.strips.iter().zip(&from_strips).filter(|s| !s.1.is_empty()) {
@@ -1302,7 +1348,7 @@ impl TreeGrower<'_> {
             }
             for &k in &from_columns {
                 if let Values::Coded { codes, .. } = &self.data.columns[wanted[k].0].values {
-                    local[k * stride..].iter_mut().zip(block).for_each(|(slot, r)| *slot = codes[*r as usize]);
+                    local[k * stride..].iter_mut().zip(block).for_each(|(slot, r)| *slot = codes[r.at()]);
                 }
             }
             for (k, ((c, counts), (_, bins, by_value))) in out.iter_mut().zip(wanted).enumerate() {
@@ -1322,17 +1368,17 @@ impl TreeGrower<'_> {
                         if column.has_missing {
                             let na = distinct.len() as u16;
                             counts.missing_square +=
-                                codes.iter().zip(block).filter(|(c, _)| **c == na).map(|(_, r)| fixed.square(*r as usize)).sum::<i64>();
+                                codes.iter().zip(block).filter(|(c, _)| **c == na).map(|(_, r)| fixed.square(r)).sum::<i64>();
                         }
                     }
                     Values::Coded { distinct, .. } if !column.has_missing && matches!(bins.edges, Edges::Even) => {
                         tally_bins(codes, distinct, bins, (&y, &w), counts);
                     }
                     _ => {
-                        for ((&r, y), w) in block.iter().zip(&y).zip(&w) {
-                            let v = column.value(r as usize);
+                        for ((r, y), w) in block.iter().zip(&y).zip(&w) {
+                            let v = column.value(r.at());
                             let b = if v.is_nan() {
-                                counts.missing_square += fixed.square(r as usize);
+                                counts.missing_square += fixed.square(r);
                                 bins.bins
                             } else {
                                 counts.seen = (v.min(counts.seen.0), v.max(counts.seen.1));

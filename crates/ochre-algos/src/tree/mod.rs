@@ -17,6 +17,6 @@ mod grow;
 mod newton;
 
 pub use binned::{BinnedData, Binning};
-pub use data::TreeData;
+pub use data::{Row, TreeData};
 pub use grow::{Grown, RowOrder, TreeGrower, TreeRules};
 pub use newton::{NewtonGrower, NewtonRules};

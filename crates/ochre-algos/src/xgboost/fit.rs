@@ -336,7 +336,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
                 .iter()
                 .flat_map(|leaf| index[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (leaf.node as u32, rows)))
                 .collect();
-            mark_leaves(&pieces, &mut leaf_of);
+            mark_leaves(&pieces, |r| *r as usize, &mut leaf_of);
             let mut step = vec![0f32; rows];
             step.par_iter_mut().zip(&leaf_of).enumerate().for_each(|(r, (s, leaf))| {
                 let at = if *leaf == crate::tree::ensemble::OUTSIDE { grown.leaf_at(data, r) } else { *leaf as usize };
