@@ -4,7 +4,7 @@
 use crate::adapt::{self, Adapted};
 use crate::{Category, Model};
 use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Node, Result};
-use ochre_score::{Scorer, Split, TreeEnsemble, TreeLink};
+use ochre_score::{Explainer, LANES, Scorer, Split, TreeEnsemble, TreeLink};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -235,11 +235,13 @@ impl Model {
             TreeLink::FirstShare => (-1.0 / trees.trees.len() as f64, 1.0),
             _ => (1.0, 0.0),
         };
-        let expected = trees.expected();
-        let values = rows(data, p + 1, |columns, row, out| {
-            trees.contributions(columns, row, expected, out);
-            out.iter_mut().for_each(|v| *v = f64::from((*v * factor) as f32));
-            out[p] = f64::from((expected * factor + base) as f32);
+        let explainer = Explainer::new(trees, p);
+        let values = blocks(data, (p + 1, LANES), |columns, rows, out| {
+            explainer.contributions(columns, rows, out);
+            for out in out.chunks_mut(p + 1) {
+                out.iter_mut().for_each(|v| *v = f64::from((*v * factor) as f32));
+                out[p] = f64::from((explainer.expected * factor + base) as f32);
+            }
         })?;
         let names: Vec<String> = self.predictors.iter().map(|p| p.name.clone()).chain(["BiasTerm".to_string()]).collect();
         if how.top == 0 && how.bottom == 0 {
@@ -290,12 +292,23 @@ fn tree_names(trees: &TreeEnsemble) -> Vec<String> {
 
 /// `width` numbers for each row, row by row.
 fn rows(data: &Adapted, width: usize, f: impl Fn(&[&[f64]], usize, &mut [f64]) + Sync) -> Result<Vec<f64>> {
+    blocks(data, (width, 1), |columns, rows, out| f(columns, rows.start, out))
+}
+
+/// `width` numbers for each row, so many rows at once.
+fn blocks(
+    data: &Adapted,
+    (width, size): (usize, usize),
+    f: impl Fn(&[&[f64]], std::ops::Range<usize>, &mut [f64]) + Sync,
+) -> Result<Vec<f64>> {
+    let width = width.max(1);
     let mut out = vec![0.0; data.rows * width];
-    out.par_chunks_mut(CHUNK_ROWS * width.max(1)).enumerate().try_for_each(|(k, slot)| {
-        let n = slot.len() / width.max(1);
+    out.par_chunks_mut(CHUNK_ROWS * width).enumerate().try_for_each(|(k, slot)| {
+        let n = slot.len() / width;
         let columns = data.sources.iter().map(|s| s.chunk(k, n)).collect::<Result<Vec<_>>>()?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-        slot.par_chunks_mut(width.max(1)).enumerate().for_each(|(row, out)| f(&views, row, out));
+        let parts = slot.par_chunks_mut(width * size).enumerate();
+        parts.for_each(|(b, out)| f(&views, b * size..b * size + out.len() / width, out));
         Ok::<(), Error>(())
     })?;
     Ok(out)

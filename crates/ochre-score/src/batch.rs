@@ -3,7 +3,7 @@
 //! What comes back has the names and values of the server's predictions: `predict`, then the probability of each class.
 
 use crate::mojo::{self, Mojo};
-use crate::{Flat, Scorer, TreeLink};
+use crate::{Explainer, Flat, LANES, Scorer, TreeLink};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray};
@@ -167,15 +167,20 @@ impl BatchScorer {
         };
         let columns = self.fitted(batch)?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-        let (expected, p) = (m.expected(), columns.len());
+        let p = columns.len();
+        let explainer = Explainer::new(m, p);
         let mut out = vec![vec![0.0; batch.num_rows()]; p + 1];
-        let mut slot = vec![0.0; p + 1];
-        for row in 0..batch.num_rows() {
-            m.contributions(&views, row, expected, &mut slot);
-            for (c, v) in slot[..p].iter().enumerate() {
-                out[c][row] = f64::from((v * factor) as f32);
+        let mut told = vec![0.0; (p + 1) * LANES];
+        for first in (0..batch.num_rows()).step_by(LANES) {
+            let rows = first..batch.num_rows().min(first + LANES);
+            let told = &mut told[..(p + 1) * rows.len()];
+            explainer.contributions(&views, rows.clone(), told);
+            for (row, told) in rows.zip(told.chunks(p + 1)) {
+                for (c, v) in told[..p].iter().enumerate() {
+                    out[c][row] = f64::from((v * factor) as f32);
+                }
+                out[p][row] = f64::from((explainer.expected * factor + base) as f32);
             }
-            out[p][row] = f64::from((expected * factor + base) as f32);
         }
         let names = self.mojo.file.predictors.iter().map(|p| p.name.as_str()).chain(["BiasTerm"]);
         let schema = Schema::new(names.map(|n| Field::new(n, DataType::Float64, true)).collect::<Vec<_>>());

@@ -40,6 +40,7 @@ pub use kernel::{KernelScorer, KernelSpace};
 pub use kmeans::KMeansScorer;
 pub use mixed::{Group, MixedScorer, Sums, Term, dot};
 pub use planes::{PlaneForest, PlaneNode, goes_left};
+pub use shap::{Explainer, LANES};
 pub use trees::{Calibration, Node, Split, Tree, TreeEnsemble, TreeLink};
 
 /// A trained model of any kind.

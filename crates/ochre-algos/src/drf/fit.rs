@@ -133,24 +133,28 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     // Sums and numbers of the trees that did not see a row.
     let mut out_of_bag = vec![0.0; rows * sums];
     let mut unseen = vec![0.0; rows];
-    let mut f_valid = vec![0.0; valid_own.len() * sums];
+    // Scores of validation rows, and how many trees they have.
+    let mut f_valid = (0, vec![0.0; valid_own.len() * sums]);
     let bins = params.common.detail();
-    let score = |ensemble: &TreeEnsemble, f: &[f64], unseen: &[f64], f_valid: &[f64], history: &mut ScoringHistory| -> Result<()> {
-        let validation = match &run.valid {
-            None => None,
-            Some(v) => {
-                let counts = vec![ensemble.trees.len() as f64; valid_own.len()];
-                let mine = averages(ensemble, f_valid, &counts, sums);
-                let (w, detail) = (v.w.as_deref(), bins.clone());
-                Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, Deviance::Gaussian, detail)?)
-            }
+    let score =
+        |ensemble: &TreeEnsemble, f: &[f64], unseen: &[f64], f_valid: &mut (usize, Vec<f64>), history: &mut ScoringHistory| -> Result<()> {
+            let validation = match &run.valid {
+                None => None,
+                Some(v) => {
+                    let counts = vec![ensemble.trees.len() as f64; valid_own.len()];
+                    let (added, f) = &mut *f_valid;
+                    add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
+                    let mine = averages(ensemble, f, &counts, sums);
+                    let (w, detail) = (v.w.as_deref(), bins.clone());
+                    Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, Deviance::Gaussian, detail)?)
+                }
+            };
+            // Rows that every tree saw have no prediction, and are passed over.
+            let (mine, w) = (averages(ensemble, f, unseen, sums), train.w.as_deref());
+            let training = measure_shared(&data.team, category, mine, &train.y, w, domain, Deviance::Gaussian, bins.clone())?;
+            history.events.push(Event { at_ms: now_ms(), step: ensemble.trees.len(), training, validation });
+            Ok(())
         };
-        // Rows that every tree saw have no prediction, and are passed over.
-        let (mine, w) = (averages(ensemble, f, unseen, sums), train.w.as_deref());
-        let training = measure_shared(&data.team, category, mine, &train.y, w, domain, Deviance::Gaussian, bins.clone())?;
-        history.events.push(Event { at_ms: now_ms(), step: ensemble.trees.len(), training, validation });
-        Ok(())
-    };
     let ntrees = t.ntrees as usize;
     let score_every = t.score_tree_interval.max(0) as usize;
     let add_unseen = |group: &[ochre_score::Tree], take: &[bool], out_of_bag: &mut [f64], unseen: &mut [f64]| {
@@ -181,13 +185,10 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
             if samples {
                 add_unseen(group, &draw_rows(own.clone(), rate, tree_seed), &mut out_of_bag, &mut unseen);
             }
-            if let Some(v) = &run.valid {
-                add_validation(group, v, valid_own.start, sums, &mut f_valid)?;
-            }
         }
         ensemble.trees.clone_from(&trees.trees);
     } else {
-        score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+        score(&ensemble, &out_of_bag, &unseen, &mut f_valid, &mut history)?;
     }
     let begun = ensemble.trees.len();
     let mut last_scored = begun;
@@ -254,9 +255,6 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         if let Some(take) = &take {
             add_unseen(&group, take, &mut out_of_bag, &mut unseen);
         }
-        if let Some(v) = &run.valid {
-            add_validation(&group, v, valid_own.start, sums, &mut f_valid)?;
-        }
         ensemble.trees.push(group);
         let n = iteration + 1;
         run.job.set_progress(n as f64 / ntrees as f64);
@@ -270,7 +268,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         };
         if n == ntrees || due {
             run.job.set_message(format!("Scored the model with {n} trees."));
-            score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+            score(&ensemble, &out_of_bag, &unseen, &mut f_valid, &mut history)?;
             last_scored = n;
             let rounds = params.common.stopping_rounds as usize;
             if history.stopped(rounds, metric, params.common.stopping_tolerance) {
@@ -285,7 +283,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         }
     }
     if last_scored != ensemble.trees.len() || history.events.is_empty() {
-        score(&ensemble, &out_of_bag, &unseen, &f_valid, &mut history)?;
+        score(&ensemble, &out_of_bag, &unseen, &mut f_valid, &mut history)?;
     }
     let last = history.events.last().expect("scored at least once");
     let (training, validation): (Metrics, _) = (last.training.clone(), last.validation.clone());

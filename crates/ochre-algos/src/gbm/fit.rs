@@ -96,7 +96,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let start =
         |offset: Option<&[f64]>, n: usize| -> Vec<f64> { (0..n * sums).map(|i| init + offset.map_or(0.0, |o| o[i / sums])).collect() };
     let mut f = start(train.offset.as_ref().map(|o| &o[own.clone()]), rows);
-    let mut f_valid = run.valid.as_ref().map(|v| start(v.offset.as_ref().map(|o| &o[valid_own.clone()]), valid_own.len()));
+    // Scores of validation rows, and how many trees they have.
+    let mut f_valid = run.valid.as_ref().map(|v| (0, start(v.offset.as_ref().map(|o| &o[valid_own.clone()]), valid_own.len())));
 
     let width = data.columns.len();
     let t = &params.tree;
@@ -139,23 +140,29 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         n * train.rows * sums <= HISTORY_BUDGET || n >= 2 * last
     };
     let mut last_scored;
-    let score =
-        |loss: Loss, ensemble: &TreeEnsemble, f: &[f64], f_valid: Option<&[f64]>, n: usize, history: &mut ScoringHistory| -> Result<()> {
-            let detail = params.common.detail();
-            let valid = match run.valid.as_ref().zip(f_valid) {
-                None => None,
-                Some((v, f)) => {
-                    let mine = State { ensemble, f, sums }.predictions();
-                    let (w, domain, detail) = (v.w.as_deref(), train.labels(), detail.clone());
-                    Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, loss.deviance(), detail)?)
-                }
-            };
-            let mine = State { ensemble, f, sums }.predictions();
-            let (w, domain) = (train.w.as_deref(), train.labels());
-            let training = measure_shared(&data.team, category, mine, &train.y, w, domain, loss.deviance(), detail)?;
-            history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
-            Ok(())
+    let score = |loss: Loss,
+                 ensemble: &TreeEnsemble,
+                 f: &[f64],
+                 valid: &mut Option<(usize, Vec<f64>)>,
+                 n: usize,
+                 history: &mut ScoringHistory|
+     -> Result<()> {
+        let detail = params.common.detail();
+        let valid = match run.valid.as_ref().zip(valid.as_mut()) {
+            None => None,
+            Some((v, (added, f))) => {
+                add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
+                let mine = State { ensemble, f, sums }.predictions();
+                let (w, domain, detail) = (v.w.as_deref(), train.labels(), detail.clone());
+                Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, loss.deviance(), detail)?)
+            }
         };
+        let mine = State { ensemble, f, sums }.predictions();
+        let (w, domain) = (train.w.as_deref(), train.labels());
+        let training = measure_shared(&data.team, category, mine, &train.y, w, domain, loss.deviance(), detail)?;
+        history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
+        Ok(())
+    };
 
     let mut rate = params.learn_rate;
     let ntrees = t.ntrees as usize;
@@ -184,9 +191,6 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 walk.values(&rows, |i, v| f[i * sums + k] = f64::from((f[i * sums + k] + f64::from(v)) as f32));
             });
         }
-        if let (Some(v), Some(fv)) = (&run.valid, f_valid.as_mut()) {
-            add_validation(group, v, valid_own.start, sums, fv)?;
-        }
         rng.next_i64();
         rate *= params.learn_rate_annealing;
     }
@@ -195,7 +199,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     }
     if begun == 0 {
         history.events.clear();
-        score(loss, &ensemble, &f, f_valid.as_deref(), 0, &mut history)?;
+        score(loss, &ensemble, &f, &mut f_valid, 0, &mut history)?;
         note_events(run, &history);
     }
     last_scored = history.events.last().map_or(begun, |e| e.step);
@@ -306,9 +310,6 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             group.push(grown.tree);
         }
         let stalled = group.iter().all(|t| t.nodes.len() <= 1 && t.nodes.first().is_none_or(|n| n.value == 0.0));
-        if let (Some(v), Some(fv)) = (&run.valid, f_valid.as_mut()) {
-            add_validation(&group, v, valid_own.start, sums, fv)?;
-        }
         ensemble.trees.push(group);
         let n = iteration + 1;
         remember(run, &ensemble, &gains);
@@ -318,7 +319,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         let done = n == ntrees || (stalled && deterministic) || rate < 1e-6;
         if done || score_now(n, last_scored) {
             run.job.set_message(format!("Scored the model with {n} trees."));
-            score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
+            score(loss, &ensemble, &f, &mut f_valid, n, &mut history)?;
             note_events(run, &history);
             last_scored = n;
             let rounds = params.common.stopping_rounds as usize;
@@ -342,7 +343,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     }
     let n = ensemble.trees.len();
     if last_scored != n || history.events.is_empty() {
-        score(loss, &ensemble, &f, f_valid.as_deref(), n, &mut history)?;
+        score(loss, &ensemble, &f, &mut f_valid, n, &mut history)?;
     }
     ensemble.calibration = crate::calibration::fit(run.node, &params.common, &params.tree, train, &ensemble)?;
     Ok(finished(run, ensemble, &gains, &history, loss))

@@ -155,9 +155,22 @@ pub fn leaf_at(tree: &ochre_score::Tree, data: &TreeData, row: usize) -> usize {
     }
 }
 
-pub fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, first: usize, sums: usize, f: &mut [f64]) -> Result<()> {
+/// Adds what the trees from `added` on give to a validation frame's rows: those of one scoring together, since reading the
+/// rows takes longer than going down a tree.
+pub fn add_validation(
+    groups: &[Vec<ochre_score::Tree>],
+    added: &mut usize,
+    v: &ochre_model::Validation,
+    (first, sums): (usize, usize),
+    f: &mut [f64],
+) -> Result<()> {
+    let groups = &groups[(*added).min(groups.len())..];
+    *added += groups.len();
+    if groups.is_empty() {
+        return Ok(());
+    }
     let size = ochre_core::CHUNK_ROWS;
-    let flat = Flat::new(std::iter::once(group), f.len() / sums);
+    let flat = Flat::new(groups.iter().map(Vec::as_slice), f.len() / sums);
     f.par_chunks_mut(size * sums).enumerate().try_for_each(|(c, f)| {
         let (c, n) = (first / size + c, f.len() / sums);
         let columns = v.data.sources.iter().map(|s: &adapt::Source| s.chunk(c, n)).collect::<Result<Vec<_>>>()?;
@@ -166,7 +179,7 @@ pub fn add_validation(group: &[ochre_score::Tree], v: &ochre_model::Validation, 
             flat.leaves(n, |c, i| views[c][i], |i, k, v| f[i * sums + k] += f64::from(v));
             return Ok(());
         }
-        for (k, tree) in group.iter().enumerate().filter(|(_, t)| !t.nodes.is_empty()) {
+        for (k, tree) in groups.iter().flat_map(|g| g.iter().enumerate()).filter(|(_, t)| !t.nodes.is_empty()) {
             for (i, f) in f.chunks_mut(sums).enumerate() {
                 f[k] += f64::from(tree.leaf(&views, i).value);
             }
