@@ -6,7 +6,7 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, histograms, history_columns, importances,
     leaf_at, mark_leaves, stopping_metric, summary,
 };
-use crate::tree::{Grown, Row, RowOrder, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Grown, Row, RowOrder, Seat, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure_shared;

@@ -7,7 +7,7 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, histograms, history_columns,
     importances, mark_leaves, monotone, stopping_metric, summary, together,
 };
-use crate::tree::{Row, RowOrder, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Row, RowOrder, Seat, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::measure_shared;

@@ -1,5 +1,6 @@
 //! Columns as the grower reads them: codes of their distinct values, or plain numbers when there are too many.
 
+use super::strip::{Place, STRIPS_FROM, Source, Strip, strips};
 use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result, Team};
 use rayon::prelude::*;
 
@@ -27,6 +28,12 @@ pub struct TreeColumn {
 }
 
 impl TreeColumn {
+    fn source(&self) -> Option<Source<'_>> {
+        match &self.values {
+            Values::Coded { codes, distinct } => Some(Source::Words(codes, distinct.len())),
+            Values::Plain(_) => None,
+        }
+    }
     #[inline]
     pub fn value(&self, row: usize) -> f64 {
         match &self.values {
@@ -35,107 +42,6 @@ impl TreeColumn {
         }
     }
 }
-
-/// A row that grows a tree, with its residual: the two go from node to node together.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Row {
-    pub row: u32,
-    pub z: f32,
-}
-
-impl Row {
-    #[inline(always)]
-    pub fn at(&self) -> usize {
-        self.row as usize
-    }
-}
-
-/// Where a column's codes stand in the rows of a strip: from which byte on, and whether they take two.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    at: usize,
-    wide: bool,
-}
-
-/// Codes of some columns once more, row by row: one visit of memory brings all that a row has there. Nodes whose rows lie
-/// far apart are counted from these. Codes of columns with few values take one byte.
-pub struct Strip {
-    /// Bytes of a row.
-    width: usize,
-    codes: Vec<u8>,
-}
-
-impl Strip {
-    /// Brings the codes of rows of some of its columns together: `into` has a stretch of `stride` for each column of
-    /// `wanted`, which are pairs of a place in a row and a stretch.
-    #[inline(never)]
-    pub fn gather(&self, rows: &[Row], wanted: &[(Place, usize)], into: &mut [u16], stride: usize) {
-        let width = self.width;
-        let last = rows.iter().map(Row::at).max().map_or(0, |r| (r + 1) * width);
-        let fits = |(p, s): &(Place, usize)| p.at + usize::from(p.wide) < width && (s + 1) * stride <= into.len();
-        assert!(rows.len() <= stride && last <= self.codes.len() && wanted.iter().all(fits));
-        // While some rows are sorted into their columns, memory is asked for the next ones.
-        for (at, tile) in rows.chunks(TILE).enumerate() {
-            if at == 0 {
-                tile.iter().for_each(|r| self.ask(r));
-            }
-            rows.iter().skip((at + 1) * TILE).take(TILE).for_each(|r| self.ask(r));
-            for &(place, stretch) in wanted {
-                let out = &mut into[stretch * stride + at * TILE..][..tile.len()];
-                let codes = self.codes.as_ptr().wrapping_add(place.at);
-                // SAFETY: the largest row lies within the codes, and the place within a row; both asserted above.
-                if place.wide {
-                    for (slot, r) in out.iter_mut().zip(tile) {
-                        *slot = unsafe { codes.add(r.at() * width).cast::<u16>().read_unaligned() };
-                    }
-                } else {
-                    for (slot, r) in out.iter_mut().zip(tile) {
-                        *slot = u16::from(unsafe { *codes.add(r.at() * width) });
-                    }
-                }
-            }
-        }
-    }
-
-    /// Asks memory for a row, which may lie in two lines of the cache.
-    #[inline(always)]
-    fn ask(&self, r: &Row) {
-        ask(&self.codes, r.at() * self.width);
-        ask(&self.codes, r.at() * self.width + self.width - 1);
-    }
-}
-
-/// Rows sorted into their columns at once.
-const TILE: usize = 32;
-
-/// Asks memory for a value that will be read soon.
-#[inline(always)]
-fn ask<T>(values: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing, so that any address will do.
-        unsafe { _mm_prefetch(values.as_ptr().wrapping_add(at).cast(), _MM_HINT_T0) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, at);
-}
-
-/// Asks memory for what a row some places later has among `values`: rows lie far apart, and waiting for each in turn is
-/// most of the time of training.
-#[inline(always)]
-pub fn ask_ahead<T>(values: &[T], rows: &[Row], i: usize) {
-    if let Some(ahead) = rows.get(i + AHEAD) {
-        ask(values, ahead.at());
-    }
-}
-
-/// Rows between asking for a row's values and reading them.
-const AHEAD: usize = 24;
-/// Bytes of a strip's row: as many as one line of the cache holds.
-const STRIP: usize = 64;
-/// From this many rows on columns have strips: fewer stay in the cache as they are.
-const STRIPS_FROM: usize = 1 << 16;
 
 /// Training columns, and the memory they were given.
 pub struct TreeData {
@@ -151,48 +57,6 @@ pub struct TreeData {
     /// Which member adds up the counts of each column.
     pub owner: Vec<usize>,
     _held: Vec<Reservation>,
-}
-
-/// The strips of coded columns, and where each column stands in them.
-fn strips(columns: &[TreeColumn], rows: usize) -> (Vec<Strip>, Vec<Option<(usize, Place)>>) {
-    let mut groups: Vec<Vec<(&[u16], Place)>> = vec![];
-    let mut places = vec![None; columns.len()];
-    let mut width = STRIP;
-    for (c, column) in columns.iter().enumerate() {
-        let Values::Coded { codes, distinct } = &column.values else { continue };
-        let wide = distinct.len() > usize::from(u8::MAX);
-        let size = 1 + usize::from(wide);
-        if width + size > STRIP {
-            groups.push(vec![]);
-            width = 0;
-        }
-        let place = Place { at: width, wide };
-        width += size;
-        places[c] = Some((groups.len() - 1, place));
-        groups.last_mut().expect("just made").push((codes, place));
-    }
-    let block = 4096;
-    let strips = groups
-        .iter()
-        .map(|group| {
-            let width = group.last().map_or(0, |(_, p)| p.at + 1 + usize::from(p.wide));
-            let mut all = vec![0u8; rows * width];
-            all.par_chunks_mut(width * block).enumerate().for_each(|(b, out)| {
-                for (codes, place) in group {
-                    for (row, code) in out.chunks_exact_mut(width).zip(&codes[b * block..]) {
-                        let bytes = code.to_ne_bytes();
-                        if place.wide {
-                            row[place.at..place.at + 2].copy_from_slice(&bytes);
-                        } else {
-                            row[place.at] = *code as u8;
-                        }
-                    }
-                }
-            });
-            Strip { width, codes: all }
-        })
-        .collect();
-    (strips, places)
 }
 
 impl TreeData {
@@ -217,7 +81,7 @@ impl TreeData {
             && let Ok(room) = node.ledger.reserve("codes of training rows", (coded * rows * 2) as u64)
         {
             held.push(room);
-            (by_row, in_strips) = strips(&built, rows);
+            (by_row, in_strips) = strips(&built.iter().map(TreeColumn::source).collect::<Vec<_>>(), rows);
         }
         let owner = owners(&built, team.size());
         Ok(TreeData { columns: built, strips: by_row, in_strips, rows, all_rows, team, owner, _held: held })

@@ -1,6 +1,8 @@
 //! Growing one tree, level by level.
 
-use super::data::{Place, Row, TreeColumn, TreeData, Values, ask_ahead};
+use super::data::{TreeColumn, TreeData, Values};
+use super::rows::{Row, Seat, part};
+use super::strip::Place;
 use ochre_core::{Job, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -1137,36 +1139,18 @@ impl TreeGrower<'_> {
             }
             _ => Way::ByValue,
         };
-        const PIECE: usize = 1 << 16;
-        // Each piece keeps its left rows in place and puts its right ones aside.
-        let parts: Vec<usize> = rows
-            .par_chunks_mut(PIECE)
-            .zip(room.par_chunks_mut(PIECE))
-            .map(|(piece, right)| match (&column.values, &way) {
-                (Values::Coded { codes, .. }, Way::From(first)) if !column.has_missing => {
-                    separate(piece, right, codes, |row| codes[row] >= *first)
-                }
-                (Values::Coded { codes, distinct }, Way::From(first)) => separate(piece, right, codes, |row| {
-                    let code = codes[row];
-                    if usize::from(code) == distinct.len() { !choice.missing_left } else { code >= *first }
-                }),
-                (Values::Coded { codes, .. }, Way::Table(table)) => separate(piece, right, codes, |row| table[usize::from(codes[row])]),
-                (Values::Coded { codes, .. }, _) => separate(piece, right, codes, |row| decide(column.value(row))),
-                (Values::Plain(v), _) => separate(piece, right, v, |row| decide(v[row])),
-            })
-            .collect();
-        let (all, mut at) = (rows.len(), 0);
-        for (k, l) in parts.iter().enumerate() {
-            rows.copy_within(k * PIECE..k * PIECE + l, at);
-            at += l;
-        }
-        let left = at;
-        for (k, l) in parts.iter().enumerate() {
-            let n = PIECE.min(all - k * PIECE) - l;
-            rows[at..at + n].copy_from_slice(&room[k * PIECE..k * PIECE + n]);
-            at += n;
-        }
-        [left, at - left]
+        let all = rows.len();
+        let left = match (&column.values, &way) {
+            (Values::Coded { codes, .. }, Way::From(first)) if !column.has_missing => part(rows, room, codes, |row| codes[row] >= *first),
+            (Values::Coded { codes, distinct }, Way::From(first)) => part(rows, room, codes, |row| {
+                let code = codes[row];
+                if usize::from(code) == distinct.len() { !choice.missing_left } else { code >= *first }
+            }),
+            (Values::Coded { codes, .. }, Way::Table(table)) => part(rows, room, codes, |row| table[usize::from(codes[row])]),
+            (Values::Coded { codes, .. }, _) => part(rows, room, codes, |row| decide(column.value(row))),
+            (Values::Plain(v), _) => part(rows, room, v, |row| decide(v[row])),
+        };
+        [left, all - left]
     }
 
     /// Bins of a child's columns, or `None` when it cannot be split further.
@@ -1234,27 +1218,6 @@ impl TreeGrower<'_> {
 /// What the edges of a column's bins at a node are drawn from.
 fn edge_seed(tree: i64, node: usize, column: usize) -> u64 {
     (tree as u64).rotate_left(17) ^ ((node as u64) << 20).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ ((column as u64) << 40)
-}
-
-/// Moves the rows that go right into `right`, the others to the front; returns how many those are. Without branches:
-/// which way a row goes cannot be foreseen. `values` are those that `goes_right` looks at.
-#[inline(never)]
-fn separate<T>(rows: &mut [Row], right: &mut [Row], values: &[T], goes_right: impl Fn(usize) -> bool) -> usize {
-    assert!(right.len() == rows.len());
-    let (mut l, mut r) = (0, 0);
-    for i in 0..rows.len() {
-        ask_ahead(values, rows, i);
-        let row = rows[i];
-        let go = goes_right(row.at());
-        // SAFETY: both counters are at most i, and i is below the common length.
-        unsafe {
-            *rows.get_unchecked_mut(l) = row;
-            *right.get_unchecked_mut(r) = row;
-        }
-        l += usize::from(!go);
-        r += usize::from(go);
-    }
-    l
 }
 
 fn nearly_equal_f64(a: f64, b: f64) -> bool {

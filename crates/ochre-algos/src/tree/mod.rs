@@ -15,8 +15,11 @@ mod data;
 pub mod ensemble;
 mod grow;
 mod newton;
+mod rows;
+mod strip;
 
 pub use binned::{BinnedData, Binning};
-pub use data::{Row, TreeData};
+pub use data::TreeData;
 pub use grow::{Grown, RowOrder, TreeGrower, TreeRules};
 pub use newton::{NewtonGrower, NewtonRules};
+pub use rows::{GradientRow, Row, Seat};

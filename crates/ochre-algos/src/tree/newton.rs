@@ -4,10 +4,13 @@
 //! Sums are kept in fixed point, as in the other grower, so trees do not depend on threads or nodes. A node with many rows
 //! is counted bin by bin, the larger of two siblings by subtraction; one with few rows has them sorted instead. Categories
 //! are features of their own, one against all others, as if they were encoded one-hot; one pass over their codes counts them
-//! all. Cost of a level: 1 to 4 bytes of code and 16 of gradients a row and column.
+//! all. Cost of a level: 12 bytes of index and gradients a row, 1 to 4 bytes of code a row and column, and a cell of 16 bytes
+//! that is added to; memory is waited for once a row and 64 bytes of codes, from the strips, where rows lie far apart.
 
 use super::binned::{BinnedColumn, BinnedData, Codes, Scale};
 use super::grow::{Leaf, nearest, scale_for};
+use super::rows::{GradientRow, Seat, part};
+use super::strip::Place;
 use ochre_core::{Job, Ledger, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -130,20 +133,30 @@ pub struct NewtonGrower<'a> {
 
 /// Splits that gain less than this are none (the package's `kRtEps`).
 const LEAST_GAIN: f32 = 1e-6;
-const BLOCK: usize = 4096;
-/// Nodes with at least as many rows are shared out to threads by columns.
+/// Rows counted together, so that their gradients stay in the nearest cache for every column.
+const BLOCK: usize = 1024;
+/// A node with fewer than one in so many rows is counted from the strips.
+const SPARSE: usize = 2;
+/// Nodes with at least as many rows are shared out to threads: by rows, where each thread has this many times as many as there
+/// are cells, or else by columns.
+const CELLS: usize = 2;
 const LARGE: usize = 1 << 14;
 
-/// What happens in one tree: gradients in fixed point, and what has been found out about nodes.
-struct Growth<'a> {
-    pairs: &'a [Cell],
+/// What happens in one tree: the scales that make fixed-point numbers of gradients, and what has been found out about nodes.
+struct Growth {
     scale: [f64; 2],
     /// Sums and bounds of the value of each node.
     sums: Vec<Cell>,
     bounds: Vec<[f32; 2]>,
 }
 
-impl Growth<'_> {
+impl Growth {
+    /// A row's gradient and hessian; one that takes part always counts, however small its hessian.
+    #[inline(always)]
+    fn pair(&self, r: &GradientRow) -> Cell {
+        [nearest(f64::from(r.g) * self.scale[0]), nearest(f64::from(r.h) * self.scale[1]).max(1)]
+    }
+
     fn real(&self, c: Cell) -> (f64, f64) {
         (c[0] as f64 / self.scale[0], c[1] as f64 / self.scale[1])
     }
@@ -187,7 +200,7 @@ impl NewtonGrower<'_> {
     }
 
     /// The gain of two sides, unless the split may not be.
-    fn split_gain(&self, growth: &Growth<'_>, node: &Open, column: usize, sides: [Cell; 2]) -> Option<f32> {
+    fn split_gain(&self, growth: &Growth, node: &Open, column: usize, sides: [Cell; 2]) -> Option<f32> {
         let (l, r) = (growth.real(sides[0]), growth.real(sides[1]));
         if l.1 < self.rules.min_child_weight || r.1 < self.rules.min_child_weight || l.1 <= 0.0 || r.1 <= 0.0 {
             return None;
@@ -206,31 +219,27 @@ impl NewtonGrower<'_> {
     pub fn grow(
         &self,
         job: &Job,
-        index: &mut Vec<u32>,
-        room: &mut Vec<u32>,
+        index: &mut Vec<GradientRow>,
+        room: &mut Vec<GradientRow>,
         (g, h): (&[f32], &[f32]),
         take: Option<&[bool]>,
         seed: i64,
     ) -> Result<NewtonTree> {
         let (data, team) = (self.data, &self.data.team);
         index.clear();
-        index.extend((0..data.rows as u32).filter(|&r| h[r as usize] > 0.0 && take.is_none_or(|t| t[r as usize])));
-        room.resize(index.len(), 0);
+        let all = (0u32..).zip(g.iter().zip(h)).map(|(row, (g, h))| GradientRow { row, g: *g, h: *h });
+        index.extend(all.filter(|r| r.h > 0.0 && take.is_none_or(|t| t[r.at()])));
+        room.resize(index.len(), GradientRow::default());
         let largest = |v: &[f32]| v.par_iter().map(|v| f64::from(v.abs())).reduce(|| 0.0, f64::max);
         let known = team.gather((largest(g), largest(h), index.len()))?;
         let scale = [
             scale_for(known.iter().map(|k| k.0).fold(0.0, f64::max), data.all_rows),
             scale_for(known.iter().map(|k| k.1).fold(0.0, f64::max), data.all_rows),
         ];
-        let mut pairs = vec![[0i64; 2]; data.rows];
-        pairs.par_iter_mut().zip(g.par_iter().zip(h)).for_each(|(p, (g, h))| {
-            // A row that takes part always counts, however small its hessian.
-            *p = [nearest(f64::from(*g) * scale[0]), nearest(f64::from(*h) * scale[1]).max(1)];
-        });
-        let total = index.par_iter().map(|r| pairs[*r as usize]).reduce(|| [0; 2], plus);
-        let mut total = total;
+        let mut growth = Growth { scale, sums: vec![], bounds: vec![[f32::NEG_INFINITY, f32::INFINITY]] };
+        let mut total = index.par_iter().map(|r| growth.pair(r)).reduce(|| [0; 2], plus);
         team.sum_i64(&mut total)?;
-        let mut growth = Growth { pairs: &pairs, scale, sums: vec![total], bounds: vec![[f32::NEG_INFINITY, f32::INFINITY]] };
+        growth.sums.push(total);
         let mut rng = Rng::new(seed);
         let of_tree = self.draw(&None, self.rules.by_tree, &mut rng);
         let mut of_levels: Vec<Option<Arc<Vec<bool>>>> = vec![];
@@ -358,7 +367,7 @@ impl NewtonGrower<'_> {
         }
     }
 
-    fn child_bounds(&self, growth: &Growth<'_>, id: usize, column: usize, sides: [Cell; 2]) -> [[f32; 2]; 2] {
+    fn child_bounds(&self, growth: &Growth, id: usize, column: usize, sides: [Cell; 2]) -> [[f32; 2]; 2] {
         let b = growth.bounds[id];
         let mut out = [b, b];
         if let Some(sign @ (1 | -1)) = self.rules.monotone.get(column) {
@@ -399,8 +408,8 @@ impl NewtonGrower<'_> {
     }
 
     /// Reorders the rows of nodes that split, left ones first; answers how many go each way.
-    fn part(&self, index: &mut [u32], room: &mut [u32], batch: &[(Open, bool)]) -> Vec<(usize, usize)> {
-        let mut segments: Vec<(&mut [u32], &mut [u32])> = vec![];
+    fn part(&self, index: &mut [GradientRow], room: &mut [GradientRow], batch: &[(Open, bool)]) -> Vec<(usize, usize)> {
+        let mut segments: Vec<(&mut [GradientRow], &mut [GradientRow])> = vec![];
         let mut rest = (index, room);
         let mut at = 0;
         for (n, _) in batch {
@@ -416,19 +425,13 @@ impl NewtonGrower<'_> {
             .map(|((rows, room), (node, splits))| {
                 let Some(best) = node.best.as_ref().filter(|_| *splits) else { return (0, 0) };
                 let (way, column) = (best.way, &self.data.columns[best.way.column]);
-                let (mut left, mut right) = (0, 0);
-                for i in 0..rows.len() {
-                    let row = rows[i];
-                    if way.right_of(column.codes.get(row as usize), column.bins) {
-                        room[right] = row;
-                        right += 1;
-                    } else {
-                        rows[left] = row;
-                        left += 1;
-                    }
-                }
-                rows[left..].copy_from_slice(&room[..right]);
-                (left, right)
+                let all = rows.len();
+                let left = match &column.codes {
+                    Codes::Narrow(v) => part(rows, room, v, |row| way.right_of(usize::from(v[row]), column.bins)),
+                    Codes::Middle(v) => part(rows, room, v, |row| way.right_of(usize::from(v[row]), column.bins)),
+                    Codes::Wide(v) => part(rows, room, v, |row| way.right_of(v[row] as usize, column.bins)),
+                };
+                (left, all - left)
             })
             .collect()
     }
@@ -436,8 +439,8 @@ impl NewtonGrower<'_> {
     /// Counts nodes and finds the best split of each.
     fn look(
         &self,
-        growth: &mut Growth<'_>,
-        index: &[u32],
+        growth: &mut Growth,
+        index: &[GradientRow],
         nodes: &mut [Open],
         family: Vec<Option<(usize, usize)>>,
         parents: Vec<Vec<Cell>>,
@@ -458,18 +461,30 @@ impl NewtonGrower<'_> {
             held.push(self.ledger.reserve("histograms of trees", (counted * size * 16) as u64)?);
         }
         let derived = |n: usize| family[n].filter(|_| by_cells[n]);
-        let group = width.div_ceil(rayon::current_num_threads()).max(1);
-        let mut tasks: Vec<(usize, std::ops::Range<usize>)> = vec![];
+        let threads = rayon::current_num_threads();
+        let group = width.div_ceil(threads).max(1);
+        let mut tasks: Vec<(usize, std::ops::Range<usize>, std::ops::Range<usize>)> = vec![];
         for n in (0..nodes.len()).filter(|n| by_cells[*n] && derived(*n).is_none()) {
-            let share = if nodes[n].end - nodes[n].start >= LARGE { group } else { width };
-            tasks.extend((0..width).step_by(share).map(|c| (n, c..width.min(c + share))));
+            let rows = nodes[n].start..nodes[n].end;
+            let by_rows = rows.len().div_ceil(threads);
+            if rows.len() >= LARGE && size * CELLS <= by_rows {
+                tasks.extend(rows.clone().step_by(by_rows).map(|r| (n, r..rows.end.min(r + by_rows), 0..width)));
+            } else {
+                let share = if rows.len() >= LARGE { group } else { width };
+                tasks.extend((0..width).step_by(share).map(|c| (n, rows.clone(), c..width.min(c + share))));
+            }
         }
-        let built: Vec<(usize, Vec<Cell>)> = tasks
-            .into_par_iter()
-            .map(|(n, columns)| (n, self.cells(growth.pairs, &index[nodes[n].start..nodes[n].end], &data.columns[columns])))
-            .collect();
-        for (n, cells) in built {
-            nodes[n].cells.get_or_insert_default().extend(cells);
+        let built: Vec<(usize, usize, Vec<Cell>)> = {
+            let growth = &*growth;
+            tasks.into_par_iter().map(|(n, rows, columns)| (n, columns.start, self.cells(growth, &index[rows], columns))).collect()
+        };
+        for (n, first, cells) in built {
+            let sum = nodes[n].cells.get_or_insert_default();
+            if first == 0 && !sum.is_empty() {
+                sum.iter_mut().zip(cells).for_each(|(a, b)| *a = plus(*a, b));
+            } else {
+                sum.extend(cells);
+            }
         }
         if !team.is_alone() {
             for n in nodes.iter_mut() {
@@ -494,35 +509,51 @@ impl NewtonGrower<'_> {
         Ok(())
     }
 
-    /// Sums of each bin of some columns, one column after the other.
-    fn cells(&self, pairs: &[Cell], rows: &[u32], columns: &[BinnedColumn]) -> Vec<Cell> {
-        let mut out = vec![[0i64; 2]; columns.iter().map(|c| c.bins + 1).sum()];
-        let mut local: Vec<Cell> = Vec::with_capacity(BLOCK);
+    /// Sums of each bin of some columns over some rows, one column after the other.
+    fn cells(&self, growth: &Growth, rows: &[GradientRow], columns: std::ops::Range<usize>) -> Vec<Cell> {
+        let data = self.data;
+        let mut out = vec![[0i64; 2]; data.columns[columns.clone()].iter().map(|c| c.bins + 1).sum()];
+        // Rows that lie far apart are read from the strips.
+        let sparse = rows.len() * SPARSE < data.rows;
+        let mut from_strips: Vec<Vec<(Place, usize)>> = vec![vec![]; data.strips.len()];
+        let stands: Vec<bool> = columns
+            .clone()
+            .map(|c| match data.in_strips[c].filter(|_| sparse) {
+                Some((s, place)) => {
+                    from_strips[s].push((place, c - columns.start));
+                    true
+                }
+                None => false,
+            })
+            .collect();
+        let stride = rows.len().min(BLOCK);
+        let mut local = vec![0u16; columns.len() * stride];
+        let mut pairs = [[0i64; 2]; BLOCK];
         for rows in rows.chunks(BLOCK) {
-            local.clear();
-            local.extend(rows.iter().map(|r| pairs[*r as usize]));
+            pairs.iter_mut().zip(rows).for_each(|(p, r)| *p = growth.pair(r));
+            for (strip, wanted) in data.strips.iter().zip(&from_strips).filter(|s| !s.1.is_empty()) {
+                strip.gather(rows, wanted, &mut local, stride);
+            }
             let mut rest = &mut out[..];
-            for c in columns {
+            for (k, c) in data.columns[columns.clone()].iter().enumerate() {
                 let (cells, tail) = rest.split_at_mut(c.bins + 1);
                 rest = tail;
-                fn add<T: Copy>(cells: &mut [Cell], codes: &[T], rows: &[u32], local: &[Cell], at: impl Fn(T) -> usize) {
-                    for (r, p) in rows.iter().zip(local) {
-                        let c = &mut cells[at(codes[*r as usize])];
-                        c[0] += p[0];
-                        c[1] += p[1];
-                    }
+                if stands[k] {
+                    let codes = &local[k * stride..][..rows.len()];
+                    add(cells, codes.iter().map(|c| usize::from(*c)), &pairs);
+                    continue;
                 }
                 match &c.codes {
-                    Codes::Narrow(v) => add(cells, v, rows, &local, |c| c as usize),
-                    Codes::Middle(v) => add(cells, v, rows, &local, |c| c as usize),
-                    Codes::Wide(v) => add(cells, v, rows, &local, |c| c as usize),
+                    Codes::Narrow(v) => add(cells, rows.iter().map(|r| usize::from(v[r.at()])), &pairs),
+                    Codes::Middle(v) => add(cells, rows.iter().map(|r| usize::from(v[r.at()])), &pairs),
+                    Codes::Wide(v) => add(cells, rows.iter().map(|r| v[r.at()] as usize), &pairs),
                 }
             }
         }
         out
     }
 
-    fn best(&self, growth: &Growth<'_>, index: &[u32], node: &Open) -> Option<Best> {
+    fn best(&self, growth: &Growth, index: &[GradientRow], node: &Open) -> Option<Best> {
         let data = self.data;
         let mut starts = vec![0];
         for c in &data.columns {
@@ -538,7 +569,7 @@ impl NewtonGrower<'_> {
                 Some(cells) => cells[starts[j]..starts[j + 1]].iter().copied().enumerate().filter(|(_, c)| c[1] > 0).collect(),
                 None => {
                     let mut rows: Vec<(u32, Cell)> =
-                        index[node.start..node.end].iter().map(|r| (c.codes.get(*r as usize) as u32, growth.pairs[*r as usize])).collect();
+                        index[node.start..node.end].iter().map(|r| (c.codes.get(r.at()) as u32, growth.pair(r))).collect();
                     rows.sort_unstable_by_key(|r| r.0);
                     rows.chunk_by(|a, b| a.0 == b.0)
                         .map(|same| (same[0].0 as usize, same.iter().fold([0; 2], |s, r| plus(s, r.1))))
@@ -562,7 +593,7 @@ impl NewtonGrower<'_> {
     }
 
     /// The best split of one column, from the sums of the bins that have rows.
-    fn best_of(&self, growth: &Growth<'_>, node: &Open, j: usize, mut present: Vec<(usize, Cell)>) -> Option<Best> {
+    fn best_of(&self, growth: &Growth, node: &Open, j: usize, mut present: Vec<(usize, Cell)>) -> Option<Best> {
         let c = &self.data.columns[j];
         let may = |f: usize| node.features.as_ref().is_none_or(|m| m[f]);
         let total = growth.sums[node.id];
@@ -689,6 +720,15 @@ impl NewtonGrower<'_> {
         tree.nodes = nodes.collect();
         *ways = kept.iter().map(|&i| ways[i]).collect();
         *gains = kept.iter().map(|&i| gains[i]).collect();
+    }
+}
+
+/// Adds rows to the cells of their codes.
+#[inline(always)]
+fn add(cells: &mut [Cell], codes: impl Iterator<Item = usize>, pairs: &[Cell; BLOCK]) {
+    for (code, p) in codes.zip(pairs) {
+        let c = &mut cells[code];
+        *c = plus(*c, *p);
     }
 }
 
