@@ -685,8 +685,8 @@ impl TreeGrower<'_> {
             let rows = open[n].start..open[n].end;
             let pieces = if rows.len() >= LARGE { threads } else { 1 };
             let mut square = family[n].is_none();
-            let by_rows = rows.len().div_ceil(pieces);
-            if pieces > 1 && direct[n].iter().map(|d| self.cells(d)).sum::<usize>() * CELLS <= by_rows {
+            let cells = direct[n].iter().map(|d| self.cells(d)).sum::<usize>();
+            if let Some(by_rows) = rows_a_piece(rows.len(), cells, threads) {
                 for start in rows.clone().step_by(by_rows) {
                     tasks.push((n, &direct[n], start..rows.end.min(start + by_rows), square));
                 }
@@ -1251,8 +1251,15 @@ const LARGE: usize = 1 << 14;
 /// A node with fewer than one in so many rows is counted from the strips.
 const SPARSE: usize = 2;
 
-/// A node's rows are shared out where each thread has this many times as many rows as there are cells to count in.
+/// A node's rows are shared out in pieces of at least this many times as many rows as there are cells to count in.
 const CELLS: usize = 2;
+
+/// Rows of each piece in which a node is shared out to threads by rows: several for each thread, so that none waits long for
+/// the others; or none, where the cells of so many pieces would be more work than the rows.
+pub(super) fn rows_a_piece(rows: usize, cells: usize, threads: usize) -> Option<usize> {
+    let least = (cells * CELLS).max(LARGE / 2);
+    (threads > 1 && rows >= LARGE && rows >= least * threads).then(|| rows.div_ceil(4 * threads).max(least))
+}
 
 impl TreeGrower<'_> {
     /// Cells that a column is counted in.

@@ -8,7 +8,7 @@
 //! that is added to; memory is waited for once a row and 64 bytes of codes, from the strips, where rows lie far apart.
 
 use super::binned::{BinnedColumn, BinnedData, Codes, Scale};
-use super::grow::{Leaf, nearest, scale_for};
+use super::grow::{Leaf, nearest, rows_a_piece, scale_for};
 use super::rows::{GradientRow, Seat, part};
 use super::strip::Place;
 use ochre_core::{Job, Ledger, Result, Rng};
@@ -137,9 +137,7 @@ const LEAST_GAIN: f32 = 1e-6;
 const BLOCK: usize = 1024;
 /// A node with fewer than one in so many rows is counted from the strips.
 const SPARSE: usize = 2;
-/// Nodes with at least as many rows are shared out to threads: by rows, where each thread has this many times as many as there
-/// are cells, or else by columns.
-const CELLS: usize = 2;
+/// Nodes with at least as many rows are shared out to threads.
 const LARGE: usize = 1 << 14;
 
 /// What happens in one tree: the scales that make fixed-point numbers of gradients, and what has been found out about nodes.
@@ -466,8 +464,7 @@ impl NewtonGrower<'_> {
         let mut tasks: Vec<(usize, std::ops::Range<usize>, std::ops::Range<usize>)> = vec![];
         for n in (0..nodes.len()).filter(|n| by_cells[*n] && derived(*n).is_none()) {
             let rows = nodes[n].start..nodes[n].end;
-            let by_rows = rows.len().div_ceil(threads);
-            if rows.len() >= LARGE && size * CELLS <= by_rows {
+            if let Some(by_rows) = rows_a_piece(rows.len(), size, threads) {
                 tasks.extend(rows.clone().step_by(by_rows).map(|r| (n, r..rows.end.min(r + by_rows), 0..width)));
             } else {
                 let share = if rows.len() >= LARGE { group } else { width };

@@ -61,7 +61,7 @@ fn ask_ahead<T, R: Seat>(values: &[T], rows: &[R], i: usize) {
 /// Rows between asking for a row's values and reading them.
 const AHEAD: usize = 24;
 /// Rows that one thread parts.
-const PIECE: usize = 1 << 16;
+const PIECE: usize = 1 << 14;
 
 /// Orders the rows of a node: those going left first, each side in its old order; says how many go left. `values` are those
 /// that `goes_right` looks at.
