@@ -401,9 +401,10 @@ impl Model {
             paths: vec![String::new(); n],
             rules: String::new(),
         };
+        let means = tree.means();
         for (i, &o) in order.iter().enumerate() {
             let node = &tree.nodes[o];
-            v.predictions.push(tree.expected_below(o) as f32);
+            v.predictions.push(means[o] as f32);
             if node.split == Split::Leaf {
                 let path = if i == 0 { String::new() } else { format!("If ({}) -> ", v.paths[i]) };
                 v.paths[i] = format!("{path}Prediction: {}", node.value);

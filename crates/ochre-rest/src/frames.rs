@@ -1,9 +1,10 @@
 //! Frames: list, look into, summarise, download, remove.
 
+use crate::percentiles::percentiles;
 use crate::route::{Ask, Body, Reply, TempFile, delete, get, post};
 use crate::wire::{Col, Frame as FrameSchema, FrameChunk, FrameChunks, FrameLoad, FrameSave, FrameSynopsis, Frames, FramesList, Remove};
 use crate::{App, Failure, jobs};
-use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, PERCENTILES, Result as CoreResult, chunk_lengths, f64s, histogram, quantile};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Node, PERCENTILES, Result as CoreResult, chunk_lengths, f64s, histogram};
 use ochre_io::{RawFile, export};
 use ochre_model::Model;
 use ochre_schema::{AnyKey, Cell, FrameKey, Table, Value, Wire};
@@ -106,7 +107,7 @@ fn slice(c: &Column, from: usize, n: usize) -> CoreResult<(Vec<f64>, Option<Vec<
     Ok((numbers, texts.then_some(words)))
 }
 
-fn column_schema(f: &Frame, i: usize, w: Window) -> CoreResult<Col> {
+fn column_schema(node: &Node, f: &Frame, i: usize, w: Window) -> CoreResult<Col> {
     let c = f.column(i);
     let r = c.rollup()?;
     let (data, string_data) = if i - w.column_offset < w.full_columns { slice(c, w.row_offset, w.rows)? } else { (vec![], None) };
@@ -140,10 +141,7 @@ fn column_schema(f: &Frame, i: usize, w: Window) -> CoreResult<Col> {
         col.histogram_stride = stride;
         col.histogram_bins = Some(bins);
         if c.is_number() {
-            let mut v = c.to_f64()?;
-            v.retain(|x| !x.is_nan());
-            v.par_sort_unstable_by(f64::total_cmp);
-            col.percentiles = Some(PERCENTILES.iter().map(|p| quantile(&v, *p, "interpolate")).collect());
+            col.percentiles = Some(percentiles(node, c, &PERCENTILES)?);
         }
     }
     Ok(col)
@@ -204,7 +202,10 @@ fn distribution_table(app: &App, f: &Frame) -> Table {
 
 fn frame_schema(app: &App, key: &str, f: &Frame, w: Window) -> Result<Value, Failure> {
     let columns = app.node.runner.install(|| {
-        (w.column_offset..w.column_offset + w.columns).into_par_iter().map(|i| column_schema(f, i, w)).collect::<CoreResult<Vec<_>>>()
+        (w.column_offset..w.column_offset + w.columns)
+            .into_par_iter()
+            .map(|i| column_schema(&app.node, f, i, w))
+            .collect::<CoreResult<Vec<_>>>()
     })?;
     let s = FrameSchema {
         row_offset: w.row_offset as i64,

@@ -17,6 +17,7 @@ mod import;
 mod jobs;
 mod metadata;
 mod models;
+mod percentiles;
 mod rapids;
 mod route;
 mod segments;

@@ -34,34 +34,62 @@ fn share(a: usize, b: usize) -> f64 {
     v
 }
 
+/// What is left to do of a walk; kept here, since a deep tree would overflow the program's stack.
+enum Todo {
+    /// Go down from a node; so many columns are decided for the row, and for the reference.
+    Visit(u32, usize, usize),
+    /// The same from the reference's side of a column.
+    Turn(usize, u32, usize, usize),
+    /// The column decided last is open again.
+    Close(usize),
+}
+
 impl Walk<'_> {
-    fn down(&mut self, at: u32, of_row: usize, of_reference: usize) {
-        let node = &self.tree.nodes[at as usize];
-        if node.split == Split::Leaf {
-            let v = f64::from(node.value);
-            let gain = if of_row > 0 { v * share(of_row - 1, of_reference) } else { 0.0 };
-            let loss = if of_reference > 0 { v * share(of_row, of_reference - 1) } else { 0.0 };
-            for &c in &self.decided {
-                self.out[c] += if self.sides[c] == Side::Row { gain } else { -loss };
+    fn run(&mut self) {
+        let mut todo = vec![Todo::Visit(0, 0, 0)];
+        while let Some(next) = todo.pop() {
+            match next {
+                Todo::Visit(at, of_row, of_reference) => self.down(at, of_row, of_reference, &mut todo),
+                Todo::Turn(c, at, of_row, of_reference) => {
+                    self.sides[c] = Side::Reference;
+                    todo.push(Todo::Visit(at, of_row, of_reference));
+                }
+                Todo::Close(c) => {
+                    self.sides[c] = Side::Open;
+                    self.decided.pop();
+                }
             }
-            return;
         }
-        let c = node.column as usize;
-        let to = |v: f64| if self.tree.sends_right(node, v) { node.right } else { node.left };
-        let (row, reference) = (to(self.row[c]), to(self.reference[c]));
-        match self.sides[c] {
-            Side::Row => self.down(row, of_row, of_reference),
-            Side::Reference => self.down(reference, of_row, of_reference),
-            Side::Open if row == reference => self.down(row, of_row, of_reference),
-            Side::Open => {
-                self.decided.push(c);
-                self.sides[c] = Side::Row;
-                self.down(row, of_row + 1, of_reference);
-                self.sides[c] = Side::Reference;
-                self.down(reference, of_row, of_reference + 1);
-                self.sides[c] = Side::Open;
-                self.decided.pop();
+    }
+
+    /// Goes down to a leaf, or to a column that sends the row and the reference different ways.
+    fn down(&mut self, mut at: u32, of_row: usize, of_reference: usize, todo: &mut Vec<Todo>) {
+        loop {
+            let node = &self.tree.nodes[at as usize];
+            if node.split == Split::Leaf {
+                let v = f64::from(node.value);
+                let gain = if of_row > 0 { v * share(of_row - 1, of_reference) } else { 0.0 };
+                let loss = if of_reference > 0 { v * share(of_row, of_reference - 1) } else { 0.0 };
+                for &c in &self.decided {
+                    self.out[c] += if self.sides[c] == Side::Row { gain } else { -loss };
+                }
+                return;
             }
+            let c = node.column as usize;
+            let to = |v: f64| if self.tree.sends_right(node, v) { node.right } else { node.left };
+            let (row, reference) = (to(self.row[c]), to(self.reference[c]));
+            at = match self.sides[c] {
+                Side::Row => row,
+                Side::Reference => reference,
+                Side::Open if row == reference => row,
+                Side::Open => {
+                    self.decided.push(c);
+                    self.sides[c] = Side::Row;
+                    let turn = Todo::Turn(c, reference, of_row, of_reference + 1);
+                    todo.extend([Todo::Close(c), turn, Todo::Visit(row, of_row + 1, of_reference)]);
+                    return;
+                }
+            };
         }
     }
 }
@@ -75,7 +103,7 @@ impl TreeEnsemble {
         for tree in self.trees.iter().flatten().filter(|t| !t.nodes.is_empty()) {
             sum += f64::from(tree.leaf(&columns, 0).value);
             let sides = vec![Side::Open; row.len()];
-            Walk { tree, row, reference, sides, decided: vec![], out }.down(0, 0, 0);
+            Walk { tree, row, reference, sides, decided: vec![], out }.run();
         }
         sum
     }

@@ -44,6 +44,18 @@ fn quadrature(n: usize) -> Vec<(f64, f64)> {
 
 const NOWHERE: usize = usize::MAX;
 
+/// A node whose children are being visited.
+#[derive(Clone, Copy)]
+struct Frame {
+    node: usize,
+    /// The level of the edge above that its column has, if it has one.
+    before: usize,
+    /// 1 for rows that go right here, 0 for others.
+    right: Lane,
+    /// Is the right child being visited?
+    second: bool,
+}
+
 /// The state of a walk through one tree. Level k belongs to the k-th node on the way: its edge, and the sums below it.
 struct Walk<'a> {
     tree: &'a Tree,
@@ -57,6 +69,8 @@ struct Walk<'a> {
     zeros: Vec<f64>,
     /// For each column the level of its last edge on the way.
     held: Vec<usize>,
+    /// The nodes above, that of level 0 first; not the program's stack, which a deep tree would overflow.
+    above: Vec<Frame>,
 }
 
 impl Walk<'_> {
@@ -64,79 +78,108 @@ impl Walk<'_> {
         level * (3 * self.points.len() + 1)
     }
 
-    /// Leaves the sum of the leaves below a node in its level, and adds what the edges below are worth.
-    fn descend(&mut self, at: usize, level: usize, out: &mut [Lane]) {
-        let tree = self.tree;
-        let node = &tree.nodes[at];
-        let (n, own) = (self.points.len(), self.level(level));
-        let sums = own + 2 * n;
-        if node.split == Split::Leaf {
+    /// The share and the rows that came to a column's last edge; everything where it has none.
+    fn came(&self, edge: usize) -> (f64, Lane) {
+        if edge == NOWHERE { (1.0, [1.0; LANES]) } else { (self.zeros[edge], self.lanes[self.level(edge) + 3 * self.points.len()]) }
+    }
+
+    /// Visits all nodes, children before their parents are done, and adds what their edges are worth.
+    fn run(mut self, out: &mut [Lane]) -> (Vec<Lane>, Vec<f64>) {
+        let (tree, n) = (self.tree, self.points.len());
+        let mut at = 0;
+        loop {
+            let node = &tree.nodes[at];
+            let own = self.level(self.above.len());
+            if node.split != Split::Leaf {
+                self.lanes[own + 2 * n..own + 3 * n].fill([0.0; LANES]);
+                let right = self.rows.map(|row| if tree.goes_right(node, self.columns, row) { 1.0 } else { 0.0 });
+                self.above.push(Frame { node: at, before: self.held[node.column as usize], right, second: false });
+                at = self.enter();
+                continue;
+            }
             let value = f64::from(node.value);
             for k in 0..n {
-                let product = self.lanes[own + k];
-                self.lanes[sums + k] = product.map(|p| p * value);
+                self.lanes[own + 2 * n + k] = self.lanes[own + k].map(|p| p * value);
             }
-            return;
+            loop {
+                let Some(frame) = self.above.last() else { return (self.lanes, self.zeros) };
+                let second = frame.second;
+                self.leave(out);
+                if !second {
+                    self.above.last_mut().expect("it is still there").second = true;
+                    at = self.enter();
+                    break;
+                }
+                self.above.pop();
+            }
         }
-        self.lanes[sums..sums + n].fill([0.0; LANES]);
-        let column = node.column as usize;
-        let before = self.held[column];
-        let right = self.rows.map(|row| if tree.goes_right(node, self.columns, row) { 1.0 } else { 0.0 });
-        let (zero_before, one_before) = match before {
-            NOWHERE => (1.0, [1.0; LANES]),
-            level => (self.zeros[level], self.lanes[self.level(level) + 3 * n]),
-        };
-        for child in [node.left, node.right] {
-            let zero = zero_before * tree.share(node, child);
-            let mut one = one_before;
-            for (one, right) in one.iter_mut().zip(right) {
-                *one *= if child == node.right { right } else { 1.0 - right };
+    }
+
+    /// Goes along an edge of the last node above; answers the child.
+    fn enter(&mut self) -> usize {
+        let level = self.above.len();
+        let (own, below, n) = (self.level(level - 1), self.level(level), self.points.len());
+        let Frame { node, before, right, second } = self.above[level - 1];
+        let node = &self.tree.nodes[node];
+        let child = if second { node.right } else { node.left };
+        let (zero_before, mut one) = self.came(before);
+        let zero = zero_before * self.tree.share(node, child);
+        for (one, right) in one.iter_mut().zip(right) {
+            *one *= if second { right } else { 1.0 - right };
+        }
+        self.zeros[level] = zero;
+        self.lanes[below + 3 * n] = one;
+        for k in 0..n {
+            let t = self.points[k].0;
+            // f where the row goes this way and where it does not; nothing is left of a leaf whose f is 0.
+            let (with, without) = ((1.0 - t) * zero + t, (1.0 - t) * zero);
+            let inverse = |f: f64| if f > 0.0 { 1.0 / f } else { 0.0 };
+            let (over_with, over_without) = (inverse(with), inverse(without));
+            let mut product = self.lanes[own + k];
+            if before != NOWHERE {
+                let over = self.lanes[self.level(before) + n + k];
+                product.iter_mut().zip(over).for_each(|(p, o)| *p *= o);
             }
-            let below = self.level(level + 1);
-            self.zeros[level + 1] = zero;
-            self.lanes[below + 3 * n] = one;
-            for k in 0..n {
-                let t = self.points[k].0;
-                // f where the row goes this way and where it does not; nothing is left of a leaf whose f is 0.
-                let (with, without) = ((1.0 - t) * zero + t, (1.0 - t) * zero);
-                let inverse = |f: f64| if f > 0.0 { 1.0 / f } else { 0.0 };
-                let (over_with, over_without) = (inverse(with), inverse(without));
-                let mut product = self.lanes[own + k];
-                if before != NOWHERE {
-                    let over = self.lanes[self.level(before) + n + k];
-                    product.iter_mut().zip(over).for_each(|(p, o)| *p *= o);
-                }
-                let mut over = [0.0; LANES];
-                for l in 0..LANES {
-                    let goes = one[l] > 0.5;
-                    product[l] *= if goes { with } else { without };
-                    over[l] = if goes { over_with } else { over_without };
-                }
-                self.lanes[below + k] = product;
-                self.lanes[below + n + k] = over;
-            }
-            self.held[column] = level + 1;
-            self.descend(child as usize, level + 1, out);
-            self.held[column] = before;
-            // What the column is worth here; the leaves below counted with its edge above until now.
-            let (mut worth, mut counted) = ([0.0; LANES], [0.0; LANES]);
-            for k in 0..n {
-                let (sum, over) = (self.lanes[below + 2 * n + k], self.lanes[below + n + k]);
-                let weight = self.points[k].1;
-                for l in 0..LANES {
-                    self.lanes[sums + k][l] += sum[l];
-                    worth[l] += weight * sum[l] * over[l];
-                }
-                if before != NOWHERE {
-                    let over = self.lanes[self.level(before) + n + k];
-                    for l in 0..LANES {
-                        counted[l] += weight * sum[l] * over[l];
-                    }
-                }
-            }
+            let mut over = [0.0; LANES];
             for l in 0..LANES {
-                out[column][l] += worth[l] * (one[l] - zero) - counted[l] * (one_before[l] - zero_before);
+                let goes = one[l] > 0.5;
+                product[l] *= if goes { with } else { without };
+                over[l] = if goes { over_with } else { over_without };
             }
+            self.lanes[below + k] = product;
+            self.lanes[below + n + k] = over;
+        }
+        self.held[node.column as usize] = level;
+        child as usize
+    }
+
+    /// Comes back along the edge that was entered last, and adds what it is worth to its column. The leaves below counted with
+    /// the column's edge above until now.
+    fn leave(&mut self, out: &mut [Lane]) {
+        let level = self.above.len();
+        let (own, below, n) = (self.level(level - 1), self.level(level), self.points.len());
+        let Frame { node, before, .. } = self.above[level - 1];
+        let column = self.tree.nodes[node].column as usize;
+        self.held[column] = before;
+        let (zero, one) = (self.zeros[level], self.lanes[below + 3 * n]);
+        let (zero_before, one_before) = self.came(before);
+        let (mut worth, mut counted) = ([0.0; LANES], [0.0; LANES]);
+        for k in 0..n {
+            let (sum, over) = (self.lanes[below + 2 * n + k], self.lanes[below + n + k]);
+            let weight = self.points[k].1;
+            for l in 0..LANES {
+                self.lanes[own + 2 * n + k][l] += sum[l];
+                worth[l] += weight * sum[l] * over[l];
+            }
+            if before != NOWHERE {
+                let over = self.lanes[self.level(before) + n + k];
+                for l in 0..LANES {
+                    counted[l] += weight * sum[l] * over[l];
+                }
+            }
+        }
+        for l in 0..LANES {
+            out[column][l] += worth[l] * (one[l] - zero) - counted[l] * (one_before[l] - zero_before);
         }
     }
 }
@@ -144,16 +187,21 @@ impl Walk<'_> {
 impl Tree {
     /// The mean of the leaves over the training rows.
     pub fn expected(&self) -> f64 {
-        self.expected_below(0)
+        self.means()[0]
     }
 
-    /// The mean of the leaves below a node.
-    pub fn expected_below(&self, at: usize) -> f64 {
-        let node = &self.nodes[at];
-        if node.split == Split::Leaf {
-            return f64::from(node.value);
+    /// For each node the mean of the leaves below it over the training rows.
+    pub fn means(&self) -> Vec<f64> {
+        let mut means = vec![0.0; self.nodes.len()];
+        for at in self.downward().into_iter().rev() {
+            let node = &self.nodes[at];
+            means[at] = if node.split == Split::Leaf {
+                f64::from(node.value)
+            } else {
+                [node.left, node.right].into_iter().map(|c| self.share(node, c) * means[c as usize]).sum()
+            };
         }
-        [node.left, node.right].into_iter().map(|c| self.share(node, c) * self.expected_below(c as usize)).sum()
+        means
     }
 
     /// Share of a node's training rows that went on to a child. The children's rows are what counts: with sampling, the root
@@ -185,7 +233,7 @@ impl<'a> Explainer<'a> {
         let trees = ensemble.trees.iter().flatten().filter(|t| t.nodes.len() > 1);
         let trees = trees
             .map(|tree| {
-                let (levels, distinct) = tree.extent(0, &mut vec![0; columns], 0);
+                let (levels, distinct) = tree.extent(columns);
                 Explained { tree, levels, points: quadrature(distinct.div_ceil(2).max(1)) }
             })
             .collect();
@@ -208,9 +256,7 @@ impl<'a> Explainer<'a> {
                 lanes[..points.len()].fill([1.0; LANES]);
                 zeros.resize(levels + 1, 1.0);
                 let held = vec![NOWHERE; self.columns];
-                let mut walk = Walk { tree, columns, rows, points, lanes, zeros, held };
-                walk.descend(0, 0, &mut told);
-                (lanes, zeros) = (walk.lanes, walk.zeros);
+                (lanes, zeros) = Walk { tree, columns, rows, points, lanes, zeros, held, above: vec![] }.run(&mut told);
             }
             for (l, out) in out.chunks_mut(width).enumerate() {
                 out.iter_mut().zip(&told).for_each(|(o, t)| *o = t[l]);
@@ -221,18 +267,29 @@ impl<'a> Explainer<'a> {
 }
 
 impl Tree {
-    /// Levels below a node, and the most columns that a way down from the root has.
-    fn extent(&self, at: usize, seen: &mut [u32], distinct: usize) -> (usize, usize) {
-        let node = &self.nodes[at];
-        if node.split == Split::Leaf {
-            return (0, distinct);
+    /// Levels below the root, and the most columns that a way down has.
+    fn extent(&self, columns: usize) -> (usize, usize) {
+        let (mut levels, mut most) = (0, 0);
+        let (mut seen, mut distinct) = (vec![0u32; columns], 0);
+        // A node with its level, and whether it is met on the way back.
+        let mut todo = vec![(0, 0, false)];
+        while let Some((at, level, back)) = todo.pop() {
+            let node = &self.nodes[at];
+            (levels, most) = (levels.max(level), most.max(distinct));
+            if node.split == Split::Leaf {
+                continue;
+            }
+            let column = node.column as usize;
+            if back {
+                seen[column] -= 1;
+                distinct -= usize::from(seen[column] == 0);
+            } else {
+                distinct += usize::from(seen[column] == 0);
+                seen[column] += 1;
+                todo.extend([(at, level, true), (node.left as usize, level + 1, false), (node.right as usize, level + 1, false)]);
+            }
         }
-        let column = node.column as usize;
-        let distinct = distinct + usize::from(seen[column] == 0);
-        seen[column] += 1;
-        let sides = [node.left, node.right].map(|child| self.extent(child as usize, seen, distinct));
-        seen[column] -= 1;
-        (1 + sides[0].0.max(sides[1].0), sides[0].1.max(sides[1].1))
+        (levels, most)
     }
 }
 
@@ -312,5 +369,37 @@ mod tests {
             ensemble.score(None, &views, None, &mut p);
             assert!((got.iter().sum::<f64>() - p[0]).abs() < 1e-12);
         }
+    }
+
+    /// A tree that is deeper than a thread's stack: nothing recurses.
+    #[test]
+    fn deep_trees() {
+        let depth = 60_000u32;
+        let mut nodes = vec![];
+        for i in 0..depth {
+            nodes.push(inner(i % 3, 2 * i + 1, 2 * i + 2, f64::from(depth - i + 1)));
+            nodes.push(leaf(0.25, 1.0));
+        }
+        nodes.push(leaf(1.0, 1.0));
+        let tree = Tree { nodes };
+        assert_eq!(tree.depth(), depth as usize);
+        let ensemble = TreeEnsemble {
+            link: TreeLink::Identity,
+            init: 0.0,
+            classes: 1,
+            trees: vec![vec![tree]],
+            lengths: [0.0; 2],
+            calibration: None,
+            correction: vec![],
+            single: false,
+        };
+        let columns = [[1.0], [1.0], [1.0]];
+        let views: Vec<&[f64]> = columns.iter().map(|c| &c[..]).collect();
+        let mut got = [0.0; 4];
+        Explainer::new(&ensemble, 3).contributions(&views, 0..1, &mut got);
+        assert!((got.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{got:?}");
+        let mut against = [0.0; 3];
+        let reference = ensemble.baseline(&[1.0; 3], &[1.0, 0.0, 1.0], &mut against);
+        assert_eq!((reference, against), (0.25, [0.0, 0.75, 0.0]));
     }
 }

@@ -101,11 +101,29 @@ impl Tree {
     }
 
     pub fn depth(&self) -> usize {
-        fn below(t: &Tree, i: u32) -> usize {
-            let n = &t.nodes[i as usize];
-            if n.split == Split::Leaf { 0 } else { 1 + below(t, n.left).max(below(t, n.right)) }
+        let mut levels = vec![0; self.nodes.len()];
+        for at in self.downward() {
+            let node = &self.nodes[at];
+            if node.split != Split::Leaf {
+                (levels[node.left as usize], levels[node.right as usize]) = (levels[at] + 1, levels[at] + 1);
+            }
         }
-        if self.nodes.is_empty() { 0 } else { below(self, 0) }
+        levels.into_iter().max().unwrap_or(0)
+    }
+
+    /// The nodes below the root and itself, each after its parent. What walks trees does so without recursion: a tree may be
+    /// deeper than a thread's stack.
+    pub(crate) fn downward(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = if self.nodes.is_empty() { vec![] } else { vec![0] };
+        let mut next = 0;
+        while let Some(&at) = order.get(next) {
+            let node = &self.nodes[at];
+            if node.split != Split::Leaf {
+                order.extend([node.left as usize, node.right as usize]);
+            }
+            next += 1;
+        }
+        order
     }
 }
 
