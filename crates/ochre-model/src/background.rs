@@ -63,16 +63,14 @@ impl Model {
         }
         let scale = match &self.scorer {
             Scorer::Trees(m) => {
-                let n = m.trees.len() as f64;
-                let (factor, base, link) = match m.link {
-                    TreeLink::Mean => (1.0 / n, 0.0, LinkFunction::Identity),
-                    TreeLink::FirstShare => (-1.0 / n, 1.0, LinkFunction::Identity),
-                    TreeLink::Identity => (1.0, m.init, LinkFunction::Identity),
-                    TreeLink::Log => (1.0, m.init, LinkFunction::Log),
-                    TreeLink::Logit => (1.0, m.init, LinkFunction::Logit),
+                let link = match m.link {
+                    TreeLink::Mean | TreeLink::FirstShare | TreeLink::Identity => LinkFunction::Identity,
+                    TreeLink::Log => LinkFunction::Log,
+                    TreeLink::Logit => LinkFunction::Logit,
                     _ => return refuse("several classes, anomalies or uplift"),
                 };
-                Scale { factor, base, link }
+                let (factor, base) = m.scale();
+                Scale { factor, base: base + factor * m.init, link }
             }
             Scorer::Glm(m) if m.beta.len() == 1 && m.derived.is_empty() && m.places.is_empty() && m.link != LinkFunction::Power => {
                 Scale { factor: 1.0, base: 0.0, link: m.link }

@@ -1358,7 +1358,7 @@ pub fn measure(
     let script = detail.custom.clone();
     let mut m = match category {
         Category::AnomalyDetection => metrics::anomalies(preds),
-        _ => measure_scores(category, Scores::all(preds, width(category, domain)), y, w, domain, deviance, detail)?,
+        _ => measure_scores(category, Scores::all(preds, width(category, domain)), Answers { y, w, domain, deviance, detail })?,
     };
     if let Some(script) = script {
         let width = preds.len() / y.len().max(1);
@@ -1376,15 +1376,17 @@ fn width(category: Category, domain: &[String]) -> usize {
     }
 }
 
-fn measure_scores(
-    category: Category,
-    scores: Scores<'_>,
-    y: &[f64],
-    w: Option<&[f64]>,
-    domain: &[String],
-    deviance: Deviance,
-    detail: Detail,
-) -> Result<Metrics> {
+/// What predictions are measured against: answers and weights of all rows, the classes, and how.
+pub struct Answers<'a> {
+    pub y: &'a [f64],
+    pub w: Option<&'a [f64]>,
+    pub domain: &'a [String],
+    pub deviance: Deviance,
+    pub detail: Detail,
+}
+
+fn measure_scores(category: Category, scores: Scores<'_>, answers: Answers<'_>) -> Result<Metrics> {
+    let Answers { y, w, domain, deviance, detail } = answers;
     match category {
         Category::Regression | Category::Clustering | Category::CoxPh => metrics::regression(scores, y, w, deviance),
         Category::Binomial => metrics::binomial(scores.column(1), y, w, domain, detail),
@@ -1394,24 +1396,15 @@ fn measure_scores(
     }
 }
 
-/// Metrics of predictions of which each member of a team has those of its own rows; answers and weights are of all rows.
-#[allow(clippy::too_many_arguments)]
-pub fn measure_shared(
-    team: &Team,
-    category: Category,
-    mine: Vec<f64>,
-    y: &[f64],
-    w: Option<&[f64]>,
-    domain: &[String],
-    deviance: Deviance,
-    detail: Detail,
-) -> Result<Metrics> {
-    if detail.custom.is_some() {
+/// Metrics of predictions of which each member of a team has those of its own rows.
+pub fn measure_shared(team: &Team, category: Category, mine: Vec<f64>, answers: Answers<'_>) -> Result<Metrics> {
+    if answers.detail.custom.is_some() {
         // What a user wrote reads all rows.
+        let Answers { y, w, domain, deviance, detail } = answers;
         return measure(category, &team.concat(mine)?, y, w, domain, deviance, detail);
     }
-    let scores = Scores::own(team, y.len(), &mine, width(category, domain));
-    measure_scores(category, scores, y, w, domain, deviance, detail)
+    let scores = Scores::own(team, answers.y.len(), &mine, width(category, answers.domain));
+    measure_scores(category, scores, answers)
 }
 
 /// A row as a metric that the user wrote sees it: classes have their label before their probabilities. Rows without an

@@ -229,19 +229,10 @@ impl Model {
             ));
         }
         let p = self.predictors.len();
-        // A forest's score is the mean of its trees; of two classes it scores the first, and the second is told.
-        let (factor, base) = match trees.link {
-            TreeLink::Mean => (1.0 / trees.trees.len() as f64, 0.0),
-            TreeLink::FirstShare => (-1.0 / trees.trees.len() as f64, 1.0),
-            _ => (1.0, 0.0),
-        };
         let explainer = Explainer::new(trees, p);
         let values = blocks(data, (p + 1, LANES), |columns, rows, out| {
             explainer.contributions(columns, rows, out);
-            for out in out.chunks_mut(p + 1) {
-                out.iter_mut().for_each(|v| *v = f64::from((*v * factor) as f32));
-                out[p] = f64::from((explainer.expected * factor + base) as f32);
-            }
+            out.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         })?;
         let names: Vec<String> = self.predictors.iter().map(|p| p.name.clone()).chain(["BiasTerm".to_string()]).collect();
         if how.top == 0 && how.bottom == 0 {
@@ -376,15 +367,7 @@ impl Model {
 
     fn view(&self, tree: &ochre_score::Tree, class: Option<String>) -> TreeView {
         // Level by level: each node's place among the nodes that are shown.
-        let mut order = vec![0usize];
-        let mut at = 0;
-        while at < order.len() {
-            let n = &tree.nodes[order[at]];
-            if n.split != Split::Leaf {
-                order.extend([n.left as usize, n.right as usize]);
-            }
-            at += 1;
-        }
+        let order = tree.downward();
         let n = order.len();
         let mut place = vec![-1i32; tree.nodes.len()];
         order.iter().enumerate().for_each(|(i, o)| place[*o] = i as i32);

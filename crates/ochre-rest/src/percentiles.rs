@@ -3,9 +3,9 @@
 use ochre_core::{Column, Node, Result, f64s, quantile_at};
 
 /// Parts that the range of values is cut into at first.
-const PARTS: u64 = 1 << 16;
+const PARTS: usize = 1 << 16;
 /// Parts that a range is cut into which still holds too many values.
-const FINER: u64 = 1 << 12;
+const FINER: usize = 1 << 12;
 /// So many values are brought together and sorted.
 const SORTED_MAX: usize = 1 << 18;
 
@@ -33,8 +33,7 @@ struct Range {
     high: u64,
     before: usize,
     count: usize,
-    /// Where the parts of this range begin, and how many bits their width has.
-    first: usize,
+    /// How many bits the width of its parts has.
     shift: u32,
 }
 
@@ -57,7 +56,7 @@ pub fn percentiles(node: &Node, column: &Column, probabilities: &[f64]) -> Resul
         0 => (if r.min == 0.0 { key(-0.0) } else { key(r.min) }, if r.max == 0.0 { key(0.0) } else { key(r.max) }),
         _ => (0, u64::MAX),
     };
-    let (mut ranges, mut parts) = (vec![Range { low, high, before: 0, count: n, first: 0, shift: 0 }], PARTS);
+    let (mut ranges, mut parts) = (vec![Range { low, high, before: 0, count: n, shift: 0 }], PARTS);
     let each = |ranges: &[Range], see: &mut dyn FnMut(usize, u64)| -> Result<()> {
         for chunk in column.chunks() {
             for v in f64s(&chunk.data()?).iter().filter(|v| !v.is_nan()) {
@@ -72,27 +71,27 @@ pub fn percentiles(node: &Node, column: &Column, probabilities: &[f64]) -> Resul
         Ok(())
     };
     while !ranges.is_empty() && ranges.iter().map(|r| r.count).sum::<usize>() > SORTED_MAX {
-        for (i, range) in ranges.iter_mut().enumerate() {
+        for range in &mut ranges {
             let bits = 64 - (range.high - range.low).leading_zeros();
-            (range.first, range.shift) = (i * parts as usize, bits.saturating_sub(parts.ilog2()));
+            range.shift = bits.saturating_sub(parts.ilog2());
         }
-        let _held = node.ledger.reserve("percentiles", (ranges.len() as u64 * parts) * size_of::<Part>() as u64)?;
-        let mut cut = vec![Part { count: 0, low: u64::MAX, high: 0 }; ranges.len() * parts as usize];
+        let _held = node.ledger.reserve("percentiles", (ranges.len() * parts * size_of::<Part>()) as u64)?;
+        let mut cut = vec![Part { count: 0, low: u64::MAX, high: 0 }; ranges.len() * parts];
         each(&ranges, &mut |i, k| {
             let range = &ranges[i];
-            let part = &mut cut[range.first + ((k - range.low) >> range.shift) as usize];
+            let part = &mut cut[i * parts + ((k - range.low) >> range.shift) as usize];
             *part = Part { count: part.count + 1, low: part.low.min(k), high: part.high.max(k) };
         })?;
         let mut next: Vec<Range> = vec![];
-        for range in &ranges {
+        for (range, cut) in ranges.iter().zip(cut.chunks(parts)) {
             let mut before = range.before;
-            for part in cut[range.first..range.first + parts as usize].iter().filter(|p| p.count > 0) {
+            for part in cut.iter().filter(|p| p.count > 0) {
                 let asked = places.partition_point(|p| *p < before)..places.partition_point(|p| *p < before + part.count);
                 if !asked.is_empty() {
                     if part.low == part.high {
                         found[asked].fill(Some(number(part.low)));
                     } else {
-                        next.push(Range { low: part.low, high: part.high, before, count: part.count, first: 0, shift: 0 });
+                        next.push(Range { low: part.low, high: part.high, before, count: part.count, shift: 0 });
                     }
                 }
                 before += part.count;

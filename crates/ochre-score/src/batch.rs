@@ -159,12 +159,9 @@ impl BatchScorer {
         let Scorer::Trees(m) = &self.mojo.file.scorer else {
             return Err(format!("a model of the kind {} has no contributions of columns: models of trees have", self.mojo.about.full_name));
         };
-        let (factor, base) = match m.link {
-            TreeLink::Mean => (1.0 / m.trees.len() as f64, 0.0),
-            TreeLink::FirstShare => (-1.0 / m.trees.len() as f64, 1.0),
-            TreeLink::Identity | TreeLink::Log | TreeLink::Logit => (1.0, 0.0),
-            _ => return Err("contributions are told of regressions and of two classes only".into()),
-        };
+        if !matches!(m.link, TreeLink::Mean | TreeLink::FirstShare | TreeLink::Identity | TreeLink::Log | TreeLink::Logit) {
+            return Err("contributions are told of regressions and of two classes only".into());
+        }
         let columns = self.fitted(batch)?;
         let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
         let p = columns.len();
@@ -176,10 +173,7 @@ impl BatchScorer {
             let told = &mut told[..(p + 1) * rows.len()];
             explainer.contributions(&views, rows.clone(), told);
             for (row, told) in rows.zip(told.chunks(p + 1)) {
-                for (c, v) in told[..p].iter().enumerate() {
-                    out[c][row] = f64::from((v * factor) as f32);
-                }
-                out[p][row] = f64::from((explainer.expected * factor + base) as f32);
+                out.iter_mut().zip(told).for_each(|(out, v)| out[row] = f64::from(*v as f32));
             }
         }
         let names = self.mojo.file.predictors.iter().map(|p| p.name.as_str()).chain(["BiasTerm"]);

@@ -152,28 +152,19 @@ struct Method {
 
 /// A tree as methods: the first is the whole tree, the others are parts that it calls.
 fn tree_methods(tree: &Tree, name: &str, java: &mut Java) -> Vec<(String, usize)> {
-    // Nodes below each, itself among them; children come after their parents in no certain order, so by depth first.
+    // Nodes below each, itself among them.
     let mut size = vec![1usize; tree.nodes.len()];
-    let mut order = vec![0u32];
-    let mut i = 0;
-    while i < order.len() {
-        let n = &tree.nodes[order[i] as usize];
-        if n.split != Split::Leaf {
-            order.extend([n.left, n.right]);
-        }
-        i += 1;
-    }
     let mut apart = vec![false; tree.nodes.len()];
-    for &i in order.iter().rev() {
-        let n = &tree.nodes[i as usize];
+    for i in tree.downward().into_iter().rev() {
+        let n = &tree.nodes[i];
         if n.split != Split::Leaf {
             let below = |c: u32| if apart[c as usize] { 1 } else { size[c as usize] };
             let (left, right) = (below(n.left), below(n.right));
-            size[i as usize] = 1 + left + right;
-            if size[i as usize] > METHOD_NODES {
+            size[i] = 1 + left + right;
+            if size[i] > METHOD_NODES {
                 // The larger child goes into a method of its own.
                 apart[if left >= right { n.left } else { n.right } as usize] = true;
-                size[i as usize] = 2 + left.min(right);
+                size[i] = 2 + left.min(right);
             }
         }
     }

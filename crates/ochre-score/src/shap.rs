@@ -12,7 +12,7 @@
 //! Cost: for each node and point a dozen multiplications for eight rows at once, whatever the depth; the polynomial algorithm
 //! of the paper takes the square of the depth for each leaf and row.
 
-use crate::trees::{Node, Split, Tree, TreeEnsemble};
+use crate::trees::{Node, Split, Tree, TreeEnsemble, TreeLink};
 
 /// Rows that go through a tree side by side.
 pub const LANES: usize = 8;
@@ -224,8 +224,10 @@ struct Explained<'a> {
 pub struct Explainer<'a> {
     trees: Vec<Explained<'a>>,
     columns: usize,
+    /// What the sum of the leaves is multiplied by to become a score.
+    factor: f64,
     /// The score when no column is known.
-    pub expected: f64,
+    bias: f64,
 }
 
 impl<'a> Explainer<'a> {
@@ -237,7 +239,8 @@ impl<'a> Explainer<'a> {
                 Explained { tree, levels, points: quadrature(distinct.div_ceil(2).max(1)) }
             })
             .collect();
-        Explainer { trees, columns, expected: ensemble.expected() }
+        let (factor, base) = ensemble.scale();
+        Explainer { trees, columns, factor, bias: ensemble.expected() * factor + base }
     }
 
     /// Adds up the contributions of all trees for some rows: for each row one number per column, and the bias last. Each row's
@@ -245,7 +248,7 @@ impl<'a> Explainer<'a> {
     pub fn contributions(&self, columns: &[&[f64]], rows: std::ops::Range<usize>, out: &mut [f64]) {
         let width = self.columns + 1;
         let (mut lanes, mut zeros) = (vec![], vec![]);
-        for (first, out) in rows.clone().step_by(LANES).zip(out.chunks_mut(width * LANES)) {
+        for (first, out) in rows.step_by(LANES).zip(out.chunks_mut(width * LANES)) {
             let count = out.len() / width;
             // Lanes without a row of their own repeat the last one.
             let rows = std::array::from_fn(|l| first + l.min(count - 1));
@@ -259,8 +262,8 @@ impl<'a> Explainer<'a> {
                 (lanes, zeros) = Walk { tree, columns, rows, points, lanes, zeros, held, above: vec![] }.run(&mut told);
             }
             for (l, out) in out.chunks_mut(width).enumerate() {
-                out.iter_mut().zip(&told).for_each(|(o, t)| *o = t[l]);
-                out[self.columns] = self.expected;
+                out.iter_mut().zip(&told).for_each(|(o, t)| *o = t[l] * self.factor);
+                out[self.columns] = self.bias;
             }
         }
     }
@@ -294,7 +297,18 @@ impl Tree {
 }
 
 impl TreeEnsemble {
-    /// The score when no column is known.
+    /// Factor and base that make a score before the link of the sum of leaves and `init`. A forest's score is the mean of its
+    /// trees; of two classes it scores the first, and the second is told.
+    pub fn scale(&self) -> (f64, f64) {
+        let n = self.trees.len() as f64;
+        match self.link {
+            TreeLink::Mean => (1.0 / n, 0.0),
+            TreeLink::FirstShare => (-1.0 / n, 1.0),
+            _ => (1.0, 0.0),
+        }
+    }
+
+    /// The sum of leaves and `init` when no column is known.
     pub fn expected(&self) -> f64 {
         self.init + self.trees.iter().flatten().filter(|t| !t.nodes.is_empty()).map(Tree::expected).sum::<f64>()
     }
@@ -303,7 +317,6 @@ impl TreeEnsemble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TreeLink;
 
     fn leaf(value: f32, weight: f64) -> Node {
         Node { split: Split::Leaf, column: 0, missing_left: false, left: 0, right: 0, value, weight, gain: 0.0 }

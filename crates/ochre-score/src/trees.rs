@@ -111,9 +111,9 @@ impl Tree {
         levels.into_iter().max().unwrap_or(0)
     }
 
-    /// The nodes below the root and itself, each after its parent. What walks trees does so without recursion: a tree may be
+    /// The root and the nodes below it, level by level, so that each comes after its parent. What walks trees does so without recursion: a tree may be
     /// deeper than a thread's stack.
-    pub(crate) fn downward(&self) -> Vec<usize> {
+    pub fn downward(&self) -> Vec<usize> {
         let mut order: Vec<usize> = if self.nodes.is_empty() { vec![] } else { vec![0] };
         let mut next = 0;
         while let Some(&at) = order.get(next) {

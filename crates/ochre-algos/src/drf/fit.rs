@@ -6,10 +6,10 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, histograms, history_columns, importances,
     leaf_at, mark_leaves, stopping_metric, summary,
 };
-use crate::tree::{Grown, Row, RowOrder, Seat, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Grown, Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
-use ochre_model::driver::measure_shared;
+use ochre_model::driver::{Answers, measure_shared};
 use ochre_model::metrics::Event;
 use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory};
 use ochre_score::{Scorer, TreeEnsemble, TreeLink};
@@ -145,13 +145,14 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
                     let (added, f) = &mut *f_valid;
                     add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
                     let mine = averages(ensemble, f, &counts, sums);
-                    let (w, detail) = (v.w.as_deref(), bins.clone());
-                    Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, Deviance::Gaussian, detail)?)
+                    let (y, w, detail) = (&v.y, v.w.as_deref(), bins.clone());
+                    Some(measure_shared(&valid_team, category, mine, Answers { y, w, domain, deviance: Deviance::Gaussian, detail })?)
                 }
             };
             // Rows that every tree saw have no prediction, and are passed over.
-            let (mine, w) = (averages(ensemble, f, unseen, sums), train.w.as_deref());
-            let training = measure_shared(&data.team, category, mine, &train.y, w, domain, Deviance::Gaussian, bins.clone())?;
+            let mine = averages(ensemble, f, unseen, sums);
+            let (y, w, detail) = (&train.y, train.w.as_deref(), bins.clone());
+            let training = measure_shared(&data.team, category, mine, Answers { y, w, domain, deviance: Deviance::Gaussian, detail })?;
             history.events.push(Event { at_ms: now_ms(), step: ensemble.trees.len(), training, validation });
             Ok(())
         };
@@ -224,7 +225,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
                 .enumerate()
                 .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
                 .collect();
-            mark_leaves(&pieces, Row::at, &mut leaf_of);
+            mark_leaves(&pieces, &mut leaf_of);
             // Means run over the rows in order, chunk by chunk: they do not depend on threads.
             let n = grown.leaves.len();
             let parts: Vec<Vec<(f64, f64)>> = leaf_of

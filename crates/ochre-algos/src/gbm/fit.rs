@@ -7,10 +7,10 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, histograms, history_columns,
     importances, mark_leaves, monotone, stopping_metric, summary, together,
 };
-use crate::tree::{Row, RowOrder, Seat, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
-use ochre_model::driver::measure_shared;
+use ochre_model::driver::{Answers, measure_shared};
 use ochre_model::metrics::Event;
 use ochre_model::params::Distribution;
 use ochre_model::{Category, Fitted, Run, ScoringHistory};
@@ -153,13 +153,14 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             Some((v, (added, f))) => {
                 add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
                 let mine = State { ensemble, f, sums }.predictions();
-                let (w, domain, detail) = (v.w.as_deref(), train.labels(), detail.clone());
-                Some(measure_shared(&valid_team, category, mine, &v.y, w, domain, loss.deviance(), detail)?)
+                let (y, w, domain) = (&v.y, v.w.as_deref(), train.labels());
+                let answers = Answers { y, w, domain, deviance: loss.deviance(), detail: detail.clone() };
+                Some(measure_shared(&valid_team, category, mine, answers)?)
             }
         };
         let mine = State { ensemble, f, sums }.predictions();
-        let (w, domain) = (train.w.as_deref(), train.labels());
-        let training = measure_shared(&data.team, category, mine, &train.y, w, domain, loss.deviance(), detail)?;
+        let (y, w, domain) = (&train.y, train.w.as_deref(), train.labels());
+        let training = measure_shared(&data.team, category, mine, Answers { y, w, domain, deviance: loss.deviance(), detail })?;
         history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
         Ok(())
     };
@@ -242,7 +243,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 .enumerate()
                 .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
                 .collect();
-            mark_leaves(&pieces, Row::at, &mut leaf_of);
+            mark_leaves(&pieces, &mut leaf_of);
             // Leaf sums run over the rows in order, chunk by chunk: they do not depend on threads.
             let n = grown.leaves.len();
             let terms = match &custom {

@@ -5,7 +5,7 @@
 //! has a summary of its own and they are merged two by two, so that the cuts depend on the rows alone and not on who holds
 //! them.
 
-use super::strip::{Place, STRIPS_FROM, Source, Strip, strips};
+use super::strip::{Source, Strips};
 use ochre_core::{Column, Error, Node, Reservation, Result, Team, WHOLE_ROWS_MAX, f64s};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -95,14 +95,11 @@ pub struct BinnedData {
     /// Is 0 the same as missing, as in a sparse matrix?
     pub sparse: bool,
     pub features: usize,
-    /// Rows of this node, and of all.
-    pub rows: usize,
+    /// Rows of all nodes.
     pub all_rows: usize,
     pub team: Team,
-    /// The codes again, row by row, where there are many rows and memory for it; and where each column stands there.
-    pub strips: Vec<Strip>,
-    pub in_strips: Vec<Option<(usize, Place)>>,
-    _held: Vec<Reservation>,
+    pub strips: Strips,
+    _held: Reservation,
 }
 
 /// A point of a summary: a value, bounds of its rank, its own weight.
@@ -370,17 +367,9 @@ impl BinnedData {
         }
         let used: usize = built.iter().map(|c| rows * Codes::width(c.bins)).sum();
         held.shrink((used + rows * 40) as u64);
-        let mut held = vec![held];
-        let (mut by_row, mut in_strips) = (vec![], vec![None; built.len()]);
-        // Training goes without where memory is short, only slower.
-        if rows >= STRIPS_FROM
-            && let Ok(room) = node.ledger.reserve("codes of training rows", used as u64)
-        {
-            held.push(room);
-            (by_row, in_strips) = strips(&built.iter().map(BinnedColumn::source).collect::<Vec<_>>(), rows);
-        }
+        let strips = Strips::new(node, &built.iter().map(BinnedColumn::source).collect::<Vec<_>>(), rows);
         let exact = binning == Binning::Exact;
-        Ok(BinnedData { columns: built, exact, sparse, features, rows, all_rows, team, strips: by_row, in_strips, _held: held })
+        Ok(BinnedData { columns: built, exact, sparse, features, all_rows, team, strips, _held: held })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Columns as the grower reads them: codes of their distinct values, or plain numbers when there are too many.
 
-use super::strip::{Place, STRIPS_FROM, Source, Strip, strips};
+use super::strip::{Source, Strips};
 use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result, Team};
 use rayon::prelude::*;
 
@@ -46,17 +46,14 @@ impl TreeColumn {
 /// Training columns, and the memory they were given.
 pub struct TreeData {
     pub columns: Vec<TreeColumn>,
-    /// The coded columns again, where there are many rows and memory for it.
-    pub strips: Vec<Strip>,
-    /// Where each column stands in them: strip, and place in a row.
-    pub in_strips: Vec<Option<(usize, Place)>>,
+    pub strips: Strips,
     /// Rows that this node holds, and rows of all nodes.
     pub rows: usize,
     pub all_rows: usize,
     pub team: Team,
     /// Which member adds up the counts of each column.
     pub owner: Vec<usize>,
-    _held: Vec<Reservation>,
+    _held: Reservation,
 }
 
 impl TreeData {
@@ -73,18 +70,9 @@ impl TreeData {
         let built = columns.par_iter().zip(distinct).map(|(c, d)| column(c, d, &team)).collect::<Result<Vec<_>>>()?;
         let used: usize = built.iter().map(|c| rows * if matches!(c.values, Values::Plain(_)) { 8 } else { 2 }).sum();
         held.shrink((used + rows * 48) as u64);
-        let mut held = vec![held];
-        let coded = built.iter().filter(|c| matches!(c.values, Values::Coded { .. })).count();
-        let (mut by_row, mut in_strips) = (vec![], vec![None; built.len()]);
-        // Training goes without where memory is short, only slower.
-        if rows >= STRIPS_FROM
-            && let Ok(room) = node.ledger.reserve("codes of training rows", (coded * rows * 2) as u64)
-        {
-            held.push(room);
-            (by_row, in_strips) = strips(&built.iter().map(TreeColumn::source).collect::<Vec<_>>(), rows);
-        }
+        let strips = Strips::new(node, &built.iter().map(TreeColumn::source).collect::<Vec<_>>(), rows);
         let owner = owners(&built, team.size());
-        Ok(TreeData { columns: built, strips: by_row, in_strips, rows, all_rows, team, owner, _held: held })
+        Ok(TreeData { columns: built, strips, rows, all_rows, team, owner, _held: held })
     }
 }
 

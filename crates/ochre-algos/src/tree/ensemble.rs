@@ -1,5 +1,6 @@
 //! What the ensembles of trees share beside growing: drawing rows, the leaf of each row, scores of validation data, tables.
 
+use super::Seat;
 use super::TreeData;
 use super::grow::{Histogram, points};
 use ochre_core::{Column, Result};
@@ -92,8 +93,8 @@ struct LeafOf(*mut u32);
 // SAFETY: every row is in one piece only, so no two threads write the same place.
 unsafe impl Sync for LeafOf {}
 
-/// Notes the leaf of each row, whose number `row` tells; rows that took no part in the tree stay outside.
-pub fn mark_leaves<T: Sync>(pieces: &[(u32, &[T])], row: impl Fn(&T) -> usize + Sync, leaf_of: &mut [u32]) {
+/// Notes the leaf of each row; rows that took no part in the tree stay outside.
+pub fn mark_leaves<R: Seat>(pieces: &[(u32, &[R])], leaf_of: &mut [u32]) {
     let covered: usize = pieces.iter().map(|(_, rows)| rows.len()).sum();
     if covered < leaf_of.len() {
         leaf_of.fill(OUTSIDE);
@@ -103,7 +104,7 @@ pub fn mark_leaves<T: Sync>(pieces: &[(u32, &[T])], row: impl Fn(&T) -> usize + 
     let target = &target;
     pieces.par_iter().for_each(|(leaf, rows)| {
         for r in *rows {
-            let r = row(r);
+            let r = r.at();
             assert!(r < n);
             // SAFETY: in bounds by the assertion; see `LeafOf` for why nobody else writes here.
             unsafe { *target.0.add(r) = *leaf };

@@ -1,8 +1,7 @@
 //! Growing one tree, level by level.
 
 use super::data::{TreeColumn, TreeData, Values};
-use super::rows::{Row, Seat, part};
-use super::strip::Place;
+use super::rows::{Row, Seat, part, segments};
 use ochre_core::{Job, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -457,16 +456,7 @@ impl TreeGrower<'_> {
             self.count(&fixed, index, &mut open, &parents, &family)?;
             let choices = self.choices(&mut open, index, &fixed)?;
             // Split the rows of every node that found a split.
-            let mut segments: Vec<(&mut [Row], &mut [Row])> = vec![];
-            let mut rest = (index.as_mut_slice(), &mut room[..]);
-            let mut at = 0;
-            for n in &open {
-                let tail = (rest.0.split_at_mut(n.start - at).1, rest.1.split_at_mut(n.start - at).1);
-                let (a, b) = (tail.0.split_at_mut(n.end - n.start), tail.1.split_at_mut(n.end - n.start));
-                segments.push((a.0, b.0));
-                rest = (a.1, b.1);
-                at = n.end;
-            }
+            let segments = segments(index, room, open.iter().map(|n| n.start..n.end));
             let sides: Vec<Option<[usize; 2]>> =
                 segments.into_par_iter().zip(&choices).map(|((rows, room), c)| c.as_ref().map(|c| self.partition(rows, room, c))).collect();
             let (mut next, mut next_family, mut next_parents) = (vec![], vec![], vec![]);
@@ -491,8 +481,7 @@ impl TreeGrower<'_> {
                 slots.zip(totals).for_each(|(slot, n)| *slot = n as usize);
             }
             // The bins of every child, in the order of their numbers in the tree.
-            let splits = |i: usize| choices[i].is_some() && sides[i].is_some() && all_sides[i].is_some();
-            let sides_of = (0..open.len()).filter(|i| splits(*i)).flat_map(|i| [(i, 0), (i, 1)]);
+            let sides_of = (0..open.len()).filter(|i| choices[*i].is_some()).flat_map(|i| [(i, 0), (i, 1)]);
             let born: Vec<(usize, (usize, usize))> = (tree.nodes.len()..).zip(sides_of).collect();
             let deeper = depth + 1 < self.rules.max_depth;
             let mut child_bins = born
@@ -1248,9 +1237,6 @@ fn draw_last(rng: &mut Rng, from: &mut [usize], n: usize) -> Vec<usize> {
 const BLOCK: usize = 1024;
 /// From this many rows on a node's columns are shared out among threads.
 const LARGE: usize = 1 << 14;
-/// A node with fewer than one in so many rows is counted from the strips.
-const SPARSE: usize = 2;
-
 /// A node's rows are shared out in pieces of at least this many times as many rows as there are cells to count in.
 const CELLS: usize = 2;
 
@@ -1288,16 +1274,7 @@ impl TreeGrower<'_> {
                 (wanted.0, Counts { cells: vec![[0i64; 2]; self.cells(wanted)], missing_square: 0, seen })
             })
             .collect();
-        // Rows that lie far apart are read from the strips.
-        let sparse = rows.len() * SPARSE < self.data.rows;
-        let mut from_strips: Vec<Vec<(Place, usize)>> = vec![vec![]; self.data.strips.len()];
-        let mut from_columns: Vec<usize> = vec![];
-        for (k, (c, ..)) in wanted.iter().enumerate() {
-            match self.data.in_strips[*c].filter(|_| sparse) {
-                Some((s, place)) => from_strips[s].push((place, k)),
-                None => from_columns.push(k),
-            }
-        }
+        let reading = self.data.strips.reading(wanted.iter().map(|w| w.0), rows);
         // Codes of a block, column by column; small nodes have small blocks.
         let stride = rows.len().min(BLOCK);
         let mut local = vec![0u16; wanted.len() * stride];
@@ -1313,10 +1290,8 @@ impl TreeGrower<'_> {
                     *slot = fixed.weight(r.at());
                 }
             }
-            for (strip, wanted) in self.data.strips.iter().zip(&from_strips).filter(|s| !s.1.is_empty()) {
-                strip.gather(block, wanted, &mut local, stride);
-            }
-            for &k in &from_columns {
+            reading.gather(block, &mut local, stride);
+            for k in (0..wanted.len()).filter(|k| !reading.brought[*k]) {
                 if let Values::Coded { codes, .. } = &self.data.columns[wanted[k].0].values {
                     local[k * stride..].iter_mut().zip(block).for_each(|(slot, r)| *slot = codes[r.at()]);
                 }

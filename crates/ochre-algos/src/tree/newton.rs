@@ -9,8 +9,7 @@
 
 use super::binned::{BinnedColumn, BinnedData, Codes, Scale};
 use super::grow::{Leaf, nearest, rows_a_piece, scale_for};
-use super::rows::{GradientRow, Seat, part};
-use super::strip::Place;
+use super::rows::{GradientRow, Seat, part, segments};
 use ochre_core::{Job, Ledger, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
@@ -135,8 +134,6 @@ pub struct NewtonGrower<'a> {
 const LEAST_GAIN: f32 = 1e-6;
 /// Rows counted together, so that their gradients stay in the nearest cache for every column.
 const BLOCK: usize = 1024;
-/// A node with fewer than one in so many rows is counted from the strips.
-const SPARSE: usize = 2;
 /// Nodes with at least as many rows are shared out to threads.
 const LARGE: usize = 1 << 14;
 
@@ -407,17 +404,7 @@ impl NewtonGrower<'_> {
 
     /// Reorders the rows of nodes that split, left ones first; answers how many go each way.
     fn part(&self, index: &mut [GradientRow], room: &mut [GradientRow], batch: &[(Open, bool)]) -> Vec<(usize, usize)> {
-        let mut segments: Vec<(&mut [GradientRow], &mut [GradientRow])> = vec![];
-        let mut rest = (index, room);
-        let mut at = 0;
-        for (n, _) in batch {
-            let tail = (rest.0.split_at_mut(n.start - at).1, rest.1.split_at_mut(n.start - at).1);
-            let (a, b) = (tail.0.split_at_mut(n.end - n.start), tail.1.split_at_mut(n.end - n.start));
-            segments.push((a.0, b.0));
-            rest = (a.1, b.1);
-            at = n.end;
-        }
-        segments
+        segments(index, room, batch.iter().map(|(n, _)| n.start..n.end))
             .into_par_iter()
             .zip(batch)
             .map(|((rows, room), (node, splits))| {
@@ -510,32 +497,18 @@ impl NewtonGrower<'_> {
     fn cells(&self, growth: &Growth, rows: &[GradientRow], columns: std::ops::Range<usize>) -> Vec<Cell> {
         let data = self.data;
         let mut out = vec![[0i64; 2]; data.columns[columns.clone()].iter().map(|c| c.bins + 1).sum()];
-        // Rows that lie far apart are read from the strips.
-        let sparse = rows.len() * SPARSE < data.rows;
-        let mut from_strips: Vec<Vec<(Place, usize)>> = vec![vec![]; data.strips.len()];
-        let stands: Vec<bool> = columns
-            .clone()
-            .map(|c| match data.in_strips[c].filter(|_| sparse) {
-                Some((s, place)) => {
-                    from_strips[s].push((place, c - columns.start));
-                    true
-                }
-                None => false,
-            })
-            .collect();
+        let reading = data.strips.reading(columns.clone(), rows);
         let stride = rows.len().min(BLOCK);
         let mut local = vec![0u16; columns.len() * stride];
         let mut pairs = [[0i64; 2]; BLOCK];
         for rows in rows.chunks(BLOCK) {
             pairs.iter_mut().zip(rows).for_each(|(p, r)| *p = growth.pair(r));
-            for (strip, wanted) in data.strips.iter().zip(&from_strips).filter(|s| !s.1.is_empty()) {
-                strip.gather(rows, wanted, &mut local, stride);
-            }
+            reading.gather(rows, &mut local, stride);
             let mut rest = &mut out[..];
             for (k, c) in data.columns[columns.clone()].iter().enumerate() {
                 let (cells, tail) = rest.split_at_mut(c.bins + 1);
                 rest = tail;
-                if stands[k] {
+                if reading.brought[k] {
                     let codes = &local[k * stride..][..rows.len()];
                     add(cells, codes.iter().map(|c| usize::from(*c)), &pairs);
                     continue;

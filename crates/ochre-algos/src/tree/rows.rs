@@ -63,6 +63,26 @@ const AHEAD: usize = 24;
 /// Rows that one thread parts.
 const PIECE: usize = 1 << 14;
 
+/// The rows of nodes, and room to part them in; `ranges` are the nodes' places in the order of rows, ascending.
+pub fn segments<'a, R>(
+    mut rows: &'a mut [R],
+    mut room: &'a mut [R],
+    ranges: impl Iterator<Item = std::ops::Range<usize>>,
+) -> Vec<(&'a mut [R], &'a mut [R])> {
+    let mut at = 0;
+    let mut out = vec![];
+    for range in ranges {
+        let cut = |all: &mut &'a mut [R]| {
+            let (own, rest) = std::mem::take(all).split_at_mut(range.start - at).1.split_at_mut(range.len());
+            *all = rest;
+            own
+        };
+        out.push((cut(&mut rows), cut(&mut room)));
+        at = range.end;
+    }
+    out
+}
+
 /// Orders the rows of a node: those going left first, each side in its old order; says how many go left. `values` are those
 /// that `goes_right` looks at.
 pub fn part<T: Sync, R: Seat>(rows: &mut [R], room: &mut [R], values: &[T], goes_right: impl Fn(usize) -> bool + Sync) -> usize {

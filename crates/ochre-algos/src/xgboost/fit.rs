@@ -5,7 +5,7 @@ use super::objective::Objective;
 use super::params::{Booster, GrowPolicy, MatrixType, NormalizeType, SampleType, TreeMethod};
 use super::{XgBoostOutput, XgBoostParams, linear};
 use crate::tree::ensemble::{self, HISTORY_BUDGET, ROWS, continued, history_columns, mark_leaves, monotone, stopping_metric, together};
-use crate::tree::{BinnedData, Binning, GradientRow, NewtonGrower, NewtonRules, Seat};
+use crate::tree::{BinnedData, Binning, GradientRow, NewtonGrower, NewtonRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{CHUNK_ROWS, Result, Rng, Team, time::now_ms};
 use ochre_model::driver::measure;
@@ -336,7 +336,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
                 .iter()
                 .flat_map(|leaf| index[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (leaf.node as u32, rows)))
                 .collect();
-            mark_leaves(&pieces, GradientRow::at, &mut leaf_of);
+            mark_leaves(&pieces, &mut leaf_of);
             let mut step = vec![0f32; rows];
             step.par_iter_mut().zip(&leaf_of).enumerate().for_each(|(r, (s, leaf))| {
                 let at = if *leaf == crate::tree::ensemble::OUTSIDE { grown.leaf_at(data, r) } else { *leaf as usize };
