@@ -25,6 +25,7 @@ fail() { echo "FAILED: $1"; echo "--- last lines of the server's log"; tail -20 
 "$venv/bin/python" -W ignore "$here/formats.py" "http://127.0.0.1:$port" || fail "a file was not read back as it was written"
 "$venv/bin/python" -W ignore "$here/linear.py" "http://127.0.0.1:$port" || fail "a linear model differs from the reference"
 "$venv/bin/python" -W ignore "$here/boosting.py" "http://127.0.0.1:$port" || fail "a boosted model differs from the xgboost package"
+"$venv/bin/python" -W ignore "$here/trees.py" "http://127.0.0.1:$port" || fail "a tree differs from the reference"
 "$venv/bin/python" -W ignore "$here/survival.py" "http://127.0.0.1:$port" || fail "a survival model differs from the reference"
 "$venv/bin/python" -W ignore "$here/rooms.py" "http://127.0.0.1:$port" || fail "a model of a smaller room differs from the reference"
 "$venv/bin/python" -W ignore "$here/mixed.py" "http://127.0.0.1:$port" || fail "a mixed model differs from statsmodels"

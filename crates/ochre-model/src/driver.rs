@@ -455,12 +455,17 @@ impl<A> Default for Row<A> {
 
 static NEXT_MODEL: AtomicU64 = AtomicU64::new(1);
 
-/// The parameter list of a builder or model, as the API shows it.
-fn parameter_list<P: Schema>(actual: &P, input: &P) -> Vec<Value> {
+/// The parameter list of a builder, or of a model with what the user gave, as the API shows it.
+fn parameter_list<P: Schema>(actual: &P, input: Option<&P>) -> Vec<Value> {
     let defaults = P::fields();
     let (mut now, mut asked) = (ochre_schema::Map::new(), ochre_schema::Map::new());
     actual.put(&mut now);
-    input.put(&mut asked);
+    if let Some(input) = input {
+        input.put(&mut asked);
+    }
+    // A column has one role.
+    let roles: Vec<&str> =
+        defaults.iter().filter(|f| f.name == "ignored_columns" || !f.exclusive_with.is_empty()).map(|f| f.name).collect();
     defaults
         .iter()
         .filter(|f| !f.internal)
@@ -488,7 +493,10 @@ fn parameter_list<P: Schema>(actual: &P, input: &P) -> Vec<Value> {
                 level: Some(f.level.into()),
                 values: Some(texts(f.values)),
                 is_member_of_frames: Some(texts(f.member_of)),
-                is_mutually_exclusive_with: Some(texts(f.exclusive_with)),
+                is_mutually_exclusive_with: Some(match roles.contains(&f.name) {
+                    true => roles.iter().filter(|r| **r != f.name).map(|r| r.to_string()).collect(),
+                    false => vec![],
+                }),
                 gridable: f.gridable,
             }
             .to_json()
@@ -515,9 +523,9 @@ fn renamed(mut v: Value, name: &str, type_name: &str) -> Value {
 impl<A: Algorithm> Row<A> {
     const INFO: AlgorithmInfo = A::INFO;
 
-    fn schema(params: &A::Params, input: &A::Params, notes: &Notes) -> Value {
+    fn schema(params: &A::Params, notes: &Notes) -> Value {
         let s = ModelBuilderSchema {
-            parameters: Value::Array(parameter_list(params, input)),
+            parameters: Value::Array(parameter_list(params, None)),
             algo: Some(Self::INFO.name.into()),
             algo_full_name: Some(Self::INFO.full_name.into()),
             can_build: Some(Self::INFO.categories.iter().map(|c| c.name().to_string()).collect()),
@@ -541,7 +549,7 @@ impl<A: Algorithm> Builder for Row<A> {
     }
 
     fn describe(&self) -> Value {
-        Self::schema(&A::Params::default(), &A::Params::default(), &Notes::default())
+        Self::schema(&A::Params::default(), &Notes::default())
     }
 
     fn published(&self) -> Vec<PublishedSchema> {
@@ -753,7 +761,7 @@ impl<A: Algorithm> Row<A> {
         common.model_id = Some(key.clone());
         let Some(frame_key) = common.training_frame.clone() else {
             notes.error("training_frame", "Missing training frame");
-            return Err(Refusal::Notes { schema: Box::new(Self::schema(&params, &input, &notes)), notes, key: key.0 });
+            return Err(Refusal::Notes { schema: Box::new(Self::schema(&params, &notes)), notes, key: key.0 });
         };
         let frame = node.store.frame(frame_key.text()).map_err(|e| missing_key(e, frame_key.text()))?;
         let valid_key = common.validation_frame.clone().filter(|k| !k.0.is_empty());
@@ -782,7 +790,7 @@ impl<A: Algorithm> Row<A> {
             A::common(&params).check_stopping(train.category, &mut notes);
             check_checkpoint::<A>(node, &params, train, &mut notes)?;
         }
-        let schema = Self::schema(&params, &input, &notes);
+        let schema = Self::schema(&params, &notes);
         Ok((Ready { params, input, frame, frame_key, valid, train }, notes, schema))
     }
 }
@@ -1273,7 +1281,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
     if common.nfolds == 0 && common.fold_column.is_none() {
         effective.insert(0, ("fold_assignment", Value::Null));
     }
-    let mut parameters = parameter_list(&run.params, input);
+    let mut parameters = parameter_list(&run.params, Some(input));
     for (name, value) in effective {
         parameters.iter_mut().filter(|p| p["name"] == name).for_each(|p| p["actual_value"] = value.clone());
     }

@@ -324,11 +324,35 @@ pub struct TreeView {
     pub missing: Vec<Option<String>>,
     /// Categories of the parent's column that come here.
     pub levels: Vec<Option<Vec<i32>>>,
-    /// Values of leaves; of inner nodes the mean of what lies below.
+    /// Values of leaves; of inner nodes the mean that the split above found for them, which the root has not (0) and gradients do
+    /// not have (NaN).
     pub predictions: Vec<f32>,
     pub descriptions: Vec<String>,
     pub paths: Vec<String>,
     pub rules: String,
+}
+
+/// What the splits above let come to a node, by the columns that they ask for.
+#[derive(Clone, Default)]
+struct Coming(std::collections::BTreeMap<u32, (bool, Option<Vec<i32>>)>);
+
+impl Coming {
+    fn missing(&self, column: u32) -> bool {
+        self.0.get(&column).is_none_or(|c| c.0)
+    }
+
+    fn levels(&self, column: u32, all: usize) -> Vec<i32> {
+        self.0.get(&column).and_then(|c| c.1.clone()).unwrap_or_else(|| (0..all as i32).collect())
+    }
+
+    /// Below a split of a column that lets pass these.
+    fn with(&self, column: u32, missing: bool, levels: Option<Vec<i32>>) -> Coming {
+        let mut below = self.clone();
+        let known = below.0.remove(&column);
+        let levels = levels.or(known.as_ref().and_then(|k| k.1.clone()));
+        below.0.insert(column, (missing && known.is_none_or(|k| k.0), levels));
+        below
+    }
 }
 
 impl Model {
@@ -384,10 +408,16 @@ impl Model {
             paths: vec![String::new(); n],
             rules: String::new(),
         };
-        let means = tree.means();
+        let mut came = vec![Coming::default(); n];
+        // Trees that were grown on gradients have no predictions but in their leaves.
+        let inner = matches!(&self.scorer, Scorer::Trees(t) if t.single).then_some(f32::NAN);
         for (i, &o) in order.iter().enumerate() {
             let node = &tree.nodes[o];
-            v.predictions.push(means[o] as f32);
+            v.predictions.push(match node.split {
+                Split::Leaf => node.value,
+                _ if i == 0 => 0.0,
+                _ => inner.unwrap_or(node.value),
+            });
             if node.split == Split::Leaf {
                 let path = if i == 0 { String::new() } else { format!("If ({}) -> ", v.paths[i]) };
                 v.paths[i] = format!("{path}Prediction: {}", node.value);
@@ -398,21 +428,25 @@ impl Model {
             let (l, r) = (place[node.left as usize] as usize, place[node.right as usize] as usize);
             (v.left[i], v.right[i]) = (l as i32, r as i32);
             v.features[i] = Some(predictor.name.clone());
-            v.missing[i] = Some(if node.missing_left { "LEFT" } else { "RIGHT" }.into());
+            v.missing[i] = came[i].missing(node.column).then(|| if node.missing_left { "LEFT" } else { "RIGHT" }.into());
             let name = &predictor.name;
             let missing = |here: bool| if here { format!(" or {name} is NaN") } else { String::new() };
             let (left, right) = match &node.split {
                 Split::Less(t) | Split::Below(t) | Split::SparseBelow(t) => {
                     v.thresholds[i] = *t;
+                    if let Some(domain) = &predictor.domain {
+                        // Neighbouring categories that share a bin are cut like numbers.
+                        let (a, b) = came[i].levels(node.column, domain.len()).into_iter().partition(|c| (*c as f32) < *t);
+                        (v.levels[l], v.levels[r]) = (Some(a), Some(b));
+                    }
                     (format!("{name} < {t}{}", missing(node.missing_left)), format!("{name} >= {t}{}", missing(!node.missing_left)))
                 }
                 Split::Set { offset, bits } => {
-                    let codes = |right: bool| -> Vec<i32> {
-                        bits.iter().enumerate().filter(|(_, b)| **b == right).map(|(c, _)| c as i32 + *offset as i32).collect()
-                    };
                     let label = |c: &i32| predictor.domain.as_ref().and_then(|d| d.get(*c as usize)).cloned();
-                    let known = |c: Vec<i32>| c.into_iter().filter(|c| label(c).is_some()).collect::<Vec<i32>>();
-                    let (a, b) = (known(codes(false)), known(codes(true)));
+                    let right = |c: &i32| usize::try_from(c - *offset as i32).ok().and_then(|i| bits.get(i)).copied();
+                    let here = came[i].levels(node.column, predictor.domain.as_ref().map_or(0, |d| d.len()));
+                    let side = |way: bool| here.iter().copied().filter(|c| right(c) == Some(way)).collect::<Vec<i32>>();
+                    let (a, b) = (side(false), side(true));
                     let words = |c: &[i32]| c.iter().filter_map(label).collect::<Vec<_>>().join(" ");
                     let texts = (
                         format!("{name} is in [ {} ]{}", words(&a), missing(node.missing_left)),
@@ -423,6 +457,13 @@ impl Model {
                 }
                 _ => (format!("{name} is not NaN"), format!("{name} is NaN")),
             };
+            let (sent, taken) = match node.split {
+                Split::Missing => ([false, true], [None, None]),
+                _ => ([node.missing_left, !node.missing_left], [v.levels[l].clone(), v.levels[r].clone()]),
+            };
+            for ((child, missing), levels) in [l, r].into_iter().zip(sent).zip(taken) {
+                came[child] = came[i].with(node.column, missing, levels);
+            }
             let so_far = if i == 0 { String::new() } else { format!("{}) -> If (", v.paths[i]) };
             (v.paths[l], v.paths[r]) = (format!("{so_far} {left} "), format!("{so_far} {right} "));
             v.descriptions.push(format!("Node {i} splits on column '{name}': {left} to node {l}, {right} to node {r}."));

@@ -127,8 +127,7 @@ fn relevel_by_frequency(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let top = args[2].num()?;
     let weights = match args[1].texts()?.first() {
         Some(name) => {
-            let c =
-                frame.by_name(name).ok_or_else(|| Error::ColumnNotFound { column: name.clone(), frame: "the frame to relevel".into() })?;
+            let c = frame.by_name(name).ok_or_else(|| Error::invalid(format!("Column {name} not found in the frame to relevel")))?;
             if c.rollup()?.missing > 0 {
                 return Err(Error::invalid(format!(
                     "The vector of weights cannot contain any NAs, but '{name}' has {}",

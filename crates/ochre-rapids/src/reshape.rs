@@ -161,7 +161,7 @@ fn melt(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let named = |v: &Value| -> Result<Vec<usize>> {
         v.texts()?
             .iter()
-            .map(|n| frame.find(n).ok_or_else(|| Error::ColumnNotFound { column: n.clone(), frame: "the frame to melt".into() }))
+            .map(|n| frame.find(n).ok_or_else(|| Error::invalid(format!("Column {n} not found in the frame to melt"))))
             .collect()
     };
     let ids = named(&args[1])?;

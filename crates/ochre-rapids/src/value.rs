@@ -92,7 +92,9 @@ impl Value {
 /// Column numbers that a selector names: numbers, names, or all when nothing is given. Negative numbers drop columns,
 /// except in `cols_py`, where they count from the end.
 pub fn columns(frame: &Frame, selector: &Value, from_end: bool) -> Result<Vec<usize>> {
-    let by_name = |n: &str| frame.find(n).ok_or_else(|| Error::ColumnNotFound { column: n.into(), frame: "the expression".into() });
+    let by_name = |n: &str| {
+        frame.find(n).ok_or_else(|| Error::invalid(format!("Column {n} not found among the {} of the frame", frame.names().len())))
+    };
     match selector {
         Value::Str(n) => Ok(vec![by_name(n)?]),
         Value::Strs(v) => v.iter().map(|n| by_name(n)).collect(),

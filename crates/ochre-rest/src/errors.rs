@@ -15,6 +15,11 @@ pub enum Failure {
         exception: &'static str,
         message: String,
     },
+    /// What the request names by its `argument` is not there.
+    Missing {
+        key: String,
+        argument: &'static str,
+    },
     /// A model's parameters are wrong.
     Parameters {
         notes: Notes,
@@ -41,6 +46,9 @@ impl Failure {
     fn told(&self) -> (u16, &'static str, String) {
         match self {
             Failure::Told { status, exception, message } => (*status, exception, message.clone()),
+            Failure::Missing { key, argument } => {
+                (404, "water.exceptions.H2OKeyNotFoundArgumentException", format!("Object '{key}' not found for argument: {argument}"))
+            }
             Failure::Error(e) => {
                 let (status, exception) = match e.kind() {
                     ErrorKind::Invalid => (400, "java.lang.IllegalArgumentException"),
@@ -68,6 +76,19 @@ impl Failure {
         }
     }
 
+    /// What clients may read of an error without parsing its message.
+    fn values(&self) -> Value {
+        match self {
+            Failure::Missing { key, argument } | Failure::Error(Error::KeyNotFound { key, wanted: argument }) => {
+                serde_json::json!({"argument": argument, "name": key})
+            }
+            Failure::Error(Error::ColumnNotFound { column, frame }) => {
+                serde_json::json!({"argument": "column", "column_name": column, "frame_name": format!("Key<Frame> {frame}")})
+            }
+            _ => serde_json::json!({}),
+        }
+    }
+
     pub fn reply(&self, url: &str) -> Reply {
         let (status, exception, message) = self.told();
         if status >= 500 {
@@ -82,7 +103,7 @@ impl Failure {
             msg: Some(wrapped.clone()),
             dev_msg: Some(wrapped.clone()),
             http_status: i32::from(status),
-            values: Value::Object(ochre_schema::Map::new()),
+            values: self.values(),
             exception_type: Some(exception.into()),
             exception_msg: Some(wrapped),
             stacktrace: Some(vec![format!("{exception}: {message}")]),

@@ -41,11 +41,7 @@ pub const ROUTES: &[crate::Route] = &[
 /// A frame asked for by its address; missing frames and keys of another kind are told as the reference tells them.
 pub fn frame_at(app: &App, key: &str) -> Result<Arc<Frame>, Failure> {
     match app.node.store.frame(key) {
-        Err(Error::KeyNotFound { .. }) => Err(Failure::Told {
-            status: 404,
-            exception: "water.exceptions.H2OKeyNotFoundArgumentException",
-            message: format!("Object '{key}' not found for argument: key"),
-        }),
+        Err(Error::KeyNotFound { .. }) => Err(Failure::Missing { key: key.into(), argument: "key" }),
         Err(Error::WrongType { found: "Frame", .. }) => Err(Error::invalid(format!("'{key}' is a file that was not parsed yet")).into()),
         other => Ok(other?),
     }

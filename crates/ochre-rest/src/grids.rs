@@ -194,11 +194,7 @@ fn begin(app: &App, builder: &'static dyn ochre_model::Builder, grid: Grid, reco
 
 fn grid_at(app: &App, key: &str) -> Result<Arc<Grid>, Failure> {
     app.node.store.get::<Grid>(key).map_err(|e| match e {
-        Error::KeyNotFound { .. } => Failure::Told {
-            status: 404,
-            exception: "water.exceptions.H2OKeyNotFoundArgumentException",
-            message: format!("Object '{key}' not found for argument: grid_id"),
-        },
+        Error::KeyNotFound { .. } => Failure::Missing { key: key.into(), argument: "grid_id" },
         e => e.into(),
     })
 }

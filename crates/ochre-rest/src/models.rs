@@ -221,11 +221,7 @@ fn model_id(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 
 pub fn model_at(app: &App, key: &str) -> Result<Arc<Model>, Failure> {
     match app.node.store.get::<Model>(key) {
-        Err(Error::KeyNotFound { .. }) => Err(Failure::Told {
-            status: 404,
-            exception: "water.exceptions.H2OKeyNotFoundArgumentException",
-            message: format!("Object '{key}' not found for argument: key"),
-        }),
+        Err(Error::KeyNotFound { .. }) => Err(Failure::Missing { key: key.into(), argument: "key" }),
         other => Ok(other?),
     }
 }

@@ -111,12 +111,12 @@ fn tabulated(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let text = |t: &String| Cell::Text(t.clone());
     let number = |v: &[f64]| v.iter().map(|v| Cell::Double(*v)).collect::<Vec<_>>();
     let pairs = Table::new(&format!("(Weighted) co-occurrence counts of '{x_name}' and '{y_name}'"), "")
-        .named(&x_name, &x_name, "string", "%s", (0..nx * ny).map(|i| text(&bx.labels[i % nx])).collect())
-        .named(&y_name, &y_name, "string", "%s", (0..nx * ny).map(|i| text(&by.labels[i / nx])).collect())
+        .column(&x_name, "string", "%s", (0..nx * ny).map(|i| text(&bx.labels[i % nx])).collect())
+        .column(&y_name, "string", "%s", (0..nx * ny).map(|i| text(&by.labels[i / nx])).collect())
         .named("counts", "counts", "double", "%f", number(&counts.pairs));
     let means = Table::new(&format!("Mean value of '{y_name}' and (weighted) counts for '{x_name}' values"), "")
-        .named(&x_name, &x_name, "string", "%s", bx.labels.iter().map(text).collect())
-        .named(&format!("mean_{y_name}"), &format!("mean {y_name}"), "double", "%f", number(&counts.means))
+        .column(&x_name, "string", "%s", bx.labels.iter().map(text).collect())
+        .column(&format!("mean {y_name}"), "double", "%f", number(&counts.means))
         .named("counts", "counts", "double", "%f", number(&counts.weights));
     let mut json = ochre_schema::object(&Tabulate { count_table: Some(pairs), response_table: Some(means), ..a.clone() });
     let named = |name: &Option<String>| match name.as_deref().filter(|n| !n.is_empty()) {

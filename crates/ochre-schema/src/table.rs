@@ -60,16 +60,20 @@ pub struct Table {
     pub version: i32,
 }
 
+/// The name of a column with this heading: in lower case, words joined by underscores, without other signs.
+pub fn wire_name(heading: &str) -> String {
+    let words = heading.split(|c: char| c.is_whitespace() || c == '_').filter(|w| !w.is_empty()).collect::<Vec<_>>();
+    words.join("_").to_lowercase().chars().filter(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
 impl Table {
     pub fn new(name: &str, description: &str) -> Self {
         Table { name: name.into(), description: description.into(), columns: vec![], version: 3 }
     }
 
-    /// Adds a column; its wire name is the heading in lower case with underscores.
-    pub fn column(mut self, heading: &str, type_name: &'static str, format: &str, cells: Vec<Cell>) -> Self {
-        let name: String = heading.trim_end_matches('.').replace(". ", "_").replace([' ', '.'], "_").to_lowercase();
-        self.columns.push(Column { name, type_name: type_name.into(), format: format.into(), description: heading.into(), cells });
-        self
+    /// Adds a column; its wire name follows from the heading.
+    pub fn column(self, heading: &str, type_name: &'static str, format: &str, cells: Vec<Cell>) -> Self {
+        self.named(&wire_name(heading), heading, type_name, format, cells)
     }
 
     /// Adds a column whose wire name is not derived from its heading.

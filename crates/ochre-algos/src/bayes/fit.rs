@@ -81,7 +81,7 @@ pub fn fit(run: &mut Run<'_, BayesParams>) -> Result<Fitted<BayesOutput>> {
     let mut output = BayesOutput { levels: Some(domain.to_vec()), pcond: Some(tables.collect()), ..BayesOutput::default() };
     let mut apriori = Table::new("A Priori Response Probabilities", "").row_labels(vec!["".into()]);
     for (label, p) in domain.iter().zip(&priors) {
-        apriori = apriori.named(label, label, "double", "%5f", vec![Cell::Double(*p)]);
+        apriori = apriori.column(label, "double", "%5f", vec![Cell::Double(*p)]);
     }
     output.apriori = Some(apriori);
     output.common.model_summary = Some(

@@ -3,10 +3,10 @@
 use super::{DrfOutput, DrfParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, continued, effective_trees, gains_of, histograms, history_columns, importances,
-    leaf_at, mark_leaves, stopping_metric, summary,
+    HISTORY_BUDGET, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, importances, rules, stopping_metric,
+    summary,
 };
-use crate::tree::{Grown, Row, RowOrder, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Draw, Responses, RowOrder, TreeData, TreeGrower};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::{Answers, measure_shared};
@@ -25,44 +25,6 @@ fn averages(ensemble: &TreeEnsemble, f: &[f64], counts: &[f64], sums: usize) -> 
         }
     });
     out
-}
-
-/// Leaves right under the root, or a root that is one, are means over all rows: the first split is chosen on all of them,
-/// and a leaf takes its mean from the split that made it. So has the reference it.
-fn shallow_leaves(grown: &mut Grown, data: &TreeData, z: &[f32], weights: Option<&[f64]>) -> Result<()> {
-    let root = &grown.tree.nodes[0];
-    let near = |n: usize| n == 0 || n == root.left as usize || n == root.right as usize;
-    let nodes: Vec<usize> = grown.leaves.iter().map(|l| l.node).filter(|n| near(*n)).collect();
-    if nodes.is_empty() {
-        return Ok(());
-    }
-    let tree = &grown.tree;
-    let parts: Vec<Vec<(f64, f64)>> = z
-        .par_chunks(ROWS)
-        .enumerate()
-        .map(|(c, z)| {
-            let mut sums_of = vec![(0.0, 0.0); nodes.len()];
-            for (i, z) in z.iter().enumerate() {
-                let r = c * ROWS + i;
-                let w = weights.map_or(1.0, |w| w[r]);
-                if w > 0.0
-                    && let Some(at) = nodes.iter().position(|n| *n == leaf_at(tree, data, r))
-                {
-                    sums_of[at].0 += w * f64::from(*z);
-                    sums_of[at].1 += w;
-                }
-            }
-            sums_of
-        })
-        .collect();
-    let parts = data.team.gather(parts)?.concat();
-    for (i, node) in nodes.into_iter().enumerate() {
-        let (sum, w) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[i].0, s.1 + p[i].1));
-        if w > 0.0 {
-            grown.tree.nodes[node].value = (sum / w) as f32;
-        }
-    }
-    Ok(())
 }
 
 pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
@@ -105,23 +67,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         _ if category == Category::Regression => width / 3,
         _ => (width as f64).sqrt() as usize,
     };
-    let (histogram, points) = histograms(t, &train.columns)?;
-    let rules = TreeRules {
-        max_depth: if t.max_depth == 0 { usize::from(u16::MAX) } else { t.max_depth as usize },
-        min_rows: t.min_rows,
-        nbins: t.nbins as usize,
-        nbins_top_level: t.nbins_top_level as usize,
-        nbins_cats: t.nbins_cats as usize,
-        min_split_improvement: t.min_split_improvement,
-        columns_per_tree: ((width as f64 * t.col_sample_rate_per_tree) as usize).clamp(1, width),
-        columns_per_split: tries.clamp(1, width),
-        change_per_level: t.col_sample_rate_change_per_level,
-        monotone: vec![],
-        together: vec![],
-        histogram,
-        points,
-    };
-    let grower = TreeGrower { data: &data, rules };
+    let grower = TreeGrower { data: &data, rules: rules(t, &train.columns, tries)? };
     let mut rng = Rng::new(t.seed);
     let per_class = t.sample_rate_per_class.as_deref().unwrap_or_default();
     let rate = |r: usize| if per_class.is_empty() { params.sample_rate } else { per_class[train.y[r] as usize] };
@@ -194,7 +140,6 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let begun = ensemble.trees.len();
     let mut last_scored = begun;
     let mut order = RowOrder::default();
-    let mut leaf_of = vec![OUTSIDE; rows];
     for iteration in begun..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
@@ -214,42 +159,11 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
                 Category::Regression => own_y.par_iter().map(|y| *y as f32).collect(),
                 _ => own_y.par_iter().map(|y| f32::from(*y == k as f64)).collect(),
             };
-            let mut grown = grower.grow(run.job, &mut order, &z, weights, take.as_deref(), tree_seed)?;
+            let draw = Draw { take: take.as_deref(), seed: tree_seed, shuffle: None };
+            let grown = grower.grow(run.job, &mut order, Responses::rounded(&z), weights, draw)?;
             for (g, add) in gains.iter_mut().zip(&grown.gains) {
                 // Improvements are single precision in the reference.
                 *g += f64::from(*add as f32);
-            }
-            let pieces: Vec<(u32, &[Row])> = grown
-                .leaves
-                .iter()
-                .enumerate()
-                .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
-                .collect();
-            mark_leaves(&pieces, &mut leaf_of);
-            // Means run over the rows in order, chunk by chunk: they do not depend on threads.
-            let n = grown.leaves.len();
-            let parts: Vec<Vec<(f64, f64)>> = leaf_of
-                .par_chunks(ROWS)
-                .enumerate()
-                .map(|(c, leaf_of)| {
-                    let mut sums_of = vec![(0.0, 0.0); n];
-                    for (i, &l) in leaf_of.iter().enumerate().filter(|(_, l)| **l != OUTSIDE) {
-                        let r = c * ROWS + i;
-                        let w = weights.map_or(1.0, |w| w[r]);
-                        let slot = &mut sums_of[l as usize];
-                        slot.0 += w * f64::from(z[r]);
-                        slot.1 += w;
-                    }
-                    sums_of
-                })
-                .collect();
-            let parts = data.team.gather(parts)?.concat();
-            for (l, leaf) in grown.leaves.iter().enumerate() {
-                let (sum, w) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
-                grown.tree.nodes[leaf.node].value = if w > 0.0 { (sum / w) as f32 } else { 0.0 };
-            }
-            if take.is_some() {
-                shallow_leaves(&mut grown, &data, &z, weights)?;
             }
             group.push(grown.tree);
         }

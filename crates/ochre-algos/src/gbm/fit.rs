@@ -4,10 +4,10 @@ use super::loss::{Custom, Loss, weighted_quantile};
 use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, histograms, history_columns,
-    importances, mark_leaves, monotone, stopping_metric, summary, together,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, importances,
+    mark_leaves, monotone, rules, stopping_metric, summary, together,
 };
-use crate::tree::{Row, RowOrder, TreeData, TreeGrower, TreeRules};
+use crate::tree::{Draw, Responses, Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::{Answers, measure_shared};
@@ -101,23 +101,11 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
 
     let width = data.columns.len();
     let t = &params.tree;
-    let per_tree = ((width as f64 * t.col_sample_rate_per_tree) as usize).clamp(1, width);
-    let per_split = ((params.col_sample_rate * t.col_sample_rate_per_tree * width as f64) as usize).clamp(1, width);
-    let (histogram, points) = histograms(t, &train.columns)?;
+    let per_split = (params.col_sample_rate * t.col_sample_rate_per_tree * width as f64) as usize;
     let rules = TreeRules {
-        max_depth: if t.max_depth == 0 { usize::from(u16::MAX) } else { t.max_depth as usize },
-        min_rows: t.min_rows,
-        nbins: t.nbins as usize,
-        nbins_top_level: t.nbins_top_level as usize,
-        nbins_cats: t.nbins_cats as usize,
-        min_split_improvement: t.min_split_improvement,
-        columns_per_tree: per_tree,
-        columns_per_split: per_split,
-        change_per_level: t.col_sample_rate_change_per_level,
         monotone: monotone(&params.monotone_constraints, &train.names),
         together: together(&params.interaction_constraints, &train.names),
-        histogram,
-        points,
+        ..rules(t, &train.columns, per_split)?
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
@@ -165,7 +153,9 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         Ok(())
     };
 
-    let mut rate = params.learn_rate;
+    // Annealed from the second tree on, as the reference does it: the first one's rate is larger than the second's, which is
+    // `learn_rate`.
+    let rate_of = |tree: usize| params.learn_rate * params.learn_rate_annealing.powf(tree as f64 - 1.0);
     let ntrees = t.ntrees as usize;
     let weights = train.w.as_ref().map(|w| &w[own.clone()]);
     // Residuals of every class, before any of this iteration's trees is added.
@@ -193,7 +183,6 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             });
         }
         rng.next_i64();
-        rate *= params.learn_rate_annealing;
     }
     if let Loss::Huber(delta) = &mut loss {
         *delta = huber_distance(params.common.huber_alpha, &data.team, own_y, &f, weights)?;
@@ -232,7 +221,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 zk = z.par_iter().skip(k).step_by(sums).copied().collect();
                 &zk
             };
-            let mut grown = grower.grow(run.job, &mut order, zk, weights, take.as_deref(), tree_seed)?;
+            let draw = Draw { take: take.as_deref(), seed: tree_seed, shuffle: None };
+            let mut grown = grower.grow(run.job, &mut order, Responses::rounded(zk), weights, draw)?;
             for (g, add) in gains.iter_mut().zip(&grown.gains) {
                 // Improvements are single precision in the reference.
                 *g += f64::from(*add as f32);
@@ -278,7 +268,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             let mut noise = (bandwidth > 0.0).then(|| Rng::new(tree_seed.wrapping_add(1 + k as i64)));
             for (l, leaf) in grown.leaves.iter().enumerate() {
                 let (num, den) = parts.iter().fold((0.0, 0.0), |s, p| (s.0 + p[l].0, s.1 + p[l].1));
-                let mut g = rate * ranked.get(l).copied().unwrap_or_else(|| loss.leaf(num, den, classes));
+                let mut g = rate_of(iteration) * ranked.get(l).copied().unwrap_or_else(|| loss.leaf(num, den, classes));
                 if let Some(noise) = &mut noise {
                     g *= 1.0 + bandwidth * noise.next_normal();
                 }
@@ -316,8 +306,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         remember(run, &ensemble, &gains);
         run.job.set_progress(n as f64 / ntrees as f64);
         let deterministic = params.sample_rate >= 1.0 && params.col_sample_rate >= 1.0 && t.col_sample_rate_per_tree >= 1.0;
-        rate *= params.learn_rate_annealing;
-        let done = n == ntrees || (stalled && deterministic) || rate < 1e-6;
+        let done = n == ntrees || (stalled && deterministic) || rate_of(n) < 1e-6;
         if done || score_now(n, last_scored) {
             run.job.set_message(format!("Scored the model with {n} trees."));
             score(loss, &ensemble, &f, &mut f_valid, n, &mut history)?;

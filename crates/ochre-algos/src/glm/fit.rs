@@ -997,7 +997,12 @@ fn likely_shape(
 fn short(lambda: f64) -> String {
     let digits = if lambda >= 1.0 { 4 } else { 3 };
     let rounded: f64 = format!("{lambda:.digits$e}").parse().unwrap_or(lambda);
-    if rounded != 0.0 && !(1e-3..1e7).contains(&rounded) { format!("{rounded:?}").replace('e', "E") } else { format!("{rounded:?}") }
+    if rounded == 0.0 || (1e-3..1e7).contains(&rounded) {
+        return format!("{rounded:?}");
+    }
+    let (mantissa, exponent) = (rounded / 10f64.powi(rounded.log10().floor() as i32), rounded.log10().floor());
+    let mantissa: f64 = format!("{mantissa:.digits$}").parse().unwrap_or(mantissa);
+    format!("{mantissa:?}E{exponent}")
 }
 
 /// Where the iterations begin: at given coefficients, at those of a checkpoint, or at the null model.

@@ -1,13 +1,10 @@
 //! Isolation forest (Liu, Ting and Zhou 2008): trees of random splits on small draws of rows; anomalies are the rows that
 //! few splits set apart.
 //!
-//! As in the reference, each tree splits random answers: of the columns drawn for a node each proposes one random cut, and
-//! the one with the largest decrease of squared error wins. A leaf holds its depth. With L the sum over the trees, a
-//! row's score is `(max - L) / (max - min)` over the extremes of the training rows. Departure: cuts are drawn from the
-//! range of the node's own rows, by ochre's own order of draws, so trees differ from the reference's in detail.
-//!
-//! Distribution: the drawn rows (256 a tree) are collected on every node, which then grow the same trees; rows are scored
-//! where they lie.
+//! As in the reference, each tree splits random answers, by the histograms of the tree workshop: up to `nbins_top_level`
+//! random cuts for each column at the root, half as many with each level down to one, and of a column drawn at random the
+//! one that decreases the squared error most. A leaf's path length counts the splits above the one that it hangs from. With L the
+//! sum over the trees, a row's score is `(max - L) / (max - min)` over the extremes of the training rows.
 
 mod fit;
 mod output;

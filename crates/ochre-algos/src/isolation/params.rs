@@ -66,7 +66,7 @@ pub struct IsolationForestParams {
     /// Share of rows drawn for each tree; -1 takes sample_size.
     #[api(default = -1.0, gridable)]
     pub sample_rate: f64,
-    /// Columns drawn for each split; -1 for the square root of their number, -2 for all.
+    /// Columns drawn for each split; -1 for a third of them, -2 for all.
     #[api(default = -1, gridable)]
     pub mtries: i32,
     /// Share of the training rows that count as anomalies; -1 for no flag.

@@ -294,6 +294,7 @@ fn fit(run: &mut Run<'_, PsvmParams>) -> Result<Fitted<PsvmOutput>> {
         alpha_key: Some(FrameKey(key)),
         ..PsvmOutput::default()
     };
+    output.common.effective.push(("gamma", gamma.into()));
     let column = |v: Cell| vec![v];
     output.common.model_summary = Some(
         Table::new("Model Summary", "")

@@ -263,6 +263,8 @@ pub fn fit(run: &mut Run<'_, RuleFitParams>) -> Result<Fitted<RuleFitOutput>> {
     }
     output.common.model_summary = fitted.output.common.model_summary.map(|t| {
         let one = |v: usize| vec![Cell::from(v)];
+        let mut t = t;
+        t.columns.retain(|c| c.name != "training_frame");
         let mut t = t
             .named("rule_ensemble_size", "Rule Ensemble Size", "long", "%d", one(rules.rules.len()))
             .named("number_of_trees", "Number of Trees", "long", "%d", one(rules.sizes.len()))
@@ -273,7 +275,7 @@ pub fn fit(run: &mut Run<'_, RuleFitParams>) -> Result<Fitted<RuleFitOutput>> {
             .named("min_leaves", "Min. Leaves", "long", "%d", one(least(&|s| s.1)))
             .named("max_leaves", "Max. Leaves", "long", "%d", one(largest(&|s| s.1)))
             .named("mean_leaves", "Mean Leaves", "double", "%.5f", vec![Cell::Double(mean(&|s| s.1))]);
-        t.name = "RuleFit".into();
+        t.name = "Rulefit Model Summary".into();
         t
     });
     output.common.scoring_history = fitted.output.common.scoring_history;

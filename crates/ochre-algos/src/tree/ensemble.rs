@@ -2,7 +2,8 @@
 
 use super::Seat;
 use super::TreeData;
-use super::grow::{Histogram, points};
+use super::bins::{Histogram, points};
+use super::grow::TreeRules;
 use ochre_core::{Column, Result};
 use ochre_model::params::{CalibrationMethod, CategoricalEncoding, CommonParams, Distribution, HistogramType, StoppingMetric, TreeParams};
 use ochre_model::{Category, adapt};
@@ -229,16 +230,32 @@ pub fn summary(ensemble: &TreeEnsemble) -> Table {
         .column("Mean Leaves", "double", "%.5f", vec![Cell::Double(mean(&leaves))])
 }
 
-/// Where the edges of bins lie, and the points that they need. Robust histograms are even ones but for skewed columns,
+/// The rules of trees that draw `per_split` columns for each split. Robust histograms are even ones but for skewed columns,
 /// whose bins hold as many rows each (the reference looks at each node's bins instead, and divides those that are full).
-pub fn histograms(tree: &TreeParams, columns: &[Column]) -> Result<(Histogram, Vec<Vec<f64>>)> {
-    let top = tree.nbins_top_level.max(tree.nbins) as usize;
-    Ok(match tree.histogram_type {
+pub fn rules(tree: &TreeParams, columns: &[Column], per_split: usize) -> Result<TreeRules> {
+    let width = columns.len();
+    let (nbins, top) = (tree.nbins as usize, tree.nbins_top_level.max(tree.nbins) as usize);
+    let (histogram, points) = match tree.histogram_type {
         HistogramType::Auto | HistogramType::UniformAdaptive => (Histogram::Even, vec![]),
         HistogramType::Random => (Histogram::Drawn, vec![]),
-        HistogramType::QuantilesGlobal => (Histogram::Points, points(columns, top, false)?),
-        HistogramType::RoundRobin => (Histogram::InTurn, points(columns, top, false)?),
-        HistogramType::UniformRobust => (Histogram::Points, points(columns, top, true)?),
+        HistogramType::QuantilesGlobal => (Histogram::Points, points(columns, nbins, top, false)?),
+        HistogramType::RoundRobin => (Histogram::InTurn, points(columns, nbins, top, false)?),
+        HistogramType::UniformRobust => (Histogram::Points, points(columns, top, top, true)?),
+    };
+    Ok(TreeRules {
+        max_depth: if tree.max_depth == 0 { usize::from(u16::MAX) } else { tree.max_depth as usize },
+        min_rows: tree.min_rows,
+        nbins,
+        nbins_top_level: tree.nbins_top_level as usize,
+        nbins_cats: tree.nbins_cats as usize,
+        min_split_improvement: tree.min_split_improvement,
+        columns_per_tree: ((width as f64 * tree.col_sample_rate_per_tree) as usize).clamp(1, width),
+        columns_per_split: per_split.clamp(1, width),
+        change_per_level: tree.col_sample_rate_change_per_level,
+        monotone: vec![],
+        together: vec![],
+        histogram,
+        points,
     })
 }
 

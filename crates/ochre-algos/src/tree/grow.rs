@@ -1,5 +1,6 @@
 //! Growing one tree, level by level.
 
+use super::bins::{Bins, Edges, Histogram};
 use super::data::{TreeColumn, TreeData, Values};
 use super::rows::{Row, Seat, part, segments};
 use ochre_core::{Job, Result, Rng};
@@ -27,63 +28,9 @@ pub struct TreeRules {
     pub together: Vec<Vec<bool>>,
     /// Where the edges of bins lie.
     pub histogram: Histogram,
-    /// For each column points that divide its rows evenly, where the histogram wants them; empty otherwise.
+    /// For each column points that divide its rows evenly, where the histogram wants them; of no column otherwise.
     pub points: Vec<Vec<f64>>,
 }
-
-/// Where the edges of a numeric column's bins lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Histogram {
-    /// At even distances over the values that the node has.
-    Even,
-    /// Drawn at random, as extremely randomized trees have it (Geurts et al. 2006).
-    Drawn,
-    /// At the points of the rules, as long as the node has as many of them as bins; then at even distances.
-    Points,
-    /// Another of these for each tree.
-    InTurn,
-}
-
-impl Histogram {
-    fn of_tree(self, seed: i64) -> Histogram {
-        match self {
-            // As the reference deals its kinds: the first two are one here.
-            Histogram::InTurn => {
-                [Histogram::Even, Histogram::Even, Histogram::Drawn, Histogram::Points][(seed.unsigned_abs() % 4) as usize]
-            }
-            h => h,
-        }
-    }
-}
-
-/// Points that divide the values of columns evenly, at most `n` of them a column: all columns, or (`skewed`) only those
-/// whose rows would fill few of so many even bins.
-pub fn points(columns: &[ochre_core::Column], n: usize, skewed: bool) -> Result<Vec<Vec<f64>>> {
-    columns
-        .iter()
-        .map(|c| {
-            if c.is_enum() {
-                return Ok(vec![]);
-            }
-            let mut v = c.to_f64()?;
-            v.retain(|v| v.is_finite());
-            v.sort_by(f64::total_cmp);
-            let (Some(&low), Some(&high)) = (v.first(), v.last()) else { return Ok(vec![]) };
-            let bin = |v: f64| (((v - low) / (high - low) * n as f64) as usize).min(n - 1);
-            let distinct = 1 + v.windows(2).filter(|w| w[0] < w[1]).count();
-            let filled = 1 + v.windows(2).filter(|w| bin(w[0]) < bin(w[1])).count();
-            if skewed && filled * SKEWED >= n.min(distinct) {
-                return Ok(vec![]);
-            }
-            let mut points: Vec<f64> = (1..n).map(|i| v[i * v.len() / n]).collect();
-            points.dedup();
-            Ok(points)
-        })
-        .collect()
-}
-
-/// A column is skewed when its rows fill less than one in so many bins.
-const SKEWED: usize = 4;
 
 impl TreeRules {
     /// May a column split below nodes that were split by another one (or at the root)?
@@ -97,83 +44,6 @@ impl TreeRules {
             Some(1) => y[0] / w[0] > y[1] / w[1],
             Some(-1) => y[0] / w[0] < y[1] / w[1],
             _ => false,
-        }
-    }
-}
-
-/// The bins of a column at a node: `bins` of them over [min, max_exclusive), of equal width, or, with a seed, with each
-/// edge drawn from its share of the range.
-#[derive(Clone, Copy, Debug)]
-struct Bins<'p> {
-    bins: usize,
-    min: f64,
-    max_ex: f64,
-    step: f64,
-    edges: Edges<'p>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Edges<'p> {
-    Even,
-    Drawn(u64),
-    Points(&'p [f64]),
-}
-
-impl<'p> Bins<'p> {
-    fn new(
-        nbins: usize,
-        rules: &'p TreeRules,
-        c: usize,
-        column: &TreeColumn,
-        (min, max_ex): (f64, f64),
-        (kind, seed): (Histogram, u64),
-    ) -> Option<Bins<'p>> {
-        let wanted = if column.level == 2 { rules.nbins_cats } else { nbins };
-        if column.level > 0 && max_ex - min <= wanted as f64 {
-            return Some(Bins { bins: (max_ex - min) as usize, min, max_ex, step: 1.0, edges: Edges::Even });
-        }
-        let step = wanted as f64 / (max_ex - min);
-        let points = rules.points.get(c).filter(|_| kind == Histogram::Points).map_or(&[][..], |p| {
-            let inside = p.partition_point(|p| *p <= min)..p.partition_point(|p| *p < max_ex);
-            &p[inside]
-        });
-        let (bins, edges) = match kind {
-            Histogram::Drawn if wanted > 1 => (wanted, Edges::Drawn(seed)),
-            _ if points.len() + 1 >= rules.nbins.max(2) => (points.len() + 1, Edges::Points(points)),
-            _ => (wanted, Edges::Even),
-        };
-        (step > 0.0 && step.is_finite()).then_some(Bins { bins, min, max_ex, step, edges })
-    }
-
-    #[inline]
-    fn of(&self, v: f64) -> usize {
-        if v.is_infinite() {
-            return if v < 0.0 { 0 } else { self.bins - 1 };
-        }
-        match self.edges {
-            Edges::Even => (((v - self.min) * self.step) as usize).min(self.bins - 1),
-            Edges::Points(p) => p.partition_point(|p| *p <= v),
-            Edges::Drawn(_) => {
-                let share = ((v - self.min) / (self.max_ex - self.min) * (self.bins - 1) as f64) as usize;
-                let share = share.min(self.bins - 2);
-                share + usize::from(v >= self.edge(share + 1))
-            }
-        }
-    }
-
-    fn edge(&self, b: usize) -> f64 {
-        match self.edges {
-            Edges::Drawn(seed) if (1..self.bins).contains(&b) => {
-                // SplitMix64 (Steele et al. 2014): one number for each edge.
-                let mut z = (seed ^ b as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                let u = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64;
-                self.min + (b as f64 - 1.0 + u) * (self.max_ex - self.min) / (self.bins - 1) as f64
-            }
-            Edges::Points(p) if (1..self.bins).contains(&b) => p[b - 1],
-            Edges::Drawn(_) | Edges::Points(_) if b >= self.bins => self.max_ex,
-            _ => self.min + b as f64 / self.step,
         }
     }
 }
@@ -220,6 +90,7 @@ impl Counts {
 /// Weights of a tree's rows, and the scales that make fixed-point numbers of them and of residuals.
 struct Fixed<'a> {
     w: Option<&'a [f64]>,
+    exact: Option<&'a [f64]>,
     w_scale: f64,
     y_scale: f64,
     yy_scale: f64,
@@ -271,7 +142,7 @@ struct Parent {
 }
 
 /// A node that may still be split.
-struct Open<'p> {
+struct Open {
     /// Index in the tree.
     id: usize,
     /// Its rows: a range of the row index.
@@ -279,7 +150,7 @@ struct Open<'p> {
     end: usize,
     /// Rows of all nodes of the cluster.
     all_rows: usize,
-    bins: Vec<Option<Bins<'p>>>,
+    bins: Vec<Option<Bins>>,
     /// Of columns that this node adds up; all of them, when there are no others.
     counts: Vec<Option<Counts>>,
     /// What the rows of this node alone gave, where there are others: counts of all columns, and the sum of squares.
@@ -318,6 +189,8 @@ struct Choice {
     after: f64,
     w: [f64; 2],
     error: [f64; 2],
+    /// The mean response of each side.
+    mean: [f32; 2],
 }
 
 /// Cuts whose errors differ by less than this share of the node's sum of squares count as equal at first.
@@ -388,6 +261,30 @@ pub struct Grown {
     pub gains: Vec<f64>,
 }
 
+/// What a tree is to explain: a number for each row, in single precision, and without that rounding where the reference does
+/// not round either.
+pub struct Responses<'a> {
+    pub z: &'a [f32],
+    pub exact: Option<&'a [f64]>,
+}
+
+impl Responses<'_> {
+    pub fn rounded(z: &[f32]) -> Responses<'_> {
+        Responses { z, exact: None }
+    }
+}
+
+/// What is drawn for a tree.
+pub struct Draw<'a> {
+    /// The rows that take part below the root.
+    pub take: Option<&'a [bool]>,
+    /// The seed of columns and edges.
+    pub seed: i64,
+    /// With it each node is split by the first column, in an order that this generator draws, that has a cut at all; without
+    /// it by the column with the best one.
+    pub shuffle: Option<&'a mut Rng>,
+}
+
 pub struct TreeGrower<'a> {
     pub data: &'a TreeData,
     pub rules: TreeRules,
@@ -404,8 +301,10 @@ pub(super) fn scale_for(largest: f64, n: usize) -> f64 {
 }
 
 impl TreeGrower<'_> {
-    /// Grows a tree on residuals `z` with weights `w`; rows for which `take` is false, or with weight 0, take no part.
-    pub fn grow(&self, job: &Job, order: &mut RowOrder, z: &[f32], w: Option<&[f64]>, take: Option<&[bool]>, seed: i64) -> Result<Grown> {
+    /// Grows a tree on responses with weights `w`; rows that were not drawn, or with weight 0, take no part. Nodes have the mean
+    /// that the split above found for them, the root its own when it is a leaf.
+    pub fn grow(&self, job: &Job, order: &mut RowOrder, y: Responses<'_>, w: Option<&[f64]>, draw: Draw<'_>) -> Result<Grown> {
+        let (z, Draw { take, seed, mut shuffle }) = (y.z, draw);
         // The root's split is chosen on all rows, as in the reference; from there on only drawn rows count.
         let RowOrder { rows: index, room } = order;
         index.clear();
@@ -428,14 +327,13 @@ impl TreeGrower<'_> {
         let w_scale = if whole { 1.0 } else { scale_for(largest_w, rows) };
         let (y_scale, yy_scale) = (scale_for(largest_z * largest_w, rows), scale_for(largest_z * largest_z * largest_w, rows));
         // Weights that only leave rows out, such as those of a fold, have done so: nobody needs to read them.
-        let fixed = Fixed { w: w.filter(|_| !whole || largest_w != 1.0), w_scale, y_scale, yy_scale };
+        let fixed = Fixed { w: w.filter(|_| !whole || largest_w != 1.0), exact: y.exact, w_scale, y_scale, yy_scale };
 
         let mut rng = Rng::new(seed);
         let columns = self.tree_columns(seed);
         let mut tree = Tree::default();
         let mut gains = vec![0.0; self.data.columns.len()];
         let mut leaves = vec![];
-        let kind = self.rules.histogram.of_tree(seed);
         let mut open = vec![self.root(index, taking_part, seed)];
         let root_weight = w.map_or(index.len() as f64, |w| w.iter().filter(|v| **v > 0.0).sum());
         tree.nodes.push(blank(team.gather(root_weight)?.into_iter().sum()));
@@ -453,8 +351,11 @@ impl TreeGrower<'_> {
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
+            if let Some(rng) = &mut shuffle {
+                open.iter_mut().for_each(|node| node.score_columns = Some(shuffled(rng, node)));
+            }
             self.count(&fixed, index, &mut open, &parents, &family)?;
-            let choices = self.choices(&mut open, index, &fixed)?;
+            let choices = self.choices(&mut open, index, &fixed, shuffle.is_some())?;
             // Split the rows of every node that found a split.
             let segments = segments(index, room, open.iter().map(|n| n.start..n.end));
             let sides: Vec<Option<[usize; 2]>> =
@@ -482,13 +383,13 @@ impl TreeGrower<'_> {
             }
             // The bins of every child, in the order of their numbers in the tree.
             let sides_of = (0..open.len()).filter(|i| choices[*i].is_some()).flat_map(|i| [(i, 0), (i, 1)]);
-            let born: Vec<(usize, (usize, usize))> = (tree.nodes.len()..).zip(sides_of).collect();
+            let born: Vec<(usize, usize)> = sides_of.collect();
             let deeper = depth + 1 < self.rules.max_depth;
             let mut child_bins = born
                 .into_par_iter()
-                .map(|(id, (i, way))| {
+                .map(|(i, way)| {
                     let choice = choices[i].as_ref().filter(|_| deeper)?;
-                    self.child_bins(&open[i], choice, way, |column| (kind, edge_seed(seed, id, column)))
+                    self.child_bins(&open[i], choice, way)
                 })
                 .collect::<Vec<_>>()
                 .into_iter();
@@ -509,7 +410,8 @@ impl TreeGrower<'_> {
                     let bins = child_bins.next().flatten();
                     let rows = drawn_sides.as_ref().unwrap_or(&sides)[way];
                     let all_rows = all_drawn.as_ref().unwrap_or(&all_sides)[way];
-                    tree.nodes.push(blank(if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] }));
+                    let weight = if drawn_sides.is_some() { all_rows as f64 } else { choice.w[way] };
+                    tree.nodes.push(Node { value: choice.mean[way], ..blank(weight) });
                     match bins {
                         Some(bins) => {
                             children[way] = Some(Open {
@@ -562,13 +464,22 @@ impl TreeGrower<'_> {
             // Many pieces of memory, which take their time to go.
             done.into_par_iter().for_each(drop);
         }
+        if tree.nodes.len() == 1 {
+            let mut sums = [0i64; 2];
+            for (row, z) in (0u32..).zip(z) {
+                let row = Row { row, z: *z };
+                sums = [sums[0] + fixed.weight(row.at()), sums[1] + fixed.response(&row)];
+            }
+            team.sum_i64(&mut sums)?;
+            tree.nodes[0].value = ((sums[1] as f64 / y_scale) / (sums[0] as f64 / w_scale)) as f32;
+        }
         leaves.extend(open.iter().map(|n| Leaf { node: n.id, start: n.start, end: n.end }));
         // In an order that does not depend on which rows this node holds.
         leaves.sort_by_key(|l| l.node);
         Ok(Grown { tree, leaves, gains })
     }
 
-    fn root(&self, index: &[Row], all_rows: usize, seed: i64) -> Open<'_> {
+    fn root(&self, index: &[Row], all_rows: usize, seed: i64) -> Open {
         let top = self.rules.nbins_top_level.max(self.rules.nbins);
         let bins = self.data.columns.iter().enumerate().map(|(j, c)| {
             if c.constant || !self.rules.may_meet(j, None) {
@@ -576,7 +487,7 @@ impl TreeGrower<'_> {
             }
             let (min, max_ex) =
                 if c.level == 2 { (0.0, c.levels as f64) } else { (c.min.max(-f64::MAX), exclusive(c.max.min(f64::MAX), c.level == 1)) };
-            Bins::new(top, &self.rules, j, c, (min, max_ex), (self.rules.histogram.of_tree(seed), edge_seed(seed, 0, j)))
+            Bins::new(top, &self.rules, j, c, (min, max_ex), seed)
         });
         let bins = bins.collect();
         Open {
@@ -640,7 +551,7 @@ impl TreeGrower<'_> {
         // Counting by distinct value pays while a node has more rows than twice the values, or has a bin for each.
         let by_value = |n: &Open, c: usize| match &self.data.columns[c].values {
             Values::Coded { distinct, .. } => {
-                n.all_rows > 2 * distinct.len() || n.bins[c].is_some_and(|b| b.step == 1.0 && b.bins >= distinct.len())
+                n.all_rows > 2 * distinct.len() || n.bins[c].as_ref().is_some_and(|b| b.step == 1.0 && b.bins >= distinct.len())
             }
             Values::Plain(_) => false,
         };
@@ -649,7 +560,7 @@ impl TreeGrower<'_> {
         let mut derived: Vec<Vec<usize>> = vec![vec![]; open.len()];
         for (n, node) in open.iter().enumerate() {
             for c in (0..width).filter(|c| wanted[n][*c]) {
-                let Some(bins) = node.bins[c] else { continue };
+                let Some(bins) = node.bins[c].clone() else { continue };
                 match family[n] {
                     Some((p, _)) if parents[p].valued[c] && by_value(node, c) => derived[n].push(c),
                     _ => direct[n].push((c, bins, by_value(node, c))),
@@ -662,7 +573,7 @@ impl TreeGrower<'_> {
             for &c in &derived[n] {
                 match direct[smaller].iter_mut().find(|d| d.0 == c) {
                     Some(d) => d.2 = true,
-                    None => direct[smaller].extend(open[n].bins[c].map(|bins| (c, bins, true))),
+                    None => direct[smaller].extend(open[n].bins[c].clone().map(|bins| (c, bins, true))),
                 }
             }
         }
@@ -752,7 +663,7 @@ impl TreeGrower<'_> {
             let own = std::mem::take(&mut node.counts);
             let columns = data.columns.iter().zip(&node.bins).zip(&own).zip(wanted);
             node.counts = columns
-                .map(|(((column, bins), counts), wanted)| Some(in_bins(column, bins.filter(|_| *wanted)?, counts.as_ref()?)))
+                .map(|(((column, bins), counts), wanted)| Some(in_bins(column, bins.as_ref().filter(|_| *wanted)?, counts.as_ref()?)))
                 .collect();
             node.alone = Some((own, node.square));
         });
@@ -809,8 +720,8 @@ impl TreeGrower<'_> {
 
     /// The split of each open node. On a cluster each node proposes for the columns that it adds up, and all take the
     /// best of the proposals; with them come the ranges of values, which the bins of the children follow.
-    fn choices(&self, open: &mut [Open], index: &[Row], fixed: &Fixed<'_>) -> Result<Vec<Option<Choice>>> {
-        let mine: Vec<Option<Proposal>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], fixed)).collect();
+    fn choices(&self, open: &mut [Open], index: &[Row], fixed: &Fixed<'_>, first: bool) -> Result<Vec<Option<Choice>>> {
+        let mine: Vec<Option<Proposal>> = open.par_iter().map(|n| self.best(n, &index[n.start..n.end], fixed, first)).collect();
         let data = self.data;
         if data.team.is_alone() {
             return Ok(mine.into_iter().map(|p| p.and_then(|p| p.choice)).collect());
@@ -834,11 +745,11 @@ impl TreeGrower<'_> {
         Ok(out)
     }
 
-    /// The best split of a node over its columns; the first of equals.
+    /// The best split of a node over its columns, the first of equals; or (`first`) that of the first column that has one.
     ///
     /// Cuts that are equally good in exact arithmetic are told apart as the reference tells them: by the rounding of
     /// double-precision sums taken in row order and kept in single precision. Only such ties are computed a second time.
-    fn best(&self, node: &Open, rows: &[Row], fixed: &Fixed<'_>) -> Option<Proposal> {
+    fn best(&self, node: &Open, rows: &[Row], fixed: &Fixed<'_>, first: bool) -> Option<Proposal> {
         let all: Vec<usize>;
         let columns = match &node.score_columns {
             Some(c) => c,
@@ -856,6 +767,9 @@ impl TreeGrower<'_> {
             }
             if let Some(cut) = self.best_cut(node, c, bins, counts, fixed) {
                 found.push((c, cut));
+                if first {
+                    break;
+                }
             }
         }
         let least = found.iter().map(|(_, cut)| cut.after).fold(f64::INFINITY, f64::min);
@@ -877,11 +791,14 @@ impl TreeGrower<'_> {
             }
         }
         let (c, mut cut) = best?;
-        // A child that the reference takes for impure by its rounding draws columns, and so moves the generator on.
-        if node.score_columns.is_some() && self.data.all_rows <= ROW_ORDER_MAX && cut.error[0].is_nan() {
+        // A child that the reference takes for impure by its rounding draws columns, and so moves the generator on; and where
+        // edges of whole numbers are drawn, it may get other rows than were counted for it.
+        let matters = node.score_columns.is_some() || self.rules.histogram == Histogram::Drawn;
+        if matters && self.data.all_rows <= ROW_ORDER_MAX && cut.error[0].is_nan() {
             cut.error = self.best_cut_in_row_order(c, node.bins[c].as_ref()?, rows, fixed).map_or(cut.error, |exact| exact.error);
         }
-        let (after, place) = (cut.after, columns.iter().position(|x| *x == c).unwrap_or(0));
+        let after = if first { 0.0 } else { cut.after };
+        let place = columns.iter().position(|x| *x == c).unwrap_or(0);
         let choice = self.choose(c, node.bins[c].as_ref()?, node.counts[c].as_ref()?, cut);
         Some(Proposal { after, place, choice })
     }
@@ -964,7 +881,7 @@ impl TreeGrower<'_> {
         let n = bins.bins;
         let mut cells = vec![[0.0f64; 3]; n + 1];
         for r in rows {
-            let (w, z) = (fixed.plain_weight(r.at()), f64::from(r.z));
+            let (w, z) = (fixed.plain_weight(r.at()), fixed.exact.map_or(f64::from(r.z), |y| y[r.at()]));
             let v = column.value(r.at());
             let cell = &mut cells[if v.is_nan() { n } else { bins.of(v) }];
             let wy = w * z;
@@ -1095,7 +1012,8 @@ impl TreeGrower<'_> {
             Side::None => cut.w[0] > cut.w[1],
             _ => false,
         };
-        Some(Choice { column: c, at, missing_left, before: cut.before, after: cut.after, w: cut.w, error: cut.error })
+        let mean = [0, 1].map(|way| (cut.y[way] / cut.w[way]) as f32);
+        Some(Choice { column: c, at, missing_left, before: cut.before, after: cut.after, w: cut.w, error: cut.error, mean })
     }
 
     /// Orders the rows of a node: those going left first, each side in its old order. Returns the rows of each side.
@@ -1143,13 +1061,7 @@ impl TreeGrower<'_> {
     }
 
     /// Bins of a child's columns, or `None` when it cannot be split further.
-    fn child_bins(
-        &self,
-        node: &Open,
-        choice: &Choice,
-        way: usize,
-        how: impl Fn(usize) -> (Histogram, u64),
-    ) -> Option<Vec<Option<Bins<'_>>>> {
+    fn child_bins(&self, node: &Open, choice: &Choice, way: usize) -> Option<Vec<Option<Bins>>> {
         // Pure by the reference's arithmetic; otherwise purity shows when the child is counted.
         if choice.w[way] < self.rules.min_rows || choice.error[way] <= 1e-30 {
             return None;
@@ -1164,7 +1076,7 @@ impl TreeGrower<'_> {
             .enumerate()
             .map(|(j, bins)| {
                 // What its ancestors ruled out stays out: their bins are gone.
-                let bins = (*bins).filter(|_| self.rules.may_meet(j, Some(choice.column)))?;
+                let bins = bins.as_ref().filter(|_| self.rules.may_meet(j, Some(choice.column)))?;
                 let column = &self.data.columns[j];
                 let next = (bins.bins >> 1).max(self.rules.nbins);
                 // Columns that were not drawn for this node keep their range, and a split by categories keeps all ranges.
@@ -1195,18 +1107,13 @@ impl TreeGrower<'_> {
                 {
                     return None;
                 }
-                let made = Bins::new(next, &self.rules, j, column, (min, max_ex), how(j))?;
+                let made = Bins::new(next, &self.rules, j, column, (min, max_ex), bins.child_seed(way))?;
                 any = true;
                 Some(made)
             })
             .collect();
         any.then_some(bins)
     }
-}
-
-/// What the edges of a column's bins at a node are drawn from.
-fn edge_seed(tree: i64, node: usize, column: usize) -> u64 {
-    (tree as u64).rotate_left(17) ^ ((node as u64) << 20).wrapping_mul(0xD6E8_FEB8_6659_FD93) ^ ((column as u64) << 40)
 }
 
 fn nearly_equal_f64(a: f64, b: f64) -> bool {
@@ -1231,6 +1138,18 @@ fn draw_last(rng: &mut Rng, from: &mut [usize], n: usize) -> Vec<usize> {
         from.swap(i, len);
     }
     from[len..all].to_vec()
+}
+
+/// The columns that may split a node, in an order of the generator's.
+fn shuffled(rng: &mut Rng, node: &Open) -> Vec<usize> {
+    let mut columns = match &node.score_columns {
+        Some(drawn) => drawn.clone(),
+        None => (0..node.bins.len()).filter(|c| node.bins[*c].is_some()).collect(),
+    };
+    for n in (2..=columns.len()).rev() {
+        columns.swap(n - 1, rng.below(n as u32) as usize);
+    }
+    columns
 }
 
 /// Rows counted together, so that their residuals stay in the nearest cache for every column.
@@ -1406,9 +1325,9 @@ fn fill_bins(column: &TreeColumn, bins: &Bins, counts: &Counts, cells: &mut [Cel
 }
 
 /// A column's counts as those of its bins, with the range of its values.
-fn in_bins(column: &TreeColumn, bins: Bins<'_>, counts: &Counts) -> Counts {
+fn in_bins(column: &TreeColumn, bins: &Bins, counts: &Counts) -> Counts {
     let mut cells = vec![[0i64; 2]; bins.bins];
-    let missing = fill_bins(column, &bins, counts, &mut cells);
+    let missing = fill_bins(column, bins, counts, &mut cells);
     cells.push(missing);
     Counts { cells, missing_square: counts.missing_square, seen: seen(column, counts).unwrap_or((f64::INFINITY, f64::NEG_INFINITY)) }
 }

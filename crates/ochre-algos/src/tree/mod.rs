@@ -11,6 +11,7 @@
 
 pub mod balance;
 mod binned;
+mod bins;
 mod data;
 pub mod ensemble;
 mod grow;
@@ -20,6 +21,6 @@ mod strip;
 
 pub use binned::{BinnedData, Binning};
 pub use data::TreeData;
-pub use grow::{Grown, RowOrder, TreeGrower, TreeRules};
+pub use grow::{Draw, Responses, RowOrder, TreeGrower, TreeRules};
 pub use newton::{NewtonGrower, NewtonRules};
 pub use rows::{GradientRow, Row, Seat};

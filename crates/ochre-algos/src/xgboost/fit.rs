@@ -45,32 +45,38 @@ fn importances(title: &str, names: &[String], values: &[f64]) -> Table {
 }
 
 fn native(p: &XgBoostParams, objective: Objective) -> Table {
-    let pairs: Vec<(&str, String)> = vec![
+    let mut pairs: Vec<(&str, Cell)> = vec![
         ("silent", "true".into()),
-        ("eta", p.eta.to_string()),
-        ("colsample_bylevel", p.colsample_bylevel.to_string()),
-        ("colsample_bynode", p.colsample_bynode.to_string()),
+        ("eta", Cell::Double(p.eta)),
+        ("colsample_bylevel", Cell::Double(p.colsample_bylevel)),
         ("objective", objective.name().into()),
-        ("min_child_weight", p.min_child_weight.to_string()),
-        ("seed", p.seed.to_string()),
-        ("max_depth", p.max_depth.to_string()),
-        ("max_leaves", p.max_leaves.to_string()),
-        ("colsample_bytree", p.colsample_bytree.to_string()),
-        ("lambda", p.reg_lambda.to_string()),
-        ("gamma", p.gamma.to_string()),
-        ("alpha", p.reg_alpha.to_string()),
+        ("min_child_weight", Cell::Double(p.min_child_weight)),
+        ("nthread", rayon::current_num_threads().into()),
+        ("seed", Cell::Long(p.seed)),
+        ("max_depth", Cell::Long(p.max_depth.into())),
+        ("colsample_bytree", Cell::Double(p.colsample_bytree)),
+        ("lambda", Cell::Double(p.reg_lambda.into())),
+        ("gamma", Cell::Double(p.gamma.into())),
+        ("alpha", Cell::Double(p.reg_alpha.into())),
         ("booster", p.booster.name().into()),
         ("grow_policy", p.grow_policy.name().into()),
-        ("nround", p.ntrees.to_string()),
-        ("subsample", p.subsample.to_string()),
-        ("max_delta_step", p.max_delta_step.to_string()),
+        ("nround", Cell::Long(p.ntrees.into())),
+        ("subsample", Cell::Double(p.subsample)),
+        ("max_delta_step", Cell::Double(p.max_delta_step.into())),
         ("tree_method", p.tree_method.name().into()),
     ];
-    let column = |f: &dyn Fn(&(&str, String)) -> String| pairs.iter().map(|p| Cell::Text(f(p))).collect();
+    // Told only where they say something, as the reference does.
+    if p.colsample_bynode != 1.0 {
+        pairs.push(("colsample_bynode", Cell::Double(p.colsample_bynode)));
+    }
+    if p.max_leaves > 0 {
+        pairs.push(("max_leaves", Cell::Long(p.max_leaves.into())));
+    }
+    let (names, values): (Vec<Cell>, Vec<Cell>) = pairs.into_iter().map(|(n, v)| (n.into(), v)).unzip();
     Table::new("Native XGBoost Parameters", "")
-        .row_labels(vec!["".into(); pairs.len()])
-        .named("name", "name", "string", "%s", column(&|p| p.0.to_string()))
-        .named("value", "value", "string", "%s", column(&|p| p.1.clone()))
+        .row_labels(vec!["".into(); names.len()])
+        .named("name", "name", "string", "%s", names)
+        .named("value", "value", "string", "%s", values)
 }
 
 /// Adds a tree, times a factor, to margins of rows from chunk `first` on.
