@@ -1504,7 +1504,8 @@ fn metrics(
             }
             _ => (f64::NAN, aic),
         };
-        let loglikelihood = if run.params.calc_like { loglikelihood } else { f64::NAN };
+        // As the reference tells a likelihood that nobody asked for.
+        let loglikelihood = if run.params.calc_like { loglikelihood } else { 0.0 };
         GlmExtras {
             loglikelihood,
             residual_deviance: residual,

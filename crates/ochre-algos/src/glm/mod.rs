@@ -107,6 +107,11 @@ impl Algorithm for Glm {
             if matches!(params.family, Multinomial | Ordinal) || shape.category == Some(Category::Multinomial) {
                 notes.error("_compute_p_values", "P values are currently not supported for family=multinomial or ordinal");
             }
+            let shaped = matches!(params.family, Gamma | Tweedie | Negativebinomial);
+            if params.dispersion_parameter_method.as_deref() == Some("ml") && !shaped {
+                let text = "ml can only be used for family gamma, tweedie, negative binomial.";
+                notes.error("_dispersion_parameter_method", text);
+            }
         }
         if params.influence.is_some() {
             let penalised = params.lambda.as_ref().is_none_or(|l| l.is_empty() || l.iter().any(|v| *v > 0.0));

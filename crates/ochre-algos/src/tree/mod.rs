@@ -1,8 +1,9 @@
 //! The tree workshop: growing one tree on residuals with histograms, level by level; and, in `newton`, on gradients and
 //! hessians.
 //!
-//! Split rule and histogram layout are the reference's UniformAdaptive: at each node and column, bins of equal width
-//! over the values its parent saw; squared error decides; categorical levels are ordered by their mean response.
+//! Split rule and histogram layouts are the reference's: at each node and column, bins over the values its parent saw, of
+//! equal width or with edges that are drawn or are quantiles; squared error decides; categorical levels are ordered by their
+//! mean response.
 //!
 //! Two departures. Sums are kept in fixed point (64-bit integers), so they are exact and do not depend on the order of
 //! rows, threads or chunks; `docs/decisions/fixed-point-histograms.md` says what precision that keeps. And a column

@@ -146,9 +146,6 @@ impl Algorithm for UpliftDrf {
         if name.is_empty() {
             notes.error("_treatment_column", "Treatment column parameter not set");
         }
-        if !name.is_empty() && !shape.training.names.iter().any(|n| n == name) {
-            notes.error("_treatment_column", format!("Treatment column '{name}' not found in the training frame"));
-        }
         let predictors = shape.training.names.iter().filter(|n| *n != name).count();
         if predictors == 0 {
             notes.error("_train", "there is no predictor beside the treatment");
