@@ -300,6 +300,12 @@ def leaderboard():
     assert abs(float(rows[0][1]) - 0.6935369318181818) < 1e-9 and abs(float(rows[0][2]) - 0.6263877493034677) < 1e-7, rows
     assert abs(float(rows[0][3]) - 0.5700339664534356) < 1e-7 and abs(float(rows[0][4]) - 0.3380681818181818) < 1e-9, rows
     assert h2o.make_leaderboard(models, sort_metric="mse", scoring_data="train").names[1] == "mse"
+    # On the frame of training: what folds measured, not what the model knows by heart.
+    folded = H2OGradientBoostingEstimator(ntrees=5, seed=1, nfolds=2, fold_assignment="Modulo")
+    folded.train(x=["AGE", "PSA", "VOL", "GLEASON"], y="CAPSULE", training_frame=train)
+    shown = h2o.make_leaderboard([folded, models[1]], train).as_data_frame(use_pandas=False)[1:]
+    aucs = {r[0]: float(r[1]) for r in shown}
+    assert abs(aucs[folded.model_id] - folded.auc(xval=True)) < 1e-12 and abs(aucs[models[1].model_id] - models[1].auc(train=True)) < 1e-12, aucs
 
 
 def sources():

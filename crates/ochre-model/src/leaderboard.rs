@@ -30,7 +30,7 @@ impl Scoring {
 }
 
 pub struct Ask<'a> {
-    /// A frame that all models are measured on, and its key.
+    /// A frame that all models are measured on, and its key; those that were trained on it show what was measured then.
     pub frame: Option<(&'a str, &'a Frame)>,
     /// The metric that decides; AUTO for the first of the category.
     pub sort_metric: &'a str,
@@ -69,6 +69,13 @@ fn own_metrics(model: &Model, scoring: Scoring) -> Option<Arc<Metrics>> {
     })
 }
 
+/// What cross-validation measured on the training frame, or else training.
+fn on_training(model: &Model) -> Option<Arc<Metrics>> {
+    let metrics = model.metrics.read();
+    let folds = metrics.iter().find(|m| m.description.as_ref().is_some_and(|d| d.contains("cross-validation")));
+    folds.or(metrics.first()).cloned()
+}
+
 pub fn leaderboard(node: &Node, models: &[Arc<Model>], ask: &Ask<'_>) -> Result<Frame> {
     let first = models.first().ok_or_else(|| Error::invalid("a leaderboard needs at least one model"))?;
     if let Some(m) = models.iter().find(|m| m.category != first.category) {
@@ -83,6 +90,8 @@ pub fn leaderboard(node: &Node, models: &[Arc<Model>], ask: &Ask<'_>) -> Result<
     let mut rows: Vec<(&Arc<Model>, Vec<f64>)> = vec![];
     for m in models {
         let metrics = match ask.frame {
+            // On its own training frame a model is not asked again for what it has learnt by heart.
+            Some((key, _)) if m.training_frame.as_deref() == Some(key) => on_training(m),
             Some((key, frame)) => Some(Arc::new(m.evaluate(node, key, frame)?)),
             None => own_metrics(m, ask.scoring),
         };
