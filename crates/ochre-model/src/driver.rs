@@ -899,6 +899,20 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
             None => {}
         }
     }
+    // Columns that only this algorithm asks for.
+    let mut given = ochre_schema::Map::new();
+    params.put(&mut given);
+    const OF_ALL: [&str; 4] = ["weights_column", "offset_column", "fold_column", "response_column"];
+    for f in A::Params::fields().iter().filter(|f| f.member_of.contains(&"training_frame") && !OF_ALL.contains(&f.name)) {
+        let Some(name) = given.get(f.name).and_then(Value::as_str).filter(|n| !n.is_empty() && frame.by_name(n).is_none()) else {
+            continue;
+        };
+        let what = match f.name {
+            "treatment_column" => format!("Treatment column '{name}'"),
+            field => format!("{field} {name}"),
+        };
+        notes.error(&format!("_{}", f.name), format!("{what} not found in the training frame"));
+    }
     for (field, c) in [("_weights_column", &weights), ("_offset_column", &offset)] {
         if c.as_ref().is_some_and(|c| !c.is_number()) {
             notes.error(field, "the column must be numeric");

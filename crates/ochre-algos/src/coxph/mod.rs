@@ -211,6 +211,10 @@ impl Algorithm for CoxPh {
         if params.lre_min < 0.0 {
             notes.error("_lre_min", format!("lre_min must be a positive number, but is {}", params.lre_min));
         }
+        let training = shape.training.names.iter().zip(&shape.training.columns);
+        for (n, _) in training.filter(|(n, c)| params.stratify_by.iter().flatten().any(|s| s == *n) && !c.is_enum()) {
+            notes.error("_stratify_by", format!("non-categorical column '{n}' cannot be used for stratification"));
+        }
         match interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs) {
             Err(e) => notes.error("_interactions", e.to_string()),
             Ok(pairs) => {
