@@ -32,6 +32,8 @@ CASES = {
     "random edges, forest": (Forest, ALL, "CAPSULE", dict(histogram_type="Random", max_depth=10)),
     "random edges, regression": (Forest, ["RACE", "DPROS", "AGE"], "ID", dict(histogram_type="Random", sample_rate=1.0, mtries=-2)),
     "forest": (Forest, ["AGE", "GLEASON", "DPROS", "RACE"], "CAPSULE", dict()),
+    "forest of decimals": (Forest, ["AGE", "PSA", "VOL"], "GLEASON", dict(mtries=2)),
+    "forest of all": (Forest, ALL, "CAPSULE", dict()),
     "forest of real numbers": (Forest, ["PSA", "VOL"], "CAPSULE", dict(max_depth=8)),
     "isolation": (Isolation, ["PSA", "AGE", "GLEASON"], None, dict(sample_rate=1.0)),
     "isolation, all columns": (Isolation, ["PSA", "VOL", "AGE", "RACE"], None, dict(sample_rate=1.0, mtries=-2)),

@@ -6,7 +6,7 @@ use crate::tree::ensemble::{
     HISTORY_BUDGET, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, importances, rules, stopping_metric,
     summary,
 };
-use crate::tree::{Draw, Responses, RowOrder, TreeData, TreeGrower};
+use crate::tree::{Draw, ROW_ORDER_MAX, Responses, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::{Answers, measure_shared};
@@ -67,7 +67,9 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         _ if category == Category::Regression => width / 3,
         _ => (width as f64).sqrt() as usize,
     };
-    let grower = TreeGrower { data: &data, rules: rules(t, &train.columns, tries)? };
+    // As the reference's forests have it; where its threads decide about more than that, nobody can follow it anyway.
+    let rules = TreeRules { single_edges: train.rows <= ROW_ORDER_MAX, ..rules(t, &train.columns, tries)? };
+    let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
     let per_class = t.sample_rate_per_class.as_deref().unwrap_or_default();
     let rate = |r: usize| if per_class.is_empty() { params.sample_rate } else { per_class[train.y[r] as usize] };

@@ -86,6 +86,8 @@ pub(super) struct Bins {
     /// Bins (of equal width) for a unit of the column.
     pub step: f64,
     pub edges: Edges,
+    /// Do edges count in single precision, in which thresholds are kept?
+    pub single: bool,
     /// What the node's children draw their edges from.
     seed: i64,
 }
@@ -117,7 +119,7 @@ impl Bins {
             },
             _ => (bins, Edges::Even),
         };
-        (step > 0.0 && step.is_finite()).then_some(Bins { bins, min, max_ex, step, edges, seed })
+        (step > 0.0 && step.is_finite()).then_some(Bins { bins, min, max_ex, step, edges, single: rules.single_edges, seed })
     }
 
     /// The seed of the histograms of one of a node's children.
@@ -131,10 +133,16 @@ impl Bins {
             return if v < 0.0 { 0 } else { self.bins - 1 };
         }
         let position = (v - self.min) * self.step;
-        match &self.edges {
+        let b = match &self.edges {
             Edges::Even => (position as usize).min(self.bins - 1),
             Edges::Drawn(p) => p.partition_point(|p| *p <= position).max(1) - 1,
             Edges::Points(p) => p.partition_point(|p| *p <= v).max(1) - 1,
+        };
+        let edge = |b: usize| f64::from(self.edge(b) as f32);
+        match self.single {
+            true if b + 1 < self.bins && v >= edge(b + 1) => b + 1,
+            true if b > 0 && v < edge(b) => b - 1,
+            _ => b,
         }
     }
 

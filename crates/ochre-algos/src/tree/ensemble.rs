@@ -256,6 +256,7 @@ pub fn rules(tree: &TreeParams, columns: &[Column], per_split: usize) -> Result<
         together: vec![],
         histogram,
         points,
+        single_edges: false,
     })
 }
 

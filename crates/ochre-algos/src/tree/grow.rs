@@ -30,6 +30,8 @@ pub struct TreeRules {
     pub histogram: Histogram,
     /// For each column points that divide its rows evenly, where the histogram wants them; of no column otherwise.
     pub points: Vec<Vec<f64>>,
+    /// Are values next to an edge put where the edge, in single precision, sends them?
+    pub single_edges: bool,
 }
 
 impl TreeRules {
@@ -198,7 +200,7 @@ const TIE: f64 = 1e-6;
 /// A node whose squared error is below this share of its sum of squares is pure but for rounding.
 const PURE: f64 = 1e-12;
 /// Up to this many rows the reference sums in row order too; beyond, its threads decide and there is nothing to follow.
-const ROW_ORDER_MAX: usize = 1 << 16;
+pub const ROW_ORDER_MAX: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Side {
@@ -1235,7 +1237,7 @@ impl TreeGrower<'_> {
                                 codes.iter().zip(block).filter(|(c, _)| **c == na).map(|(_, r)| fixed.square(r)).sum::<i64>();
                         }
                     }
-                    Values::Coded { distinct, .. } if !column.has_missing && matches!(bins.edges, Edges::Even) => {
+                    Values::Coded { distinct, .. } if !column.has_missing && matches!(bins.edges, Edges::Even) && !bins.single => {
                         tally_bins(codes, distinct, bins, (&y, &w), counts);
                     }
                     _ => {
