@@ -2,7 +2,6 @@
 
 With --make the server is the reference, and what it answers is written to rooms.json.
 """
-import json
 import math
 import os
 import sys
@@ -15,9 +14,8 @@ from h2o.estimators import H2OGradientBoostingEstimator as Gbm
 from h2o.estimators import H2ORandomForestEstimator as Forest
 from h2o.estimators import H2OModelSelectionEstimator as Selection
 from h2o.estimators import H2OSupportVectorMachineEstimator as Svm
-from survival import differences
+from goldens import HERE, compared
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 ALL = ["RACE", "DPROS", "DCAPS", "PSA", "VOL", "GLEASON", "CAPSULE"]
 SELECTION = {
     "maxr": ("AGE", dict(mode="maxr", max_predictor_number=4)),
@@ -177,32 +175,20 @@ def votes():
     return max(abs(p - 1 / (1 + math.exp(-2 * s))) for p, s in zip(column(m.predict(f), 2), sums))
 
 
+def tolerance(name):
+    # Deviances of the reference come from predictions in single precision, and differences of them are what is compared;
+    # models of the gamma family end their iterations early there.
+    # Splines with bounds end where the reference's solver does.
+    return 1e-3 if name in ("anova gamma", "gam rising", "gam falling") else 1e-5
+
+
 def main():
-    h2o.connect(url=sys.argv[1], verbose=False)
-    h2o.no_progress()
-    path = os.path.join(HERE, "rooms.json")
-    if "--make" in sys.argv:
-        with open(path, "w") as f:
-            json.dump(dict(run()), f, separators=(",", ":"))
-            f.write("\n")
-        return
-    with open(path) as f:
-        wanted = json.load(f)
-    bad = 0
-    for name, got in run():
-        # Deviances of the reference come from predictions in single precision, and differences of them are what is compared;
-        # models of the gamma family end their iterations early there.
-        # Splines with bounds end where the reference's solver does.
-        tolerance = 1e-3 if name in ("anova gamma", "gam rising", "gam falling") else 1e-5
-        found = differences(wanted[name], json.loads(json.dumps(got)), "", tolerance)
-        bad += bool(found)
-        for line in found[:4]:
-            print(f"{name}:{line}")
+    cases, bad = compared(run, "rooms.json", tolerance)
     far = votes()
     if far > 1e-9:
         print(f"adaboost: probabilities are {far} away from the paper's")
         bad += 1
-    print(f"rooms: {len(wanted)} models and metrics compared with the reference, {bad} differ")
+    print(f"rooms: {cases} models and metrics compared with the reference, {bad} differ")
     sys.exit(bad > 0)
 
 

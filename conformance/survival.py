@@ -2,7 +2,6 @@
 
 With --make the server is the reference, and what it answers is written to survival.json.
 """
-import json
 import math
 import os
 import shutil
@@ -12,8 +11,8 @@ import tempfile
 
 import h2o
 from h2o.estimators import H2OCoxProportionalHazardsEstimator as Cox
+from goldens import HERE, compared
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = {
     "efron": (["age", "year", "surgery"], dict(start_column="start")),
     "breslow": (["age", "year", "surgery"], dict(start_column="start", ties="breslow")),
@@ -90,36 +89,9 @@ def of_reference(f):
     assert all(abs(a - b) < 1e-12 for a, b in zip(got, want)), (got, want)
 
 
-def differences(a, b, path="", tolerance=3e-7):
-    if isinstance(a, dict):
-        return [d for k in a for d in differences(a[k], b.get(k), f"{path} {k}", tolerance)]
-    if isinstance(a, list):
-        if len(a) != len(b or []):
-            return [f"{path}: {len(a)} items, got {len(b or [])}"]
-        return [d for i, (u, v) in enumerate(zip(a, b)) for d in differences(u, v, f"{path}[{i}]", tolerance)]
-    if isinstance(a, (int, float)):
-        return [] if isinstance(b, (int, float)) and abs(a - b) <= tolerance * max(1.0, abs(a)) else [f"{path}: {a!r}, got {b!r}"]
-    return [] if a == b or a is None else [f"{path}: {a!r}, got {b!r}"]
-
-
 def main():
-    h2o.connect(url=sys.argv[1], verbose=False)
-    h2o.no_progress()
-    path = os.path.join(HERE, "survival.json")
-    if "--make" in sys.argv:
-        with open(path, "w") as f:
-            json.dump(dict(run()), f, separators=(",", ":"))
-            f.write("\n")
-        return
-    with open(path) as f:
-        wanted = json.load(f)
-    bad = 0
-    for name, got in run():
-        found = differences(wanted[name], got)
-        bad += bool(found)
-        for line in found[:4]:
-            print(f"{name}:{line}")
-    print(f"survival: {len(wanted)} models compared with the reference, {bad} differ")
+    cases, bad = compared(run, "survival.json", lambda name: 3e-7)
+    print(f"survival: {cases} models compared with the reference, {bad} differ")
     sys.exit(bool(bad))
 
 

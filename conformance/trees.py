@@ -2,7 +2,6 @@
 
 With --make the server is the reference, and what it answers is written to trees.json.
 """
-import json
 import os
 import sys
 
@@ -11,9 +10,8 @@ from h2o.estimators import H2OGradientBoostingEstimator as Gbm
 from h2o.estimators import H2OIsolationForestEstimator as Isolation
 from h2o.estimators import H2ORandomForestEstimator as Forest
 from h2o.tree import H2OTree
-from survival import differences
+from goldens import HERE, compared
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 NUMBERS = ["AGE", "PSA", "VOL", "GLEASON"]
 ALL = ["ID", "AGE", "RACE", "DPROS", "DCAPS", "PSA", "VOL", "GLEASON"]
 # Name: builder, predictors, response, parameters.
@@ -76,23 +74,8 @@ def run():
 
 
 def main():
-    h2o.connect(url=sys.argv[1], verbose=False)
-    h2o.no_progress()
-    path = os.path.join(HERE, "trees.json")
-    if "--make" in sys.argv:
-        with open(path, "w") as f:
-            json.dump(dict(run()), f, separators=(",", ":"))
-            f.write("\n")
-        return
-    with open(path) as f:
-        wanted = json.load(f)
-    bad = 0
-    for name, got in run():
-        found = differences(wanted[name], json.loads(json.dumps(got)), "", 1e-6)
-        bad += bool(found)
-        for line in found[:4]:
-            print(f"{name}:{line}")
-    print(f"trees: {len(wanted)} models compared with the reference node by node, {bad} differ")
+    cases, bad = compared(run, "trees.json", lambda name: 1e-6)
+    print(f"trees: {cases} models compared with the reference node by node, {bad} differ")
     sys.exit(bad > 0)
 
 
