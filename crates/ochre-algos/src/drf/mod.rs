@@ -1,7 +1,8 @@
 //! Distributed random forest (Breiman 2001, "Random forests"): deep trees on draws of rows and columns, averaged.
 //!
-//! Each leaf is the mean of the response of its drawn rows (under the root, of all rows), as the split above counted it. Training metrics are those of the rows that a tree did not see
-//! (out of bag). Rows are drawn without putting back, columns anew at each split, both with the reference's generator.
+//! Each leaf is the mean of the response of its drawn rows (under the root, of all rows), as the split above counted it.
+//! Training metrics are those of the rows that a tree did not see (out of bag). Rows are drawn without putting back, columns
+//! anew at each split, both with the reference's generator.
 //! Distribution: as in the tree workshop; every number is a sum over chunks in their order.
 
 mod fit;

@@ -28,7 +28,7 @@ pub struct TreeRules {
     pub together: Vec<Vec<bool>>,
     /// Where the edges of bins lie.
     pub histogram: Histogram,
-    /// For each column points that divide its rows evenly, where the histogram wants them; of no column otherwise.
+    /// For each column points that divide its rows evenly, where the histogram wants them; no entries otherwise.
     pub points: Vec<Vec<f64>>,
     /// Are values next to an edge put where the edge, in single precision, sends them?
     pub single_edges: bool,
@@ -92,6 +92,7 @@ impl Counts {
 /// Weights of a tree's rows, and the scales that make fixed-point numbers of them and of residuals.
 struct Fixed<'a> {
     w: Option<&'a [f64]>,
+    /// Responses without the rounding of residuals, where there are such.
     exact: Option<&'a [f64]>,
     w_scale: f64,
     y_scale: f64,
