@@ -1705,8 +1705,9 @@ impl ScoringHistory {
 
     /// Has the moving average of the metric stopped improving (windows of `rounds` events)?
     pub fn stopped(&self, rounds: usize, metric: &str, tolerance: f64) -> bool {
-        let values: Vec<f64> = self.events.iter().filter_map(|e| e.validation.as_ref().unwrap_or(&e.training).get(metric)).collect();
-        // The first event is the model before its first step.
+        let values = self.events.iter().filter_map(|e| e.validation.as_ref().unwrap_or(&e.training).get(metric));
+        // Events that measured nothing do not count (forests without trees); of the others, the first is where all begins.
+        let values: Vec<f64> = values.filter(|v| !v.is_nan()).collect();
         has_stopped(&values[1.min(values.len())..], rounds, metric, tolerance)
     }
 }

@@ -82,17 +82,10 @@ impl Loss {
                 (p / (1.0 - p)).ln()
             }
             Loss::Bernoulli => {
-                // Newton's steps on the constant of a logistic model with offsets.
-                let mut f = 0.0;
-                for _ in 0..50 {
-                    let p = |i: usize| 1.0 / (1.0 + (-(f + o(i))).exp());
-                    let step = ratio(&|i| y[i] - p(i), &|i| p(i) * (1.0 - p(i)));
-                    f += step;
-                    if step.abs() < 1e-10 {
-                        break;
-                    }
-                }
-                f
+                // One step of Newton from 0, as R's gbm has it; the trees put right what it leaves.
+                let p = |i: usize| 1.0 / (1.0 + (-o(i)).exp());
+                let step = ratio(&|i| y[i] - p(i), &|i| p(i) * (1.0 - p(i)));
+                if step.is_finite() { step } else { 0.0 }
             }
             Loss::Poisson => ratio(&|i| y[i], &|i| o(i).exp()).ln(),
             Loss::Gamma => ratio(&|i| y[i] * (-o(i)).exp(), &|_| 1.0).ln(),

@@ -92,6 +92,9 @@ impl Algorithm for Gbm {
             Ordinal => {
                 notes.error("_distribution", format!("distribution {} is not supported by this version of ochre", d.name()));
             }
+            Quasibinomial if shape.response.is_some_and(|c| c.is_enum()) => {
+                notes.error("_distribution", "Quasibinomial requires the response to be numeric.");
+            }
             Bernoulli | Quasibinomial if category != Category::Binomial => {
                 notes.error("_distribution", "Binomial requires the response to be a 2-class categorical");
             }

@@ -157,6 +157,21 @@ impl Problem<'_> {
         Ok(slopes)
     }
 
+    /// The largest slope of the loss and the ridge penalty, over all coefficients.
+    fn steepest(&self, beta: &[Vec<f64>]) -> Result<f64> {
+        let ridge = self.lambda * (1.0 - self.alpha);
+        let mut steepest = 0.0f64;
+        for (class, beta_k) in beta.iter().enumerate() {
+            let g = self.sum(GramPass { gradient_only: true, ..self.gram_pass(beta, class) })?;
+            let penalised = beta_k.len() - 1;
+            for (i, (v, b)) in g.xy.iter().zip(beta_k).enumerate() {
+                let penalty = if i < penalised { ridge * b } else { 0.0 };
+                steepest = steepest.max((v * self.scale - penalty).abs());
+            }
+        }
+        Ok(steepest)
+    }
+
     /// [`Problem::solve`] where only some coefficients may be other than 0.
     fn solve_within(&self, g: &Gram, start: &[f64]) -> Vec<f64> {
         let start: Vec<f64> = self.within.iter().map(|&i| start[i as usize]).collect();
@@ -317,8 +332,13 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], known: Option<f64>, steps: 
     let mut state = (from.to_vec(), loss, problem.objective(loss, from));
     let mut iterations = 0;
     let single = problem.is_quadratic();
+    // Asked for, the largest slope of the objective says when it is enough.
+    let flat = params.gradient_epsilon >= 0.0 && params.solver == Solver::LBfgs && problem.family != Family::Ordinal;
     loop {
         run.job.check()?;
+        if flat && problem.steepest(&state.0)? <= params.gradient_epsilon {
+            break;
+        }
         if iterations > 0 && run.out_of_time()? {
             run.job.warn(format!("max_runtime_secs ended training after {iterations} iterations"));
             break;

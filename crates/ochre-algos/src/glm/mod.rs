@@ -208,6 +208,9 @@ impl Algorithm for Glm {
         if let Some(category) = shape.category {
             let family = fit::family(params, category);
             match (family, category) {
+                (Quasibinomial, _) if shape.response.is_some_and(|c| c.is_enum()) => {
+                    notes.error("_family", "Quasi_binomial requires the response to be numeric.");
+                }
                 (Binomial | Quasibinomial, Category::Binomial) | (Multinomial, Category::Multinomial | Category::Binomial) => {}
                 (Quasibinomial, _) => notes.error("_family", "Quasi_binomial requires a response with two values"),
                 (Binomial, _) => {

@@ -321,6 +321,8 @@ fn user_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScore
         .collect())
 }
 
+/// Where Lloyd's iterations begin, drawn as the reference draws: k random rows, or a random row and, round by round (Bahmani
+/// et al. 2012, k-means||), rows with three times k times their share of the squared distance, of which k are then chosen.
 fn seed_centers(
     run: &Run<'_, KMeansParams>,
     frame: &Frame,
@@ -330,26 +332,19 @@ fn seed_centers(
 ) -> Result<Vec<Vec<f64>>> {
     let rows = frame.rows();
     let mut rng = Rng::new(params.seed.wrapping_sub(1));
+    let random_row = |rng: &mut Rng| point_at(frame, scorer, ((rng.next_f64() * rows as f64) as usize).saturating_sub(1));
     if params.init == Init::Random {
-        let mut chosen: Vec<usize> = vec![];
-        while chosen.len() < k {
-            let r = rng.below(rows as u32) as usize;
-            if !chosen.contains(&r) {
-                chosen.push(r);
-            }
-        }
-        return chosen.into_iter().map(|r| point_at(frame, scorer, r)).collect();
+        return (0..k).map(|_| random_row(&mut rng)).collect();
     }
-    // Oversample: rounds of drawing rows with probability 3k times their share of the squared distance.
     let team = Team::for_rows(rows);
     let own = team.rows(rows);
     let columns = frame.columns().iter().map(|c| c.team_f64(&team)).collect::<Result<Vec<_>>>()?;
     let views: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let mut point = vec![0.0; views.len()];
-    let mut candidates = vec![point_at(frame, scorer, rng.below(rows as u32) as usize)?];
+    let mut candidates = vec![random_row(&mut rng)?];
     let mut distance: Vec<f64> = vec![f64::INFINITY; own.len()];
     let mut fresh = candidates.clone();
-    for round in 0..SEEDING_ROUNDS {
+    for _ in 0..SEEDING_ROUNDS {
         run.job.check()?;
         // Summed chunk by chunk, so that the total does not depend on who holds which.
         let parts = distance.par_chunks_mut(CHUNK_ROWS).enumerate().map(|(k, chunk)| {
@@ -371,9 +366,8 @@ fn seed_centers(
         }
         fresh.clear();
         let mut draw = Rng::new(0);
-        let base = params.seed.wrapping_add(1000 * (round as i64 + 1));
         for (r, d) in distance.iter().enumerate() {
-            draw.set_seed(base.wrapping_mul(31).wrapping_add((own.start + r) as i64));
+            draw.set_seed(params.seed.wrapping_add((own.start + r) as i64));
             if 3.0 * k as f64 * d > draw.next_f64() * total {
                 scorer.point(&views, r, &mut point);
                 fresh.push(point.clone());
@@ -382,31 +376,27 @@ fn seed_centers(
         fresh = team.gather(fresh)?.concat();
         candidates.extend(fresh.iter().cloned());
     }
-    // Recluster the candidates: the first, then by distance (or the furthest) until there are k.
+    // The first candidate, then the furthest or one by its distance, until there are k.
     let mut centers = vec![candidates[0].clone()];
     let mut left: Vec<f64> = candidates.iter().map(|c| scorer.distance(&centers[0], c)).collect();
     while centers.len() < k {
         let total: f64 = left.iter().sum();
-        let pick = if total == 0.0 {
+        let center = if total == 0.0 {
             // Fewer distinct candidates than clusters: any row will do.
-            centers.push(point_at(frame, scorer, rng.below(rows as u32) as usize)?);
-            continue;
+            random_row(&mut rng)?
         } else if params.init == Init::Furthest {
-            argmax(&left)
+            candidates[argmax(&left)].clone()
         } else {
-            let mut at = rng.next_f64() * total;
-            left.iter()
-                .position(|d| {
-                    at -= d;
-                    at <= 0.0
-                })
-                .unwrap_or(left.len() - 1)
+            // One number is drawn for each candidate that is looked at, as often as it takes.
+            match left.iter().position(|d| *d >= rng.next_f64() * total) {
+                Some(pick) => candidates[pick].clone(),
+                None => continue,
+            }
         };
-        let c = candidates[pick].clone();
         for (d, x) in left.iter_mut().zip(&candidates) {
-            *d = d.min(scorer.distance(&c, x));
+            *d = d.min(scorer.distance(&center, x));
         }
-        centers.push(c);
+        centers.push(center);
     }
     Ok(centers)
 }

@@ -54,8 +54,8 @@ impl Algorithm for KMeans {
     }
 
     fn check(params: &KMeansParams, shape: &Shape<'_>, notes: &mut Notes) {
-        if params.max_iterations < 0 || params.max_iterations > 1_000_000 {
-            notes.error("_max_iterations", format!("max_iterations must be between 0 and 1e6, but is {}", params.max_iterations));
+        if params.max_iterations < 1 || params.max_iterations > 1_000_000 {
+            notes.error("_max_iterations", format!("max_iterations must be between 1 and 1e6, but is {}", params.max_iterations));
         }
         if params.k as usize > shape.rows && params.user_points.is_none() {
             notes.error("_k", format!("k = {} is larger than the number of rows, {}", params.k, shape.rows));
@@ -64,7 +64,7 @@ impl Algorithm for KMeans {
             notes.warn("_init", "user_points are given, so init is taken as User");
         }
         if params.init == Init::User && params.user_points.is_none() {
-            notes.error("_init", "Must specify user_points when init is User");
+            notes.error("_user_y", "Must specify user_points when init is User");
         }
         if params.estimate_k && params.user_points.is_some() {
             notes.error("_estimate_k", "Cannot estimate k if user_points are provided.");

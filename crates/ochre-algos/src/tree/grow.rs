@@ -349,7 +349,8 @@ impl TreeGrower<'_> {
                 break;
             }
             job.check()?;
-            let per_split = ((self.rules.columns_per_split as f64 * self.rules.change_per_level.powi(depth as i32)) as usize)
+            let per_split = ((self.rules.columns_per_split as f64 * self.rules.change_per_level.powi(depth.saturating_sub(1) as i32))
+                as usize)
                 .clamp(1, self.data.columns.len());
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);

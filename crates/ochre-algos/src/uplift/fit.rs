@@ -260,7 +260,8 @@ impl Grower<'_> {
             return None;
         }
         let mut pool: Vec<usize> = self.allowed.iter().copied().filter(|c| node.spans[*c].is_some()).collect();
-        let tries = ((self.tries as f64 * self.change_per_level.powi(depth as i32)) as usize).clamp(1, self.predictors.len());
+        let tries =
+            ((self.tries as f64 * self.change_per_level.powi(depth.saturating_sub(1) as i32)) as usize).clamp(1, self.predictors.len());
         if tries < pool.len() {
             let mut rng = Rng::new(self.seed.wrapping_mul(31).wrapping_add(node.id as i64));
             while pool.len() > tries {
