@@ -390,6 +390,8 @@ fn seed_centers(
             // One number is drawn for each candidate that is looked at, as often as it takes.
             match left.iter().position(|d| *d >= rng.next_f64() * total) {
                 Some(pick) => candidates[pick].clone(),
+                // Distances that are infinite or no numbers could be drawn for without end.
+                None if !total.is_finite() => random_row(&mut rng)?,
                 None => continue,
             }
         };
