@@ -6,9 +6,13 @@ import tempfile
 
 os.environ["DO_NOT_TRACK"] = "1"
 import h2o  # noqa: E402
+from h2o.estimators import H2OCoxProportionalHazardsEstimator as Cox  # noqa: E402
 from h2o.estimators import H2OGeneralizedLinearEstimator as GLM  # noqa: E402
 from h2o.estimators import H2OGradientBoostingEstimator as GBM  # noqa: E402
+from h2o.estimators import H2OKMeansEstimator as KMeans  # noqa: E402
+from h2o.estimators import H2OUpliftRandomForestEstimator as Uplift  # noqa: E402
 from h2o.estimators import H2OXGBoostEstimator as XGB  # noqa: E402
+from h2o.grid import H2OGridSearch  # noqa: E402
 
 url, ochre = sys.argv[1:3]
 data = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
@@ -32,7 +36,8 @@ def says(what, words, do):
 
 
 def train(algo, **kw):
-    m = algo(seed=1, **{k: v for k, v in kw.items() if k not in ("x", "y", "frame")})
+    seed = {} if algo is Cox else {"seed": 1}
+    m = algo(**seed, **{k: v for k, v in kw.items() if k not in ("x", "y", "frame")})
     m.train(x=kw.get("x"), y=kw.get("y"), training_frame=kw["frame"])
 
 
@@ -74,6 +79,24 @@ with tempfile.TemporaryDirectory() as d:
     says("a key of another type", ["expected a value of type Model", "Frame"], lambda: h2o.api("GET /3/Models/" + p.frame_id))
     says("a missing frame", ["nokey", "not found"], lambda: h2o.api("GET /3/Frames/nokey"))
     says("a wrong expression", ["Name lookup of 'nope' failed"], lambda: h2o.rapids("(nope 1)"))
+
+    two = p[:, :]
+    two["CAPSULE"] = two["CAPSULE"].asfactor()
+    says("classes as numbers between", ["numeric"], lambda: train(GBM, y="CAPSULE", frame=two, distribution="quasibinomial"))
+    says("classes as numbers between, linear", ["numeric"], lambda: train(GLM, y="CAPSULE", frame=two, family="quasibinomial"))
+    says("points for other clusters", ["_user_y", "3 rows", "k is 2"], lambda: train(KMeans, x=["AGE", "PSA"], frame=p, k=2, user_points=p[:3, ["AGE", "PSA"]]))
+    says("points of other columns", ["_user_y", "1 columns"], lambda: train(KMeans, x=["AGE", "PSA"], frame=p, k=3, user_points=p[:3, ["AGE"]]))
+    survival = dict(x=["AGE", "PSA"], frame=two, stop_column="ID")
+    says("strata that are not there", ["_stratify_by", "'nope'"], lambda: train(Cox, y="CAPSULE", stratify_by=["nope"], **survival))
+    says("events that are shares", ["integer or factor"], lambda: train(Cox, y="VOL", **survival))
+    says("a treatment of numbers", ["_treatment_column", "categorical"], lambda: train(Uplift, y="CAPSULE", frame=two, treatment_column="PSA"))
+
+    def search(criteria=None, **kw):
+        H2OGridSearch(GBM(ntrees=1), {"max_depth": [1, 2]}, search_criteria=criteria, **kw).train(y="AGE", training_frame=p)
+
+    says("a search that stops by nothing", ["search_criteria", "nope"], lambda: search({"strategy": "RandomDiscrete", "stopping_metric": "nope"}))
+    says("a search in less than one", ["parallelism", "-1"], lambda: search(parallelism=-1))
+    says("a way to merge", ["'nope'", "radix"], lambda: p.merge(two, method="nope").head(1))
 
     def command(*args):
         r = subprocess.run([ochre, *args], capture_output=True, text=True, timeout=60)

@@ -31,6 +31,7 @@ CASES = {
     "monotone": (NUM, dict(monotone_constraints={"PSA": 1, "AGE": -1}), {}),
     "monotone, hist": (NUM, dict(monotone_constraints={"PSA": 1, "VOL": -1}, tree_method="hist"), {}),
     "interactions": (NUM, dict(interaction_constraints=[["AGE", "PSA"], ["RACE", "DPROS", "DCAPS", "VOL"]]), {}),
+    "some interactions": (BIN, dict(interaction_constraints=[["AGE", "PSA"], ["PSA", "VOL"]]), {}),
     "weights": (BIN, dict(weights_column="W"), {}),
     "weights, hist": (BIN, dict(weights_column="W", tree_method="hist", max_bins=20), dict(max_bin=20)),
     "offset": (NUM, dict(offset_column="W"), {}),

@@ -10,8 +10,11 @@ import h2o
 from h2o.estimators import H2OAdaBoostEstimator as AdaBoost
 from h2o.estimators import H2OANOVAGLMEstimator as Anova
 from h2o.estimators import H2OGeneralizedAdditiveEstimator as Gam
+from h2o.estimators import H2OGeneralizedLinearEstimator as Glm
 from h2o.estimators import H2OGradientBoostingEstimator as Gbm
+from h2o.estimators import H2OKMeansEstimator as KMeans
 from h2o.estimators import H2ORandomForestEstimator as Forest
+from h2o.estimators import H2ORuleFitEstimator as RuleFit
 from h2o.estimators import H2OModelSelectionEstimator as Selection
 from h2o.estimators import H2OSupportVectorMachineEstimator as Svm
 from goldens import HERE, compared
@@ -70,6 +73,20 @@ SVM = {
     "exact": ("CAPSULE", dict(rank_ratio=0.2, surrogate_gap_threshold=1e-6, feasible_threshold=1e-6, mu_factor=5)),
     "signs": ("SIGN", dict(disable_training_metrics=False)),
 }
+# Clusters: how they begin, with the seeds.
+KMEANS = [dict(init=i, standardize=s, seed=n) for i in ("random", "furthest", "plus_plus") for s in (True, False) for n in (1, 42)]
+# Linear models whose number of predictors is bounded, from lambda to lambda: response, parameters.
+BOUNDED = {
+    "one": ("AGE", dict(family="gaussian", max_active_predictors=1)),
+    "three": ("AGE", dict(family="gaussian", max_active_predictors=3)),
+    "five, elastic net": ("VOL", dict(family="gaussian", max_active_predictors=5, alpha=0.5)),
+    "binomial": ("CAPSULE", dict(family="binomial", max_active_predictors=4)),
+}
+RULES = {
+    "few rules": ("CAPSULE", dict(max_num_rules=4, rule_generation_ntrees=8)),
+    "rules alone": ("CAPSULE", dict(max_num_rules=6, rule_generation_ntrees=8, model_type="rules")),
+    "rules of a number": ("AGE", dict(max_num_rules=5, rule_generation_ntrees=8)),
+}
 ENCODINGS = ["one_hot_explicit", "binary", "label_encoder", "enum_limited", "sort_by_response"]
 
 
@@ -89,7 +106,7 @@ def run():
         m = Selection(seed=1, **p)
         m.train([c for c in ALL + ["AGE"] if c != y], y, f)
         out = m._model_json["output"]
-        got = {"coefficients": m.coef(), "normalized": m.coef_norm(), "rows": len(m.result())}
+        got = {"coefficients": m.coef(), "normalized": m.coef_norm(), "rows": len(m.result()), "columns": m.result().names}
         if p.get("weights_column") is None:
             # The reference names the weights among the predictors.
             got["subsets"] = out["best_predictors_subset"]
@@ -142,6 +159,26 @@ def run():
         m.train(["YEARS", "DPROS", "RACE", "GLEASON"], "VOL", g)
         out = m._model_json["output"]
         yield f"encoding {name}", {"names": out["names"], "original": out["original_names"], "importances": m.varimp(), "mse": m.mse()}
+
+    for p in KMEANS:
+        m = KMeans(k=3, **p)
+        m.train(["AGE", "PSA", "VOL", "GLEASON"], training_frame=f)
+        got = {"centers": m.centers(), "sizes": m.size(), "within": m.withinss(), "iterations": m.num_iterations()}
+        yield "k-means " + " ".join(map(str, p.values())), got
+    for name, (y, p) in BOUNDED.items():
+        m = Glm(lambda_search=True, nlambdas=20, seed=1, objective_epsilon=1e-12, beta_epsilon=1e-9, **p)
+        m.train([c for c in ALL + ["AGE"] if c != y], y, f)
+        path = Glm.getGLMRegularizationPath(m)
+        # The first has no coefficient but those that rounding lets in.
+        kept = [sorted(n for n, v in c.items() if v and n != "Intercept") for c in path["coefficients"][1:]]
+        yield f"bounded {name}", {"lambdas": path["lambdas"], "explained": path["explained_deviance_train"][1:], "kept": kept}
+    for name, (y, p) in RULES.items():
+        m = RuleFit(seed=1, **p)
+        m.train([c for c in ["AGE", "PSA", "VOL", "GLEASON", "RACE", "CAPSULE"] if c != y], y, f)
+        yield name, {"rules": [[r[1]] + r[2:] for r in cells(m.rule_importance())], "scores": column(m.predict(f), 0 if y == "AGE" else 2)[:50]}
+    m = Forest(seed=1, ntrees=20, max_depth=5, stopping_rounds=1, score_tree_interval=1, stopping_tolerance=0.3)
+    m.train(ALL[:-1], "CAPSULE", f)
+    yield "forest that stops", {"trees": cells(m._model_json["output"]["model_summary"])[0][1]}
 
     # Metrics of uplift do not depend on who predicted it.
     u = f.cbind(((f["PSA"] - 15) / 100 + (f["ID"] % 7) / 50).set_names(["u"]))

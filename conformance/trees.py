@@ -27,9 +27,13 @@ CASES = {
     "categories": (Gbm, ["RACE", "DPROS", "DCAPS", "YEARS"], "CAPSULE", dict(min_rows=3)),
     "categories that share bins": (Gbm, ["RACE", "YEARS"], "PSA", dict(min_rows=3, nbins_cats=8)),
     "sampled": (Gbm, ["AGE", "RACE", "GLEASON"], "CAPSULE", dict(sample_rate=0.7, col_sample_rate=0.7)),
+    "columns by level": (Gbm, ALL, "CAPSULE", dict(col_sample_rate=0.4, col_sample_rate_change_per_level=1.5)),
+    "fewer columns by level": (Gbm, ALL, "PSA", dict(max_depth=6, col_sample_rate_change_per_level=0.6)),
+    "small offset of a class": (Gbm, NUMBERS, "CAPSULE", dict(offset_column="SHIFT", sample_rate=0.8)),
     "random edges, forest": (Forest, ALL, "CAPSULE", dict(histogram_type="Random", max_depth=10)),
     "random edges, regression": (Forest, ["RACE", "DPROS", "AGE"], "ID", dict(histogram_type="Random", sample_rate=1.0, mtries=-2)),
     "forest": (Forest, ["AGE", "GLEASON", "DPROS", "RACE"], "CAPSULE", dict()),
+    "forest with more columns by level": (Forest, ALL, "CAPSULE", dict(mtries=2, col_sample_rate_change_per_level=1.4, max_depth=8)),
     "forest of decimals": (Forest, ["AGE", "PSA", "VOL"], "GLEASON", dict(mtries=2)),
     "forest of all": (Forest, ALL, "CAPSULE", dict()),
     "forest of real numbers": (Forest, ["PSA", "VOL"], "CAPSULE", dict(max_depth=8)),
@@ -49,7 +53,7 @@ def run():
     f = h2o.import_file(os.path.join(HERE, "data", "prostate.csv"))
     for c in ("RACE", "DCAPS", "CAPSULE"):
         f[c] = f[c].asfactor()
-    f = f.cbind(f["AGE"].asfactor().set_names(["YEARS"]))
+    f = f.cbind([f["AGE"].asfactor().set_names(["YEARS"]), ((f["ID"] % 5) / 4 - 0.5).set_names(["SHIFT"])])
     for name, (builder, x, y, p) in CASES.items():
         m = builder(seed=1, ntrees=4, **p)
         m.train(x, y, f)

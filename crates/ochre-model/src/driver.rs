@@ -90,6 +90,8 @@ pub trait Algorithm: Send + Sync + 'static {
     const CLASSES_AS_NUMBERS: bool = false;
     /// Is a response of the numbers -1 and 1 taken as two classes, and no other number?
     const SIGNS_AS_CLASSES: bool = false;
+    /// Parameters that list columns of the training frame beside predictors.
+    const COLUMN_LISTS: &'static [&'static str] = &[];
     type Params: Schema + Clone + Send + Sync;
     type Output: Schema;
 
@@ -130,6 +132,8 @@ pub trait Algorithm: Send + Sync + 'static {
     }
     /// Rules between fields, each noted on its field.
     fn check(params: &Self::Params, shape: &Shape<'_>, notes: &mut Notes);
+    /// Rules for other frames that parameters name, each noted on its field.
+    fn check_frames(_params: &Self::Params, _node: &Node, _shape: &Shape<'_>, _notes: &mut Notes) {}
     /// What all data decide for the models of the folds, before these are trained.
     fn plan_folds(_run: &mut Run<'_, Self::Params>) -> Result<()> {
         Ok(())
@@ -786,6 +790,7 @@ impl<A: Algorithm> Row<A> {
                 training: train,
             };
             A::check(&params, &shape, &mut notes);
+            A::check_frames(&params, node, &shape, &mut notes);
             folds::check(A::common(&params), train.rows, train.category, &mut notes);
             A::common(&params).check_stopping(train.category, &mut notes);
             check_checkpoint::<A>(node, &params, train, &mut notes)?;
@@ -902,16 +907,21 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     // Columns that only this algorithm asks for.
     let mut given = ochre_schema::Map::new();
     params.put(&mut given);
-    const OF_ALL: [&str; 4] = ["weights_column", "offset_column", "fold_column", "response_column"];
+    const OF_ALL: [&str; 5] = ["weights_column", "offset_column", "fold_column", "response_column", "ignored_columns"];
     for f in A::Params::fields().iter().filter(|f| f.member_of.contains(&"training_frame") && !OF_ALL.contains(&f.name)) {
-        let Some(name) = given.get(f.name).and_then(Value::as_str).filter(|n| !n.is_empty() && frame.by_name(n).is_none()) else {
-            continue;
-        };
+        let absent = |v: &Value| v.as_str().filter(|n| !n.is_empty() && frame.by_name(n).is_none()).map(str::to_string);
+        let Some(name) = given.get(f.name).and_then(absent) else { continue };
         let what = match f.name {
             "treatment_column" => format!("Treatment column '{name}'"),
             field => format!("{field} {name}"),
         };
         notes.error(&format!("_{}", f.name), format!("{what} not found in the training frame"));
+    }
+    for list in A::COLUMN_LISTS {
+        let names = given.get(*list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        for name in names.filter(|n| frame.by_name(n).is_none()) {
+            notes.error(&format!("_{list}"), format!("column '{name}' not found in the training frame"));
+        }
     }
     for (field, c) in [("_weights_column", &weights), ("_offset_column", &offset)] {
         if c.as_ref().is_some_and(|c| !c.is_number()) {

@@ -5,9 +5,10 @@
 //! gone on with: combinations that it has are not trained again.
 
 use crate::metrics::has_stopped;
+use crate::params::StoppingMetric;
 use crate::{Builder, Category, Metrics, Model, Refusal};
 use ochre_core::{Error, Job, Node, Result, Stored};
-use ochre_schema::{Cell, Map, Table, Value};
+use ochre_schema::{Cell, Map, Table, Value, Wire};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -66,7 +67,11 @@ impl Criteria {
                 "seed" => out.seed = v.as_i64().or_else(|| v.as_str().and_then(|t| t.parse().ok())).ok_or_else(bad)?,
                 "stopping_rounds" => out.stopping_rounds = number()?.max(0.0) as usize,
                 "stopping_tolerance" => out.stopping_tolerance = number()?,
-                "stopping_metric" => out.stopping_metric = v.as_str().ok_or_else(bad)?.into(),
+                "stopping_metric" => {
+                    let name = v.as_str().ok_or_else(bad)?;
+                    StoppingMetric::from_text(name).map_err(&refuse)?;
+                    out.stopping_metric = name.into();
+                }
                 // Sequential grids may be told not to stop early.
                 "early_stopping" => {
                     if v.as_bool() == Some(false) {

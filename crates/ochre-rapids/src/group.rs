@@ -516,8 +516,8 @@ fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         return Err(Error::invalid(format!("table takes one or two columns, found {}", both.width())));
     }
     for c in both.columns() {
-        if matches!(c.kind, Kind::Text | Kind::Uuid) || !(c.is_enum() || c.rollup()?.whole) {
-            return Err(Error::invalid("table takes categorical or whole-number columns"));
+        if matches!(c.kind, Kind::Text | Kind::Uuid) {
+            return Err(Error::invalid("table takes categorical or numeric columns; convert texts with asfactor()"));
         }
     }
     let keep = complete(&both)?;

@@ -45,7 +45,13 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             by_right.len()
         )));
     }
-    let keep_order = matches!(&args[6], Value::Str(m) if m.eq_ignore_ascii_case("hash"));
+    let keep_order = match &args[6] {
+        Value::Str(m) if m.eq_ignore_ascii_case("hash") => true,
+        Value::Str(m) if !m.eq_ignore_ascii_case("radix") && !m.eq_ignore_ascii_case("auto") => {
+            return Err(Error::invalid(format!("unknown method '{m}' to merge; use auto, radix or hash")));
+        }
+        _ => false,
+    };
     let ledger = &env.node.ledger;
     let text = |f: &Frame, c: &usize| matches!(f.column(*c).kind, Kind::Text | Kind::Uuid);
     let ranges = ranges::count(ledger, (JOIN_BYTES + 16 * by_left.len() as u64) * (left.rows() + right.rows()) as u64);

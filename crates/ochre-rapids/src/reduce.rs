@@ -381,9 +381,16 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
     if a.len() == 1 && b.len() == 1 {
         return Ok(Value::Num(one(&a[0], &b[0])));
     }
+    // Codes of more than two categories have no order that could go with anything.
+    let nominal = |f: &Frame| f.columns().iter().map(|c| correlation && c.domain().is_some_and(|d| d.len() > 2)).collect::<Vec<_>>();
+    let (no_a, no_b) = (nominal(&x), nominal(&y));
     let columns = b
         .par_iter()
-        .map(|q| Column::from_f64(&env.node.ledger, &a.iter().map(|p| one(p, q)).collect::<Vec<_>>()))
+        .zip(&no_b)
+        .map(|(q, no_q)| {
+            let each = a.iter().zip(&no_a).map(|(p, no_p)| if *no_p || *no_q { f64::NAN } else { one(p, q) });
+            Column::from_f64(&env.node.ledger, &each.collect::<Vec<_>>())
+        })
         .collect::<Result<Vec<_>>>()?;
     let numbered = || (1..=y.width()).map(|i| format!("C{i}")).collect();
     Value::new_frame(if by_rank { numbered() } else { y.names().to_vec() }, columns)

@@ -132,9 +132,9 @@ fn bigrams(a: &[char], b: &[char]) -> f64 {
 }
 
 fn jaccard(a: &[char], b: &[char]) -> f64 {
-    let words = |t: &[char]| t.split(|c| *c == ' ').map(<[char]>::to_vec).collect::<BTreeSet<_>>();
+    let words = |t: &[char]| t.split(|c| *c == ' ').filter(|w| !w.is_empty()).map(<[char]>::to_vec).collect::<BTreeSet<_>>();
     let (a, b) = (words(a), words(b));
-    a.intersection(&b).count() as f64 / a.union(&b).count() as f64
+    a.intersection(&b).count() as f64 / a.union(&b).count().max(1) as f64
 }
 
 /// Winkler (1990), with a prefix of up to four characters weighing 0.1 each.

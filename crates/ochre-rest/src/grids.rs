@@ -58,6 +58,9 @@ fn search(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         },
         str::to_string,
     );
+    if let Some(given) = ask.param("parallelism").filter(|p| p.parse::<f64>().is_ok_and(|p| p < 0.0)) {
+        return Err(Error::invalid(format!("parallelism must be 0 (as many as fit) or more, but is {given}")).into());
+    }
     let criteria = Criteria::read(ask.param("search_criteria"))?;
     let mut grid = Grid::read(builder, form, key, ask.param("hyper_parameters").unwrap_or("{}"), criteria).map_err(|e| match e {
         Error::Invalid(m) => Failure::precondition(m),

@@ -123,8 +123,8 @@ impl Algorithm for AdaBoost {
         if !(1..=100_000).contains(&params.nlearners) {
             notes.error("_nlearners", format!("Parameter nlearners must be in interval [1, 100000] but it is {}", params.nlearners));
         }
-        if !(0.0..=1.0).contains(&params.learn_rate) {
-            notes.error("_learn_rate", "learn_rate must be between 0 and 1");
+        if !(params.learn_rate > 0.0 && params.learn_rate <= 1.0) {
+            notes.error("_learn_rate", format!("learn_rate must be above 0 and at most 1, but is {}", params.learn_rate));
         }
         params.common.check_encoding(&["AUTO", "Enum"], notes);
         if notes.errors().next().is_some() {

@@ -5,7 +5,7 @@
 //! all of them. A term's sum of squares is the residual deviance of the model without its columns minus that of the full
 //! model; it is compared with the full model's deviance per degree of freedom by the F distribution.
 
-use crate::glm::{Glm, GlmParams};
+use crate::glm::{Glm, GlmParams, Solver};
 use ochre_core::{Column, Error, Frame, Kind, Result};
 use ochre_model::driver::form_of;
 use ochre_model::params::CommonParams;
@@ -203,7 +203,10 @@ impl Algorithm for AnovaGlm {
 fn linear(params: &AnovaParams) -> Result<GlmParams> {
     // 0 says "choose" here.
     let chosen = ["max_iterations", "prior", "theta", "tweedie_link_power"];
-    GlmParams::taking(form_of(params), &["model_id", "ignored_columns"], &chosen)
+    let mut glm = GlmParams::taking(form_of(params), &["model_id", "ignored_columns"], &chosen)?;
+    // Tests compare deviances; errors of coefficients come beside them where the solver has them.
+    glm.compute_p_values &= matches!(glm.solver, Solver::Auto | Solver::Irlsm);
+    Ok(glm)
 }
 
 /// A predictor or an interaction: its name and its columns.

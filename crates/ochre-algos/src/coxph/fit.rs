@@ -172,7 +172,7 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     let nums = pick(all, false);
     let places: Vec<usize> = cats.iter().chain(&nums).copied().collect();
     if places.is_empty() {
-        return Err(Error::invalid("there are no predictors besides the columns of times and strata"));
+        return Err(Error::Internal("there are no predictors besides the columns of times and strata".into()));
     }
     let skip = usize::from(!params.use_all_factor_levels);
     let levels: Vec<usize> = cats.iter().map(|&i| levels_of(&expanded.columns[i])).collect();
@@ -266,14 +266,28 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
 
     let mut beta = vec![params.init; p];
     let mut step = problem.step(&beta);
+    // What earlier predictors determine has no effect of its own, as in R's survival: its coefficient stays 0.
+    let aliased = linalg::collinear(&step.information, p);
+    if aliased.contains(&true) {
+        let names: Vec<&str> = (0..p).filter(|&i| aliased[i]).map(|i| labels[i].as_str()).collect();
+        let what = "linear combinations of the predictors before them, have coefficients of 0 and no standard errors";
+        run.job.warn(format!("these, {what}: {}", names.join(", ")));
+        beta.iter_mut().zip(&aliased).filter(|(_, a)| **a).for_each(|(b, _)| *b = 0.0);
+        step = problem.step(&beta);
+    }
+    let invert = |information: &[f64]| {
+        let kept = |k: usize| !aliased[k / p] && !aliased[k % p];
+        let alone: Vec<f64> = (0..p * p).map(|k| if kept(k) { information[k] } else { f64::from(k / p == k % p) }).collect();
+        let inverse = linalg::inverse_spd(&alone, p).ok_or_else(|| Error::invalid("the information matrix cannot be inverted"))?;
+        Ok::<_, Error>((0..p * p).map(|k| if kept(k) { inverse[k] } else { 0.0 }).collect::<Vec<f64>>())
+    };
+    let start = beta.clone();
     let (null, null_gradient, null_information) = (step.loglik, step.gradient.clone(), step.information.clone());
     let mut history = vec![(time::now_ms(), null)];
     let mut lre = f64::NAN;
-    let singular =
-        || Error::invalid("the information matrix cannot be inverted: some predictors are linear combinations of others; remove them");
     for i in 0..params.max_iterations {
         run.job.check()?;
-        let inverse = linalg::inverse_spd(&step.information, p).ok_or_else(singular)?;
+        let inverse = invert(&step.information)?;
         let direction: Vec<f64> = (0..p).map(|i| (0..p).map(|j| inverse[i * p + j] * step.gradient[j]).sum()).collect();
         // A full step may overshoot: halve it until the likelihood rises.
         let mut share = 1.0;
@@ -298,11 +312,10 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     if lre < params.lre_min {
         run.job.warn(format!("training ended at max_iterations = {} before it converged", params.max_iterations));
     }
-    let covariance = linalg::inverse_spd(&step.information, p).ok_or_else(singular)?;
-    let null_covariance = linalg::inverse_spd(&null_information, p).ok_or_else(singular)?;
+    let (covariance, null_covariance) = (invert(&step.information)?, invert(&null_information)?);
     let form =
         |m: &dyn Fn(usize, usize) -> f64, v: &[f64]| -> f64 { (0..p).map(|i| (0..p).map(|j| v[i] * m(i, j) * v[j]).sum::<f64>()).sum() };
-    let away: Vec<f64> = beta.iter().map(|b| b - params.init).collect();
+    let away: Vec<f64> = beta.iter().zip(&start).map(|(b, s)| b - s).collect();
     let information = |i: usize, j: usize| step.information[i.max(j) * p + i.min(j)];
 
     let lp_mean = |k: usize| means[k].iter().zip(&beta).map(|(m, b)| m * b).sum::<f64>();
@@ -399,7 +412,7 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
 
 fn coefficients(labels: &[String], beta: &[f64], covariance: &[f64]) -> Table {
     let p = beta.len();
-    let se = |i: usize| covariance[i * p + i].sqrt();
+    let se = |i: usize| Some(covariance[i * p + i]).filter(|v| *v > 0.0).map_or(f64::NAN, f64::sqrt);
     let each = |f: &dyn Fn(usize) -> f64| (0..p).map(|i| Cell::Double(f(i))).collect::<Vec<_>>();
     Table::new("Coefficients", "CoxPH Coefficients")
         .named("names", "names", "string", "%s", labels.iter().cloned().map(Cell::Text).collect())

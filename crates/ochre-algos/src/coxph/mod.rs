@@ -185,6 +185,7 @@ impl Algorithm for CoxPh {
         model_type: "CoxPHModel",
         output_type: "CoxPHOutput",
     };
+    const COLUMN_LISTS: &'static [&'static str] = &["stratify_by"];
     type Params = CoxParams;
     type Output = CoxOutput;
 
@@ -210,6 +211,15 @@ impl Algorithm for CoxPh {
         }
         if params.lre_min < 0.0 {
             notes.error("_lre_min", format!("lre_min must be a positive number, but is {}", params.lre_min));
+        }
+        let apart: Vec<&String> =
+            params.start_column.iter().chain(&params.stop_column).chain(params.stratify_by.iter().flatten()).collect();
+        if shape.training.names.iter().all(|n| apart.contains(&n)) {
+            let what = "Training data must have at least 1 feature that is not a response and is not used for stratification.";
+            notes.error("_train", what);
+        }
+        if shape.response.is_some_and(|c| !c.is_enum() && c.rollup().is_ok_and(|r| !r.whole)) {
+            notes.error("_response_column", "response/event column must be of type integer or factor");
         }
         let training = shape.training.names.iter().zip(&shape.training.columns);
         for (n, _) in training.filter(|(n, c)| params.stratify_by.iter().flatten().any(|s| s == *n) && !c.is_enum()) {

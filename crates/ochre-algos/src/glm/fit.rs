@@ -54,7 +54,7 @@ struct Problem<'a> {
     link: Link,
     shape: Shapes,
     limits: Limits,
-    /// Coefficients of columns that others determine; they stay 0.
+    /// Coefficients that stay 0: of columns that others determine, and those not let in (see [`Entrants`]).
     dead: Vec<bool>,
     /// The predictors' order in the data, for scoring.
     raw: Vec<usize>,
@@ -151,22 +151,32 @@ impl Problem<'_> {
     fn slopes(&self, beta: &[Vec<f64>]) -> Result<Vec<f64>> {
         let mut slopes = vec![0.0f64; self.design.len()];
         for class in 0..beta.len() {
-            let g = self.sum(GramPass { gradient_only: true, ..self.gram_pass(beta, class) })?;
-            slopes.iter_mut().zip(&g.xy).for_each(|(s, v)| *s = s.max(v.abs() * self.scale));
+            let falling = self.descent(beta, class)?;
+            slopes.iter_mut().zip(&falling).for_each(|(s, v)| *s = s.max(v.abs()));
         }
         Ok(slopes)
     }
 
-    /// The largest slope of the loss and the ridge penalty, over all coefficients.
+    /// The way down of the loss along each coefficient of a class: its gradient with the other sign.
+    fn descent(&self, beta: &[Vec<f64>], class: usize) -> Result<Vec<f64>> {
+        let g = self.sum(GramPass { gradient_only: true, ..self.gram_pass(beta, class) })?;
+        Ok(g.xy.iter().map(|v| v * self.scale).collect())
+    }
+
+    /// The largest slope of the objective, over all coefficients: of the loss and both penalties, where at 0 the lasso
+    /// withstands a slope of up to its own.
     fn steepest(&self, beta: &[Vec<f64>]) -> Result<f64> {
-        let ridge = self.lambda * (1.0 - self.alpha);
+        let (lasso, ridge) = (self.lambda * self.alpha, self.lambda * (1.0 - self.alpha));
         let mut steepest = 0.0f64;
         for (class, beta_k) in beta.iter().enumerate() {
-            let g = self.sum(GramPass { gradient_only: true, ..self.gram_pass(beta, class) })?;
             let penalised = beta_k.len() - 1;
-            for (i, (v, b)) in g.xy.iter().zip(beta_k).enumerate() {
-                let penalty = if i < penalised { ridge * b } else { 0.0 };
-                steepest = steepest.max((v * self.scale - penalty).abs());
+            for (i, (v, b)) in self.descent(beta, class)?.iter().zip(beta_k).enumerate() {
+                let slope = match i < penalised {
+                    true if *b == 0.0 => v.abs() - lasso,
+                    true => (v - ridge * b - lasso * b.signum()).abs(),
+                    false => v.abs(),
+                };
+                steepest = steepest.max(slope);
             }
         }
         Ok(steepest)
@@ -417,29 +427,85 @@ fn descend(problem: &Problem<'_>, from: &[Vec<f64>], known: Option<f64>, steps: 
     Ok(Found { beta: state.0, loss: state.1, iterations })
 }
 
+/// The coefficients not yet `inside` whose slopes are above a limit, the steepest first.
+fn steepest_first(slopes: &[f64], limit: f64, inside: &[bool]) -> Vec<usize> {
+    let mut steep: Vec<usize> = (0..slopes.len()).filter(|&i| !inside[i] && slopes[i] > limit).collect();
+    steep.sort_by(|a, b| slopes[*b].total_cmp(&slopes[*a]).then(a.cmp(b)));
+    steep
+}
+
+/// Which coefficients may be other than 0 where `max_active_predictors` bounds their number: once in, they may stay, and
+/// as the penalty falls the steepest come in until there is no room (by the sequential strong rule, Tibshirani et al. 2012,
+/// and where that rule was wrong, by the conditions of Karush, Kuhn and Tucker).
+struct Entrants {
+    most: usize,
+    /// Of each coefficient; the intercept, the last, is always in.
+    inside: Vec<bool>,
+    /// Alpha times the penalty before.
+    before: f64,
+}
+
+impl Entrants {
+    fn room(&self) -> usize {
+        (self.most + 1).saturating_sub(self.inside.iter().filter(|i| **i).count())
+    }
+
+    /// Lets the steepest in whose slopes are above a limit; were there any?
+    fn admit(&mut self, slopes: &[f64], limit: f64) -> bool {
+        let steep = steepest_first(slopes, limit, &self.inside);
+        let room = self.room();
+        steep.iter().take(room).for_each(|&i| self.inside[i] = true);
+        room > 0 && !steep.is_empty()
+    }
+}
+
+/// [`descend`] with at most so many coefficients other than 0.
+fn descend_bounded(
+    problem: &mut Problem<'_>,
+    from: &[Vec<f64>],
+    entrants: &mut Entrants,
+    chunks: usize,
+    steps: &mut Vec<Step>,
+) -> Result<Found> {
+    let held = problem.lambda * problem.alpha;
+    entrants.admit(&problem.slopes(from)?, (2.0 * held - entrants.before).max(0.0));
+    entrants.before = held;
+    let mut state = Found { beta: from.to_vec(), loss: 0.0, iterations: 0 };
+    loop {
+        let found = descend_within(problem, &state.beta, &entrants.inside, chunks, steps)?;
+        state = Found { iterations: state.iterations + found.iterations, ..found };
+        if entrants.room() == 0 || !entrants.admit(&problem.slopes(&state.beta)?, held * (1.0 + 1e-9)) {
+            return Ok(state);
+        }
+    }
+}
+
+/// [`descend`] where only some coefficients may be other than 0, in memory that grows with the square of their number.
+fn descend_within(problem: &mut Problem<'_>, from: &[Vec<f64>], inside: &[bool], chunks: usize, steps: &mut Vec<Step>) -> Result<Found> {
+    problem.within = (0..inside.len()).filter(|&i| inside[i]).map(|i| i as u32).collect();
+    let m = problem.within.len();
+    let _room = problem.run.node.ledger.reserve(&format!("Gram matrices of {m} coefficients"), (m * m * 8 * chunks) as u64)?;
+    let found = descend(problem, from, None, steps);
+    problem.within.clear();
+    found
+}
+
 /// [`descend`] among many coefficients of which few are other than 0: fits those that may be, looks at the slopes of all
 /// others, and takes in the steepest of those that the penalty does not hold back, until it holds back all (the conditions
-/// of Karush, Kuhn and Tucker; Friedman, Hastie, Tibshirani 2010, 2.6). Memory grows with the square of those taken in.
+/// of Karush, Kuhn and Tucker; Friedman, Hastie, Tibshirani 2010, 2.6).
 fn descend_screened(problem: &mut Problem<'_>, from: &[Vec<f64>], chunks: usize, steps: &mut Vec<Step>) -> Result<Found> {
     let p = problem.design.len();
     let mut taken: Vec<bool> = (0..p).map(|i| i == p - 1 || from.iter().any(|b| b[i] != 0.0)).collect();
     let mut state = Found { beta: from.to_vec(), loss: 0.0, iterations: 0 };
     loop {
         let slopes = problem.slopes(&state.beta)?;
-        let held = problem.lambda * problem.alpha * (1.0 + 1e-9);
-        let mut steep: Vec<usize> = (0..p).filter(|&i| !taken[i] && slopes[i] > held).collect();
+        let steep = steepest_first(&slopes, problem.lambda * problem.alpha * (1.0 + 1e-9), &taken);
         if steep.is_empty() && state.iterations > 0 {
             return Ok(state);
         }
-        steep.sort_by(|a, b| slopes[*b].total_cmp(&slopes[*a]).then(a.cmp(b)));
         let count = taken.iter().filter(|t| **t).count();
         steep.iter().take(count.max(64)).for_each(|&i| taken[i] = true);
-        problem.within = (0..p).filter(|&i| taken[i]).map(|i| i as u32).collect();
-        let m = problem.within.len();
-        let _room = problem.run.node.ledger.reserve(&format!("Gram matrices of {m} coefficients"), (m * m * 8 * chunks) as u64)?;
-        let found = descend(problem, &state.beta, None, steps);
-        problem.within.clear();
-        let found = found?;
+        let found = descend_within(problem, &state.beta, &taken, chunks, steps)?;
         state = Found { iterations: state.iterations + found.iterations, ..found };
     }
 }
@@ -518,6 +584,13 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
     let free = limits.bounds.is_none() && limits.pulls.is_none() && limits.linear.is_empty() && limits.curvature.is_none();
     let whole = params.compute_p_values || params.remove_collinear_columns || family == Family::Ordinal;
     let screened = p > SCREENED_FROM && lasso && free && !whole;
+    // Where all may be other than 0, or conditions on them rule, the number of coefficients is not bounded.
+    let bound = usize::try_from(params.max_active_predictors).ok().filter(|m| *m > 0 && *m < p - 1);
+    let most = bound.filter(|_| lasso && free && !whole);
+    if bound != most {
+        let what = "it bounds models with a lasso and without constraints, p-values and removal of collinear columns";
+        run.job.warn(format!("max_active_predictors has no effect: {what}"));
+    }
     let products = if screened { p } else { p * p };
     let _room = run.node.ledger.reserve(&format!("Gram matrices of {p} coefficients"), (products * 8 * chunks + train.rows * 32) as u64)?;
 
@@ -676,10 +749,23 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
         let (mut warm, mut warm_loss) = (first.clone(), first_loss);
         let (mut idle, mut before) = (0, f64::INFINITY);
         let count = lambdas.len();
+        let mut entrants = match most {
+            Some(most) => {
+                let steepest = problem.slopes(&null)?[..p - 1].iter().copied().fold(0.0, f64::max);
+                Some(Entrants { most, inside: (0..p).map(|i| i == p - 1).collect(), before: steepest })
+            }
+            None => None,
+        };
         for (i, lambda) in lambdas.into_iter().enumerate() {
             problem.lambda = lambda;
             let from = if params.cold_start { &first } else { &warm };
-            let done = if screened {
+            let done = if let Some(entrants) = &mut entrants {
+                let done = descend_bounded(&mut problem, from, entrants, chunks, &mut steps)?;
+                if screened {
+                    steps.drain(1..steps.len().saturating_sub(1).max(1));
+                }
+                done
+            } else if screened {
                 let done = descend_screened(&mut problem, from, chunks, &mut steps)?;
                 // Coefficients of all steps would take more memory than the data.
                 steps.drain(1..steps.len().saturating_sub(1).max(1));
@@ -696,14 +782,10 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
                 None => None,
                 Some(v) => Some(explained(v, &scorer_of(&problem, &done.beta), &problem.raw, deviance, &null, p, link, shape)?),
             };
-            let active = done.beta.iter().flat_map(|b| &b[..p - 1]).filter(|v| **v != 0.0).count();
             let at_ms = time::now_ms();
             let explained_train = 1.0 - deviance_train / null_deviance;
             found.push(Submodel { alpha, lambda, beta: done.beta, explained_train, explained_valid, iterations, deviance_train, at_ms });
             run.job.set_progress((round as f64 + (i + 1) as f64 / count as f64) / alphas.len() as f64);
-            if params.max_active_predictors > 0 && active >= params.max_active_predictors as usize {
-                break;
-            }
             let now = 1.0 - explained_valid.unwrap_or(explained_train);
             idle = if (before - now) / now.abs() < PROGRESS_MIN { idle + 1 } else { 0 };
             before = now;

@@ -29,8 +29,8 @@ use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape};
 use ochre_schema::Notes;
 pub use output::GlmOutput;
-pub use params::{Family, GlmParams, Link};
-use params::{MissingValues, Solver};
+use params::MissingValues;
+pub use params::{Family, GlmParams, Link, Solver};
 
 pub struct Glm;
 

@@ -4,13 +4,14 @@ use super::output::KMeansOutput;
 use super::params::{Init, KMeansParams};
 use super::passes::{AssignPass, ClusterSums};
 use super::sizes;
-use ochre_core::{CHUNK_ROWS, Error, Frame, Result, Rng, Team, time};
+use ochre_core::{CHUNK_ROWS, Error, Frame, Node, Result, Rng, Team, time};
 use ochre_model::metrics::{Kind, argmax};
 use ochre_model::params::CategoricalEncoding;
 use ochre_model::{Deviance, Fitted, Run, adapt, driver::cluster_metrics};
 use ochre_schema::{Cell, Table};
 use ochre_score::{KMeansScorer, Scorer};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Converged when fewer than this share of the rows changes its cluster.
 const REASSIGNED: f64 = 1e-4;
@@ -286,18 +287,19 @@ fn point_at(frame: &Frame, scorer: &KMeansScorer, row: usize) -> Result<Vec<f64>
     Ok(point)
 }
 
+/// The frame that `user_points` names, with a row for each cluster and a column for each predictor.
+pub fn user_points(node: &Node, key: &str, k: usize, predictors: usize) -> Result<Arc<Frame>> {
+    let points = node.store.frame(key)?;
+    let refuse = |what: String| Err(Error::invalid(format!("user_points '{key}' has {what}")));
+    match (points.rows(), points.width()) {
+        (rows, _) if rows != k => refuse(format!("{rows} rows where k is {k}: give one row per cluster")),
+        (_, width) if width != predictors => refuse(format!("{width} columns where the model has {predictors}: give one per predictor")),
+        _ => Ok(points),
+    }
+}
+
 fn user_centers(run: &Run<'_, KMeansParams>, frame: &Frame, scorer: &KMeansScorer, key: &str, k: usize) -> Result<Vec<Vec<f64>>> {
-    let points = run.node.store.frame(key)?;
-    if points.rows() != k {
-        return Err(Error::invalid(format!("user_points '{key}' has {} rows where k is {k}: give one row per cluster", points.rows())));
-    }
-    if points.width() != frame.width() {
-        return Err(Error::invalid(format!(
-            "user_points '{key}' has {} columns where the model has {}: give one per predictor",
-            points.width(),
-            frame.width()
-        )));
-    }
+    let points = user_points(run.node, key, k, frame.width())?;
     // By name when the names are there, by place otherwise.
     let by_name: Option<Vec<usize>> = frame.names().iter().map(|n| points.find(n)).collect();
     let places = by_name.unwrap_or_else(|| {

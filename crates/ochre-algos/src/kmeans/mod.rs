@@ -11,7 +11,7 @@ mod params;
 pub mod passes;
 mod sizes;
 
-use ochre_core::Result;
+use ochre_core::{Node, Result};
 use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
@@ -51,6 +51,13 @@ impl Algorithm for KMeans {
     }
     fn output_common(output: &mut KMeansOutput) -> &mut ModelOutput {
         &mut output.common
+    }
+
+    fn check_frames(params: &KMeansParams, node: &Node, shape: &Shape<'_>, notes: &mut Notes) {
+        let key = params.user_points.as_ref().filter(|k| !k.0.is_empty());
+        if let Some(Err(e)) = key.map(|k| fit::user_points(node, &k.0, params.k as usize, shape.predictors)) {
+            notes.error("_user_y", e.to_string());
+        }
     }
 
     fn check(params: &KMeansParams, shape: &Shape<'_>, notes: &mut Notes) {

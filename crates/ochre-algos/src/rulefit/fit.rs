@@ -143,33 +143,16 @@ fn grow(run: &Run<'_, RuleFitParams>) -> Result<Rules> {
     Ok(out)
 }
 
-/// Fits the lasso; where it keeps too many coefficients, with the least larger penalty that does not.
+/// Fits the lasso, among as many of the steepest rules and predictors as `max_num_rules` allows.
 fn choose(run: &mut Run<'_, RuleFitParams>, made: &Made) -> Result<Fitted<GlmOutput>> {
-    let most = usize::try_from(run.params.max_num_rules).unwrap_or(usize::MAX);
     let mut glm = GlmParams { seed: run.params.seed, alpha: Some(vec![1.0]), ..GlmParams::default() };
     glm.lambda = run.params.lambda.clone().filter(|l| !l.is_empty());
+    // The intercept counts as one.
+    glm.max_active_predictors = if run.params.max_num_rules > 0 { run.params.max_num_rules + 1 } else { -1 };
     glm.common.training_frame = run.params.common.training_frame.clone();
     glm.common.auc_type = run.params.common.auc_type;
     let valid = run.valid.take();
     let mut inner = run.inner(glm, run.train.clone(), valid);
-    let first = fit_made(&mut inner, made)?;
-    let kept = |beta: &[f64], sets: usize| {
-        let p = beta.len() / sets;
-        (0..p - 1).filter(|i| (0..sets).any(|k| beta[k * p + i] != 0.0)).count()
-    };
-    let Scorer::Glm(scorer) = &first.scorer else { return Err(Error::Internal("rules are weighed by a linear model".into())) };
-    let sets = scorer.beta.len();
-    if kept(&scorer.beta.concat(), sets) <= most {
-        return Ok(first);
-    }
-    let least = first.output.lambda_best.max(1e-12);
-    inner.params.lambda = Some((0..=60).rev().map(|i| least * 10f64.powf(f64::from(i) / 12.0)).collect());
-    inner.params.max_active_predictors = i32::try_from(most + 1).unwrap_or(i32::MAX);
-    let searched = fit_made(&mut inner, made)?;
-    let Scorer::Glm(path) = &searched.scorer else { return Err(Error::Internal("rules are weighed by a linear model".into())) };
-    let chosen = path.path.iter().take_while(|s| kept(&s.standardized, sets) <= most).last().map_or(least * 1e5, |s| s.lambda);
-    inner.params.lambda = Some(vec![chosen]);
-    inner.params.max_active_predictors = -1;
     fit_made(&mut inner, made)
 }
 

@@ -3,9 +3,6 @@
 //! Trees of each depth are grown by `drf` or `gbm`; every leaf is a rule, the conditions on the way to it. The leaves of a
 //! tree are a category, which enters a linear model with an L1 penalty beside the predictors themselves. Scoring walks the
 //! trees, so a model needs nothing but its predictors.
-//!
-//! Departure: where the lasso keeps more than `max_num_rules`, its penalty grows until it does not; the reference stops
-//! its solver early.
 
 mod fit;
 

@@ -388,19 +388,20 @@ pub fn fit(run: &mut SelectionRun<'_>) -> Result<Fitted<SelectionOutput>> {
 
 fn summary(output: &SelectionOutput, subsets: &[Vec<String>], names: &[Vec<String>]) -> Table {
     let texts = |v: &[Vec<String>]| v.iter().map(|s| Cell::Text(s.join(", "))).collect::<Vec<_>>();
-    let numbers = |v: &[Vec<f64>]| v.iter().map(|s| Cell::Text(s.iter().map(f64::to_string).collect::<Vec<_>>().join(", "))).collect();
+    let numbers =
+        |v: &[Vec<f64>]| v.iter().map(|s| Cell::Text(s.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", "))).collect();
     let mut t = Table::new("ModelSelection Model Summary", "summary")
         .row_labels(subsets.iter().map(|s| Cell::Text(format!("with {} predictors", s.len()))).collect());
     if let Some(r2) = &output.best_r2_values {
         t = t.named("best_r2_value", "best_r2_value", "double", "%5f", r2.iter().map(|v| Cell::Double(*v)).collect());
     }
     let text = |t: Table, name: &str, cells: Vec<Cell>| t.named(name, name, "string", "%s", cells);
-    t = text(t, "coefficient_names", texts(names));
-    t = text(t, "predictor_names", texts(subsets));
     if let (Some(z), Some(p)) = (&output.z_values, &output.coef_p_values) {
         t = text(t, "z_values", numbers(z));
         t = text(t, "p_values", numbers(p));
     }
+    t = text(t, "coefficient_names", texts(names));
+    t = text(t, "predictor_names", texts(subsets));
     t = text(t, "predictors_removed", texts(output.predictors_removed_per_step.as_deref().unwrap_or_default()));
     if let Some(added) = &output.predictors_added_per_step {
         t = text(t, "predictors_added", texts(added));

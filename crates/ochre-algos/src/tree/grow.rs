@@ -349,9 +349,7 @@ impl TreeGrower<'_> {
                 break;
             }
             job.check()?;
-            let per_split = ((self.rules.columns_per_split as f64 * self.rules.change_per_level.powi(depth.saturating_sub(1) as i32))
-                as usize)
-                .clamp(1, self.data.columns.len());
+            let per_split = tries_at(depth, self.rules.columns_per_split, self.rules.change_per_level, self.data.columns.len());
             for node in &mut open {
                 node.score_columns = self.draw(&mut rng, &columns, node, per_split);
             }
@@ -1346,4 +1344,9 @@ fn seen(column: &TreeColumn, counts: &Counts) -> Option<(f64, f64)> {
     let low = (0..distinct.len()).find(present)?;
     let high = (0..distinct.len()).rev().find(present)?;
     Some((distinct[low], distinct[high]))
+}
+
+/// How many of the columns a node of a level tries: `col_sample_rate_change_per_level` changes it from the third level on.
+pub fn tries_at(depth: usize, tries: usize, change_per_level: f64, columns: usize) -> usize {
+    ((tries as f64 * change_per_level.powi(depth.saturating_sub(1) as i32)) as usize).clamp(1, columns)
 }

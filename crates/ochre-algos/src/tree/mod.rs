@@ -22,6 +22,6 @@ mod strip;
 
 pub use binned::{BinnedData, Binning};
 pub use data::TreeData;
-pub use grow::{Draw, ROW_ORDER_MAX, Responses, RowOrder, TreeGrower, TreeRules};
+pub use grow::{Draw, ROW_ORDER_MAX, Responses, RowOrder, TreeGrower, TreeRules, tries_at};
 pub use newton::{NewtonGrower, NewtonRules};
 pub use rows::{GradientRow, Row, Seat};

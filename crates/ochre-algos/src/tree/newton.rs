@@ -530,8 +530,10 @@ impl NewtonGrower<'_> {
             starts.push(starts[starts.len() - 1] + c.bins + 1);
         }
         let together = &self.rules.together;
+        // As the package has it: any column may make a tree's first split; below it those of a set with all columns above.
         let may = |j: &usize| {
-            together.is_empty() || together.iter().any(|set| set[*j] && node.path.iter().all(|p| set[*p])) || node.path.contains(j)
+            let same_set = || together.iter().any(|set| set[*j] && node.path.iter().all(|p| set[*p]));
+            together.is_empty() || node.path.is_empty() || same_set() || node.path.contains(j)
         };
         let one = |j: usize| -> Option<Best> {
             let c = &data.columns[j];

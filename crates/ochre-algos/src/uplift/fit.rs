@@ -2,6 +2,7 @@
 
 use super::{UpliftOutput, UpliftParams};
 use crate::tree::ensemble::{HISTORY_BUDGET, importances, summary};
+use crate::tree::tries_at;
 use ochre_core::rng::draw_rows;
 use ochre_core::{Error, Result, Rng, time::now_ms};
 use ochre_model::metrics::{Event, custom_uplift, uplift_metrics};
@@ -260,8 +261,7 @@ impl Grower<'_> {
             return None;
         }
         let mut pool: Vec<usize> = self.allowed.iter().copied().filter(|c| node.spans[*c].is_some()).collect();
-        let tries =
-            ((self.tries as f64 * self.change_per_level.powi(depth.saturating_sub(1) as i32)) as usize).clamp(1, self.predictors.len());
+        let tries = tries_at(depth, self.tries, self.change_per_level, self.predictors.len());
         if tries < pool.len() {
             let mut rng = Rng::new(self.seed.wrapping_mul(31).wrapping_add(node.id as i64));
             while pool.len() > tries {

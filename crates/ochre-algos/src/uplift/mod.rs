@@ -146,6 +146,18 @@ impl Algorithm for UpliftDrf {
         if name.is_empty() {
             notes.error("_treatment_column", "Treatment column parameter not set");
         }
+        if let Some(i) = shape.training.names.iter().position(|n| n == name) {
+            match shape.training.columns[i].domain() {
+                None => {
+                    notes.error("_treatment_column", format!("Invalid treatment column '{name}', treatment column must be categorical"))
+                }
+                Some(d) if d.len() != 2 => {
+                    let levels = d.len();
+                    notes.error("_treatment_column", format!("treatment column '{name}' must have two levels, but has {levels}"));
+                }
+                Some(_) => {}
+            }
+        }
         let predictors = shape.training.names.iter().filter(|n| *n != name).count();
         if predictors == 0 {
             notes.error("_train", "there is no predictor beside the treatment");
