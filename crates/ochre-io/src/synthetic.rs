@@ -50,11 +50,23 @@ const TEXT_LENGTH: usize = 8;
 /// Random times lie between 1970 and 2020.
 const TIME_MAX_MS: f64 = 1_577_836_800_000.0;
 
+/// Most columns of a made frame, and most levels of its categories.
+const COLS_MAX: usize = 1_000_000;
+const FACTORS_MAX: usize = 10_000_000;
+
 impl Recipe {
     pub fn check(&self) -> Result<()> {
         let fail = |m: String| Err(Error::invalid(m));
         if self.rows == 0 || self.cols == 0 {
             return fail(format!("rows and cols must be greater than 0, but are {} and {}", self.rows, self.cols));
+        }
+        if self.cols > COLS_MAX {
+            return fail(format!("cols must be at most {COLS_MAX}, but is {}", self.cols));
+        }
+        for (name, n) in [("factors", self.factors), ("response_factors", self.response_factors)] {
+            if n > FACTORS_MAX {
+                return fail(format!("{name} must be at most {FACTORS_MAX}, but is {n}"));
+            }
         }
         for (name, share) in [
             ("categorical_fraction", self.categorical),

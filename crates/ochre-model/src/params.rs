@@ -269,7 +269,7 @@ pub struct CommonParams {
     #[api(default = 0.001, inout, secondary, gridable, range = "[0, )")]
     pub stopping_tolerance: f64,
     /// Groups of the gains/lift table; -1 chooses, 0 makes no table.
-    #[api(default = -1, inout, secondary, range = "[-1, )")]
+    #[api(default = -1, inout, secondary, range = "[-1, 10000]")]
     pub gainslift_bins: i32,
     /// Reference to a custom metric.
     #[api(inout, secondary)]
@@ -411,10 +411,10 @@ pub struct TreeParams {
     #[api(default = 10.0, gridable, range = "[0, )")]
     pub min_rows: f64,
     /// Histogram bins of a numeric column at the deeper levels.
-    #[api(default = 20, gridable, range = "[2, )")]
+    #[api(default = 20, gridable, range = "[2, 65536]")]
     pub nbins: i32,
     /// Histogram bins of a numeric column at the root, halved at each level.
-    #[api(default = 1024, secondary, gridable, range = "[2, )")]
+    #[api(default = 1024, secondary, gridable, range = "[2, 65536]")]
     pub nbins_top_level: i32,
     /// Most histogram bins of a categorical column.
     #[api(default = 1024, secondary, gridable, range = "[2, )")]

@@ -701,8 +701,8 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let digits = args[5].num()? as i32;
     if breaks.len() == 1 {
         let n = breaks[0];
-        if n < 2.0 {
-            return Err(Error::invalid(format!("the number of intervals must be at least 2, but is {n}")));
+        if !(2.0..=1e6).contains(&n) {
+            return Err(Error::invalid(format!("the number of intervals must be from 2 to 1000000, but is {n}")));
         }
         let width = (r.max - r.min) / n;
         breaks = (0..=n as usize).map(|i| r.min + i as f64 * width).collect();

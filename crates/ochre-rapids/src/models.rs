@@ -256,7 +256,10 @@ fn permutation(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let ask = permute::Ask {
         metric: metric.text()?.to_string(),
         samples: env.eval(&args[3])?.num()? as i64,
-        repeats: env.eval(&args[4])?.num()?.max(1.0) as usize,
+        repeats: match env.eval(&args[4])?.num()?.max(1.0) {
+            n if n <= 10_000.0 => n as usize,
+            n => return Err(Error::invalid(format!("n_repeats must be at most 10000, but is {n}"))),
+        },
         features: env.eval(&args[5])?.texts()?,
         seed: if seed == -1 { ochre_core::Rng::fresh_seed() } else { seed },
     };

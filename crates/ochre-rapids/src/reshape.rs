@@ -347,11 +347,12 @@ fn rep_len(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 return Err(Error::invalid("a column without rows cannot be repeated"));
             }
             let rows = f.rows() as u64;
-            let _room = env.node.ledger.reserve("row numbers", 8 * n as u64)?;
+            let _room = env.node.ledger.reserve("row numbers", (n as u64).saturating_mul(8))?;
             let index: Vec<u64> = (0..n as u64).map(|i| i % rows).collect();
             Value::one("C1", f.column(0).take(&env.node.ledger, &index)?)
         }
         Value::Frame(f) => {
+            let _room = env.node.ledger.reserve(&format!("{n} columns"), (n as u64).saturating_mul(256))?;
             let columns: Vec<Column> = (0..n).map(|i| f.column(i % f.width()).clone()).collect();
             Value::new_frame((1..=n).map(|i| format!("C{i}")).collect(), columns)
         }
@@ -360,6 +361,7 @@ fn rep_len(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 }
 
 fn numbered(env: &mut Env<'_>, from: f64, by: f64, n: usize) -> Result<Value> {
+    let _room = env.node.ledger.reserve(&format!("{n} numbers"), (n as u64).saturating_mul(8))?;
     let column =
         Column::generate(&env.node.ledger, Kind::Real, n, |first, len| (first..first + len).map(|i| from + i as f64 * by).collect())?;
     Value::one("C1", column)

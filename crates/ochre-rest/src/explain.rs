@@ -123,6 +123,9 @@ fn make(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     if a.nbins < 2 {
         return Err(Error::invalid("_nbins must be >=2.").into());
     }
+    if a.nbins > 100_000 {
+        return Err(Error::invalid(format!("_nbins must be at most 100000, but is {}", a.nbins)).into());
+    }
     let levels = |name: &String| model.predictors.iter().find(|p| p.name == *name).and_then(|p| p.domain.as_ref()).map_or(0, |d| d.len());
     let given = |name: &String| values.iter().any(|(n, _): &(String, Vec<f64>)| n == name);
     if let Some(c) = columns.iter().find(|c| levels(c) > a.nbins as usize && !given(c)) {

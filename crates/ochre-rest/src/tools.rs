@@ -98,16 +98,30 @@ fn column<'a>(frame: &'a Frame, name: &Option<String>, field: &str) -> Result<(S
     Ok((name, found))
 }
 
+/// Most cells of a table of two columns' bins.
+const TABULATED_MAX: usize = 1_000_000;
+
 fn tabulated(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: Tabulate = ask.decode()?;
     let frame = frame_at(app, &a.dataset.clone().unwrap_or_default().0)?;
     let (x_name, x) = column(&frame, &a.predictor, "predictor")?;
     let (y_name, y) = column(&frame, &a.response, "response")?;
     let weight = a.weight.as_ref().filter(|w| !w.is_empty()).map(|_| column(&frame, &a.weight, "weight")).transpose()?;
+    for (name, n) in [("nbins_predictor", a.nbins_predictor), ("nbins_response", a.nbins_response)] {
+        if n > TABULATED_MAX as i32 {
+            return Err(Error::invalid(format!("{name} must be at most {TABULATED_MAX}, but is {n}")).into());
+        }
+    }
     let size = |n: i32| n.max(1) as usize;
     let (bx, by) = (tabulate::Bins::of(x, &x_name, size(a.nbins_predictor))?, tabulate::Bins::of(y, &y_name, size(a.nbins_response))?);
-    let counts = tabulate::count((x, &bx), (y, &by), weight.map(|w| w.1))?;
     let (nx, ny) = (bx.labels.len(), by.labels.len());
+    if nx.saturating_mul(ny) > TABULATED_MAX {
+        let what = format!("'{x_name}' has {nx} bins and '{y_name}' {ny}: the table would have more than {TABULATED_MAX} cells");
+        return Err(
+            Error::invalid(format!("{what}; give smaller nbins_predictor and nbins_response, or columns of fewer categories")).into()
+        );
+    }
+    let counts = tabulate::count((x, &bx), (y, &by), weight.map(|w| w.1))?;
     let text = |t: &String| Cell::Text(t.clone());
     let number = |v: &[f64]| v.iter().map(|v| Cell::Double(*v)).collect::<Vec<_>>();
     let pairs = Table::new(&format!("(Weighted) co-occurrence counts of '{x_name}' and '{y_name}'"), "")

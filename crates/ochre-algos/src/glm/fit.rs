@@ -50,6 +50,8 @@ struct Problem<'a> {
     frame: Frame,
     columns: Vec<usize>,
     design: Design,
+    /// Of the coefficients, without the intercept.
+    names: Vec<String>,
     family: Family,
     link: Link,
     shape: Shapes,
@@ -617,6 +619,7 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
         frame: Frame::new(labels, columns)?,
         columns: all,
         design,
+        names: names.clone(),
         family,
         link,
         shape,
@@ -1320,8 +1323,7 @@ fn statistics(problem: &Problem<'_>, beta: &[f64], scorer: &GlmScorer) -> Result
     silence(&mut g, &gone);
     let dead = if design.intercept { dead_columns(&g.xx, p, true) } else { vec![false; p] };
     if dead.iter().any(|d| *d) {
-        let names = design.names(&train.names, &train.columns);
-        let which: Vec<&str> = names.iter().zip(&dead).filter(|(_, d)| **d).map(|(n, _)| n.as_str()).collect();
+        let which: Vec<&str> = problem.names.iter().zip(&dead).filter(|(_, d)| **d).map(|(n, _)| n.as_str()).collect();
         return Err(Error::invalid(format!(
             "Found collinear columns in the dataset. P-values can not be computed with collinear columns in the dataset. Set remove_collinear_columns flag to true to remove collinear columns automatically. Found collinear columns [{}]",
             which.join(", ")

@@ -131,7 +131,7 @@ pub struct GlmParams {
     #[api(default = true)]
     pub early_stopping: bool,
     /// Number of penalties on the path.
-    #[api(default = -1, range = "[-1, )")]
+    #[api(default = -1, range = "[-1, 10000]")]
     pub nlambdas: i32,
     /// Score iteration interval.
     #[api(default = -1, secondary)]

@@ -100,6 +100,8 @@ impl Judge {
         };
         let mut best: Option<(Vec<usize>, f64)> = None;
         for (subset, v) in candidates.into_iter().zip(values) {
+            // Sums beyond range explain nothing.
+            let v = if v.is_nan() { f64::NEG_INFINITY } else { v };
             if best.as_ref().is_none_or(|b| v > b.1) {
                 best = Some((subset, v));
             }

@@ -1,8 +1,9 @@
 //! Columns as the grower reads them: codes of their distinct values, or plain numbers when there are too many.
 
 use super::strip::{Source, Strips};
-use ochre_core::{CHUNK_ROWS, Column, Error, Node, Reservation, Result, Team};
+use ochre_core::{CHUNK_ROWS, Column, Error, Ledger, Node, Reservation, Result, Team};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Columns with more distinct values than this are binned value by value.
 const CODED_MAX: usize = 1 << 14;
@@ -54,6 +55,8 @@ pub struct TreeData {
     /// Which member adds up the counts of each column.
     pub owner: Vec<usize>,
     _held: Reservation,
+    /// What histograms are asked of.
+    pub ledger: Arc<Ledger>,
 }
 
 impl TreeData {
@@ -72,7 +75,7 @@ impl TreeData {
         held.shrink((used + rows * 48) as u64);
         let strips = Strips::new(node, &built.iter().map(TreeColumn::source).collect::<Vec<_>>(), rows);
         let owner = owners(&built, team.size());
-        Ok(TreeData { columns: built, strips, rows, all_rows, team, owner, _held: held })
+        Ok(TreeData { columns: built, strips, rows, all_rows, team, owner, _held: held, ledger: node.ledger.clone() })
     }
 }
 

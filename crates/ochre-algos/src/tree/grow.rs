@@ -3,7 +3,7 @@
 use super::bins::{Bins, Edges, Histogram};
 use super::data::{TreeColumn, TreeData, Values};
 use super::rows::{Row, Seat, part, segments};
-use ochre_core::{Job, Result, Rng};
+use ochre_core::{Job, Reservation, Result, Rng};
 use ochre_score::{Node, Split, Tree};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -344,6 +344,7 @@ impl TreeGrower<'_> {
         let mut parents: Vec<Parent> = vec![];
         // For each open node: (which parent's counts, is it the one to be derived by subtraction).
         let mut family: Vec<Option<(usize, usize)>> = vec![None];
+        let mut _held;
         for depth in 0..self.rules.max_depth {
             if open.is_empty() {
                 break;
@@ -356,7 +357,8 @@ impl TreeGrower<'_> {
             if let Some(rng) = &mut shuffle {
                 open.iter_mut().for_each(|node| node.score_columns = Some(shuffled(rng, node)));
             }
-            self.count(&fixed, index, &mut open, &parents, &family)?;
+            // Those of the level above go when those of this level are there.
+            _held = self.count(&fixed, index, &mut open, &parents, &family)?;
             let choices = self.choices(&mut open, index, &fixed, shuffle.is_some())?;
             // Split the rows of every node that found a split.
             let segments = segments(index, room, open.iter().map(|n| n.start..n.end));
@@ -539,7 +541,7 @@ impl TreeGrower<'_> {
         open: &mut [Open],
         parents: &[Parent],
         family: &[Option<(usize, usize)>],
-    ) -> Result<()> {
+    ) -> Result<Reservation> {
         let width = self.data.columns.len();
         // Where few columns are drawn, only those are counted: the others would be for children that draw again.
         let wanted: Vec<Vec<bool>> = open
@@ -601,6 +603,13 @@ impl TreeGrower<'_> {
                 tasks.push((n, &[], rows, true));
             }
         }
+        let valued = |c: &usize| match &self.data.columns[*c].values {
+            Values::Coded { distinct, .. } => distinct.len() + 1,
+            Values::Plain(_) => 0,
+        };
+        let derived_cells = derived.iter().flatten().map(valued).sum::<usize>();
+        let cells = derived_cells + tasks.iter().flat_map(|t| t.1).map(|d| self.cells(d)).sum::<usize>();
+        let held = self.data.ledger.reserve(&format!("histograms of {} nodes", open.len()), (cells * size_of::<[i64; 2]>()) as u64)?;
         let built: Vec<(usize, Vec<(usize, Counts)>, i64)> = tasks
             .into_par_iter()
             .map(|(n, columns, rows, square)| {
@@ -648,7 +657,8 @@ impl TreeGrower<'_> {
             }
             open[n].square = parents[p].square - open[sibling].square;
         }
-        self.add_up(open, &wanted)
+        self.add_up(open, &wanted)?;
+        Ok(held)
     }
 
     /// Adds the counts of all nodes of the cluster: whole numbers, so exactly and in any order. Each column has one node

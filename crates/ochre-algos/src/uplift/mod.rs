@@ -171,8 +171,8 @@ impl Algorithm for UpliftDrf {
         if !(params.sample_rate > 0.0 && params.sample_rate <= 1.0) {
             notes.error("_sample_rate", format!("sample_rate should be in interval ]0,1] but it is {}.", params.sample_rate));
         }
-        if params.auuc_nbins < -1 || params.auuc_nbins == 0 {
-            notes.error("_auuc_nbins", format!("auuc_nbins must be -1 (for 1000) or greater than 0, but is {}", params.auuc_nbins));
+        if params.auuc_nbins < -1 || params.auuc_nbins == 0 || params.auuc_nbins > 100_000 {
+            notes.error("_auuc_nbins", format!("auuc_nbins must be -1 (for 1000) or from 1 to 100000, but is {}", params.auuc_nbins));
         }
         let tree = &params.tree;
         if !matches!(tree.histogram_type, HistogramType::Auto | HistogramType::UniformAdaptive) {
