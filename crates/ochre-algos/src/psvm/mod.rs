@@ -259,6 +259,10 @@ fn fit(run: &mut Run<'_, PsvmParams>) -> Result<Fitted<PsvmOutput>> {
     let gamma = if params.gamma < 0.0 { 1.0 / width as f64 } else { params.gamma };
     let signs: Vec<f64> = run.train.y.iter().map(|y| if *y == 1.0 { 1.0 } else { -1.0 }).collect();
     let mut factor = factor::incomplete(&space, &points, gamma, rank, params.fact_threshold, run.job)?;
+    if factor.is_empty() {
+        let threshold = params.fact_threshold;
+        return Err(Error::invalid(format!("fact_threshold = {threshold} leaves nothing of the kernel matrix; give a smaller one")));
+    }
     factor.iter_mut().for_each(|column| column.iter_mut().zip(&signs).for_each(|(h, s)| *h *= s));
     let bounds: Vec<f64> =
         signs.iter().map(|s| params.hyper_param * if *s > 0.0 { params.positive_weight } else { params.negative_weight }).collect();
