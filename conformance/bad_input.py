@@ -105,7 +105,7 @@ with tempfile.TemporaryDirectory() as d:
     says("billions of penalties", ["_nlambdas", str(huge)], lambda: train(GLM, y="AGE", frame=p, nlambdas=huge))
     says("a long column", ["Not enough memory", "1000000000000 numbers"], lambda: h2o.rapids("(tmp= long (rep_len 3 1e12))"))
     says("a long sequence", ["Not enough memory"], lambda: h2o.rapids("(tmp= long (seq 1 1e12 1))"))
-    says("billions of intervals", ["intervals", str(huge)], lambda: h2o.rapids(f"(tmp= long (cut (cols_py {p.frame_id} 1) {huge} [] 1 1 3))"))
+    says("billions of intervals", ["intervals", str(huge)], lambda: h2o.rapids(f"(tmp= long (cut (cols_py {p.frame_id} \"AGE\") {huge} [] 1 1 3))"))
     says("billions of columns", ["cols", str(huge)], lambda: h2o.api("POST /3/CreateFrame", data={"rows": 3, "cols": huge}))
     cells = {"dataset": p.frame_id, "predictor": "AGE", "response": "PSA", "nbins_predictor": 10**5, "nbins_response": 10**5}
     says("billions of cells", ["1000000 cells"], lambda: h2o.api("POST /99/Tabulate", data=cells))
