@@ -219,6 +219,7 @@ pub fn model(key: String, mojo: Mojo, parameters: Value, path: &str) -> Result<M
         timestamp_ms: now,
         belongings: vec![],
         metrics: Default::default(),
+        held: None,
     })
 }
 
@@ -244,15 +245,15 @@ impl Builder for Import {
         }
         let (node2, made) = (node.clone(), parking_lot::Mutex::new(Some(model)));
         let job = node.jobs.start("Generic", AnyKey::Model(ModelKey(key.clone())), move |_| match made.lock().take() {
-            Some(model) => node2.store.put(&model.key.clone(), model).map(|_| ()),
+            Some(model) => model.keep(&node2),
             None => Ok(()),
         })?;
         Ok(Started { job: Some(job), model: key, schema, notes })
     }
 
     fn train(&self, node: &Arc<Node>, _: &Arc<Job>, form: &[(String, String)]) -> std::result::Result<(), Refusal> {
-        let (key, model) = self.read(form)?;
-        node.store.put(&key, model).map(|_| ()).map_err(Refusal::Failed)
+        let (_, model) = self.read(form)?;
+        model.keep(node).map_err(Refusal::Failed)
     }
 
     fn decoded(&self, form: &[(String, String)]) -> Result<(Map, Map)> {

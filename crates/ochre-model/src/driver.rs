@@ -1101,7 +1101,9 @@ struct Made {
 }
 
 impl Made {
-    fn publish(self, node: &Node) -> Result<()> {
+    fn publish(mut self, node: &Node) -> Result<()> {
+        // All or none: what does not fit is told before anything is there.
+        self.models.iter_mut().try_for_each(|m| m.hold(node))?;
         for (key, frame) in self.frames {
             node.store.put(&key, frame)?;
         }
@@ -1327,6 +1329,7 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         timestamp_ms: now_ms(),
         metrics: RwLock::new(vec![]),
         belongings,
+        held: None,
         key,
     };
     let sum = model.checksum();

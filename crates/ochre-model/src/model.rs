@@ -2,7 +2,7 @@
 
 use crate::driver::{AlgorithmInfo, Category};
 use crate::metrics::Metrics;
-use ochre_core::{Error, Result, Store, Stored};
+use ochre_core::{Error, Node, Reservation, Result, Store, Stored};
 use ochre_schema::{Cell, Table, Value, Wire};
 use ochre_score::Scorer;
 use parking_lot::RwLock;
@@ -43,6 +43,53 @@ pub struct Model {
     pub belongings: Vec<String>,
     /// Metrics by frame key, newest last; training and validation come first.
     pub metrics: RwLock<Vec<Arc<Metrics>>>,
+    /// Its memory, once it is in the store.
+    pub held: Option<Reservation>,
+}
+
+/// What a model takes beside its scorer and output: metrics with their tables.
+const METRICS_BYTES: usize = 1 << 16;
+
+/// Counts what is written to it.
+struct Counted(usize);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn written(value: &impl serde::Serialize) -> usize {
+    let mut counted = Counted(0);
+    serde_json::to_writer(&mut counted, value).map_or(0, |()| counted.0)
+}
+
+impl Model {
+    /// Memory that the model takes, to within a small factor: of trees their nodes; of anything else its text.
+    pub fn bytes(&self) -> u64 {
+        let scorer = match &self.scorer {
+            Scorer::Trees(t) => t.trees.iter().flatten().map(ochre_score::Tree::bytes).sum(),
+            other => written(other),
+        };
+        (METRICS_BYTES + scorer + 2 * written(&self.output)) as u64
+    }
+
+    /// Asks the ledger for the model's memory, which it gives back when it goes.
+    pub fn hold(&mut self, node: &Node) -> Result<()> {
+        self.held = Some(node.ledger.reserve(&format!("model {}", self.key), self.bytes())?);
+        Ok(())
+    }
+
+    /// Puts the model into the store.
+    pub fn keep(mut self, node: &Node) -> Result<()> {
+        self.hold(node)?;
+        let key = self.key.clone();
+        node.store.put(&key, self).map(|_| ())
+    }
 }
 
 impl Stored for Model {
@@ -137,7 +184,7 @@ impl Model {
 
     /// The same linear model with other effects in its predictions: those of the control variables and of the offset may be
     /// taken out, as far as the model was trained to.
-    pub fn with_effects(&self, node: &ochre_core::Node, key: String, without_controls: bool, without_offset: bool) -> Result<Model> {
+    pub fn with_effects(&self, node: &Node, key: String, without_controls: bool, without_offset: bool) -> Result<Model> {
         let Scorer::Glm(scorer) = &self.scorer else {
             return Err(Error::invalid(format!("model {} is no generalized linear model; effects cannot be taken out of it", self.key)));
         };
@@ -189,6 +236,7 @@ impl Model {
             timestamp_ms: self.timestamp_ms,
             belongings: self.belongings.clone(),
             metrics: RwLock::new(self.metrics.read().clone()),
+            held: None,
         }
     }
 

@@ -125,6 +125,7 @@ impl Model {
             timestamp_ms: saved.timestamp_ms,
             belongings: saved.belongings,
             metrics: RwLock::new(saved.metrics.into_iter().map(Arc::new).collect()),
+            held: None,
         })
     }
 }

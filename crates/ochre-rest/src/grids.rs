@@ -286,8 +286,9 @@ fn read_grid(app: &App, path: &Path) -> Result<Grid, Failure> {
         serde_json::from_slice(&text).map_err(|e| Error::invalid(format!("{} is not a grid exported by ochre: {e}", path.display())))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     for entry in &grid.models {
-        let model = crate::models::load_from(app, &dir.join(&entry.model))?;
-        app.node.store.put(&entry.model, model)?;
+        let mut model = crate::models::load_from(app, &dir.join(&entry.model))?;
+        model.key.clone_from(&entry.model);
+        model.keep(&app.node)?;
     }
     Ok(grid)
 }

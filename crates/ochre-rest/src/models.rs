@@ -582,7 +582,7 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 /// Keeps a model that was read and answers it.
 fn loaded(app: &App, model: Model) -> Result<Reply, Failure> {
     let key = model.key.clone();
-    app.node.store.put(&key, model)?;
+    model.keep(&app.node)?;
     let model = app.node.store.get::<Model>(&key)?;
     Reply::schema(&Models { models: Value::Array(vec![model.json()]), ..Models::default() })
 }
@@ -653,7 +653,7 @@ fn make_linear(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         .into());
     }
     let made = model.with_coefficients(dest.clone(), &names, &beta, f64::from(a.threshold))?;
-    app.node.store.put(&dest, made)?;
+    made.keep(&app.node)?;
     Reply::json(&app.node.store.get::<Model>(&dest)?.json())
 }
 
@@ -671,7 +671,7 @@ fn derived(app: &App, key: &ochre_schema::ModelKey, dest: Option<String>, contro
     let model = model_at(app, &key.0)?;
     let fresh = || format!("{}_{:08x}", key.0, ochre_core::Rng::fresh_seed() as u32);
     let dest = dest.filter(|d| !d.is_empty()).unwrap_or_else(fresh);
-    app.node.store.put(&dest, model.with_effects(&app.node, dest.clone(), controls, offset)?)?;
+    model.with_effects(&app.node, dest.clone(), controls, offset)?.keep(&app.node)?;
     Reply::json(&app.node.store.get::<Model>(&dest)?.json())
 }
 

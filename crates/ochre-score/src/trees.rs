@@ -100,6 +100,12 @@ impl Tree {
         self.nodes.iter().filter(|n| n.split == Split::Leaf).count()
     }
 
+    /// Memory that the nodes take.
+    pub fn bytes(&self) -> usize {
+        let set = |n: &Node| if let Split::Set { bits, .. } = &n.split { bits.len() } else { 0 };
+        self.nodes.iter().map(|n| size_of::<Node>() + set(n)).sum()
+    }
+
     pub fn depth(&self) -> usize {
         let mut levels = vec![0; self.nodes.len()];
         for at in self.downward() {

@@ -3,8 +3,8 @@
 use super::{DrfOutput, DrfParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, importances, rules, stopping_metric,
-    summary,
+    HISTORY_BUDGET, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, hold_trees, importances, rules,
+    stopping_metric, summary,
 };
 use crate::tree::{Draw, ROW_ORDER_MAX, Responses, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -142,6 +142,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let begun = ensemble.trees.len();
     let mut last_scored = begun;
     let mut order = RowOrder::default();
+    let mut held_trees = vec![];
     for iteration in begun..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
@@ -172,6 +173,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         if let Some(take) = &take {
             add_unseen(&group, take, &mut out_of_bag, &mut unseen);
         }
+        held_trees.push(hold_trees(&run.node.ledger, &group)?);
         ensemble.trees.push(group);
         let n = iteration + 1;
         run.job.set_progress(n as f64 / ntrees as f64);

@@ -4,8 +4,8 @@ use super::loss::{Custom, Loss, weighted_quantile};
 use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, importances,
-    mark_leaves, monotone, rules, stopping_metric, summary, together,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, hold_trees,
+    importances, mark_leaves, monotone, rules, stopping_metric, summary, together,
 };
 use crate::tree::{Draw, Responses, Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -193,6 +193,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         note_events(run, &history);
     }
     last_scored = history.events.last().map_or(begun, |e| e.step);
+    let mut held_trees = vec![];
     for iteration in begun..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
@@ -301,6 +302,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             group.push(grown.tree);
         }
         let stalled = group.iter().all(|t| t.nodes.len() <= 1 && t.nodes.first().is_none_or(|n| n.value == 0.0));
+        held_trees.push(hold_trees(&run.node.ledger, &group)?);
         ensemble.trees.push(group);
         let n = iteration + 1;
         remember(run, &ensemble, &gains);

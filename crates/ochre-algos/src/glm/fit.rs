@@ -56,7 +56,7 @@ struct Problem<'a> {
     link: Link,
     shape: Shapes,
     limits: Limits,
-    /// Coefficients that stay 0: of columns that others determine, and those not let in (see [`Entrants`]).
+    /// Coefficients of columns that others determine; they stay 0.
     dead: Vec<bool>,
     /// The predictors' order in the data, for scoring.
     raw: Vec<usize>,

@@ -1,7 +1,7 @@
 //! Growing the forest.
 
 use super::{IsolationForestOutput, IsolationForestParams};
-use crate::tree::ensemble::{HISTORY_BUDGET, ROWS, Walk, effective, rules, summary};
+use crate::tree::ensemble::{HISTORY_BUDGET, ROWS, Walk, effective, hold_trees, rules, summary};
 use crate::tree::{Draw, Responses, RowOrder, TreeData, TreeGrower};
 use ochre_core::rng::draw_rows;
 use ochre_core::{CHUNK_ROWS, Error, Result, Rng, Team, time};
@@ -55,6 +55,7 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
     let mut last_scored = 0;
     let mut order = RowOrder::default();
     let mut random = vec![0.0; own.len()];
+    let mut held_trees = vec![];
     for iteration in 0..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
@@ -69,6 +70,7 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
         let mut tree = grower.grow(run.job, &mut order, Responses { z: &z, exact: Some(&random) }, None, draw)?.tree;
         note_depths(&mut tree, &mut splits);
         add_lengths(&tree, &data, take.as_deref(), &mut total, &mut unseen);
+        held_trees.push(hold_trees(&run.node.ledger, std::slice::from_ref(&tree))?);
         ensemble.trees.push(vec![tree]);
         let n = iteration + 1;
         run.job.set_progress(n as f64 / ntrees as f64);

@@ -95,6 +95,9 @@ impl RuleFitParams {
     }
 }
 
+/// Trees of each length are grown: more conditions than this no rule needs.
+const LENGTH_MAX: i32 = 100;
+
 impl Algorithm for RuleFit {
     const INFO: AlgorithmInfo = AlgorithmInfo {
         name: "rulefit",
@@ -130,6 +133,10 @@ impl Algorithm for RuleFit {
         if !params.is("LINEAR") {
             if params.min_rule_length < 1 {
                 notes.error("_min_rule_length", format!("min_rule_length must be at least 1, but is {}", params.min_rule_length));
+            }
+            if params.max_rule_length > LENGTH_MAX {
+                let given = params.max_rule_length;
+                notes.error("_max_rule_length", format!("max_rule_length must be at most {LENGTH_MAX}, but is {given}"));
             }
             if params.max_rule_length < params.min_rule_length {
                 notes.error(

@@ -4,12 +4,13 @@ use super::Seat;
 use super::TreeData;
 use super::bins::{Histogram, points};
 use super::grow::TreeRules;
-use ochre_core::{Column, Result};
+use ochre_core::{Column, Ledger, Reservation, Result};
 use ochre_model::params::{CalibrationMethod, CategoricalEncoding, CommonParams, Distribution, HistogramType, StoppingMetric, TreeParams};
 use ochre_model::{Category, adapt};
 use ochre_schema::{Cell, Table, Value};
-use ochre_score::{Flat, Split, TreeEnsemble};
+use ochre_score::{Flat, Split, Tree, TreeEnsemble};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Monotone constraints as the API has them: the sign by name of column.
 pub fn constraints(list: &ochre_schema::Value) -> Vec<(String, f64)> {
@@ -63,6 +64,11 @@ pub fn check_constraints(
 
 /// Row scorings that histories may cost beyond the last one when no interval is asked for.
 pub const HISTORY_BUDGET: usize = 3_000_000;
+/// Asks the ledger for trees that were grown. It holds for the training; a model that is kept asks for all of its own.
+pub fn hold_trees(ledger: &Arc<Ledger>, trees: &[Tree]) -> Result<Reservation> {
+    ledger.reserve("trees", trees.iter().map(Tree::bytes).sum::<usize>() as u64)
+}
+
 /// Rows handled together.
 pub const ROWS: usize = 1 << 15;
 /// The leaf of rows that took no part in a tree.

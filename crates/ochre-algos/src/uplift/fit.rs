@@ -1,7 +1,7 @@
 //! Growing the forest.
 
 use super::{UpliftOutput, UpliftParams};
-use crate::tree::ensemble::{HISTORY_BUDGET, importances, summary};
+use crate::tree::ensemble::{HISTORY_BUDGET, hold_trees, importances, summary};
 use crate::tree::tries_at;
 use ochre_core::rng::draw_rows;
 use ochre_core::{Error, Result, Rng, time::now_ms};
@@ -472,6 +472,7 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
     let mut rng = Rng::new(t.seed);
     let ntrees = t.ntrees as usize;
     let mut last_scored = 0;
+    let mut held_trees = vec![];
     for iteration in 0..ntrees {
         run.job.check()?;
         if iteration > 0 && run.out_of_time()? {
@@ -518,7 +519,9 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
                 *s = [s[0] + v[0], s[1] + v[1]];
             });
         }
-        ensemble.trees.push(vec![with, without]);
+        let pair = vec![with, without];
+        held_trees.push(hold_trees(&run.node.ledger, &pair)?);
+        ensemble.trees.push(pair);
         let n = iteration + 1;
         run.job.set_progress(n as f64 / ntrees as f64);
         let every = t.score_tree_interval.max(0) as usize;

@@ -298,6 +298,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
     let (mut g, mut h) = (vec![0f32; rows * sums], vec![0f32; rows * sums]);
     let (mut index, mut room, mut leaf_of) = (vec![], vec![], vec![0u32; rows]);
     let ntrees = p.ntrees as usize;
+    let mut held_trees = vec![];
     for round in begun..ntrees {
         run.job.check()?;
         if round > 0 && run.out_of_time()? {
@@ -373,6 +374,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
             }
         }
         weights.push(vec![new; sums]);
+        held_trees.push(ensemble::hold_trees(&run.node.ledger, &group)?);
         ensemble.trees.push(group);
         let done = round + 1;
         run.job.set_progress(done as f64 / ntrees as f64);
