@@ -172,7 +172,7 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     let nums = pick(all, false);
     let places: Vec<usize> = cats.iter().chain(&nums).copied().collect();
     if places.is_empty() {
-        return Err(Error::Internal("there are no predictors besides the columns of times and strata".into()));
+        return Err(Error::invalid("there are no predictors besides the columns of times and strata, and of those in interactions_only"));
     }
     let skip = usize::from(!params.use_all_factor_levels);
     let levels: Vec<usize> = cats.iter().map(|&i| levels_of(&expanded.columns[i])).collect();

@@ -470,7 +470,9 @@ fn descend_bounded(
     steps: &mut Vec<Step>,
 ) -> Result<Found> {
     let held = problem.lambda * problem.alpha;
-    entrants.admit(&problem.slopes(from)?, (2.0 * held - entrants.before).max(0.0));
+    if entrants.room() > 0 {
+        entrants.admit(&problem.slopes(from)?, (2.0 * held - entrants.before).max(0.0));
+    }
     entrants.before = held;
     let mut state = Found { beta: from.to_vec(), loss: 0.0, iterations: 0 };
     loop {
@@ -763,20 +765,17 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
             problem.lambda = lambda;
             let from = if params.cold_start { &first } else { &warm };
             let done = if let Some(entrants) = &mut entrants {
-                let done = descend_bounded(&mut problem, from, entrants, chunks, &mut steps)?;
-                if screened {
-                    steps.drain(1..steps.len().saturating_sub(1).max(1));
-                }
-                done
+                descend_bounded(&mut problem, from, entrants, chunks, &mut steps)?
             } else if screened {
-                let done = descend_screened(&mut problem, from, chunks, &mut steps)?;
-                // Coefficients of all steps would take more memory than the data.
-                steps.drain(1..steps.len().saturating_sub(1).max(1));
-                done
+                descend_screened(&mut problem, from, chunks, &mut steps)?
             } else {
                 let known = if params.cold_start { first_loss } else { warm_loss };
                 descend(&problem, from, Some(known), &mut steps)?
             };
+            if screened {
+                // Coefficients of all steps would take more memory than the data.
+                steps.drain(1..steps.len().saturating_sub(1).max(1));
+            }
             iterations += done.iterations;
             warm.clone_from(&done.beta);
             warm_loss = done.loss;

@@ -603,11 +603,7 @@ impl TreeGrower<'_> {
                 tasks.push((n, &[], rows, true));
             }
         }
-        let valued = |c: &usize| match &self.data.columns[*c].values {
-            Values::Coded { distinct, .. } => distinct.len() + 1,
-            Values::Plain(_) => 0,
-        };
-        let derived_cells = derived.iter().flatten().map(valued).sum::<usize>();
+        let derived_cells = derived.iter().flatten().filter_map(|c| self.valued_cells(*c)).sum::<usize>();
         let cells = derived_cells + tasks.iter().flat_map(|t| t.1).map(|d| self.cells(d)).sum::<usize>();
         let held = self.data.ledger.reserve(&format!("histograms of {} nodes", open.len()), (cells * size_of::<[i64; 2]>()) as u64)?;
         let built: Vec<(usize, Vec<(usize, Counts)>, i64)> = tasks
@@ -1181,9 +1177,14 @@ pub(super) fn rows_a_piece(rows: usize, cells: usize, threads: usize) -> Option<
 impl TreeGrower<'_> {
     /// Cells that a column is counted in.
     fn cells(&self, (c, bins, by_value): &(usize, Bins, bool)) -> usize {
-        match &self.data.columns[*c].values {
-            Values::Coded { distinct, .. } if *by_value => distinct.len() + 1,
-            _ => bins.bins + 1,
+        self.valued_cells(*c).filter(|_| *by_value).unwrap_or(bins.bins + 1)
+    }
+
+    /// Those of a column that can be counted by distinct value.
+    fn valued_cells(&self, c: usize) -> Option<usize> {
+        match &self.data.columns[c].values {
+            Values::Coded { distinct, .. } => Some(distinct.len() + 1),
+            Values::Plain(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@ use super::{UpliftOutput, UpliftParams};
 use crate::tree::ensemble::{HISTORY_BUDGET, hold_trees, importances, summary};
 use crate::tree::tries_at;
 use ochre_core::rng::draw_rows;
-use ochre_core::{Error, Result, Rng, time::now_ms};
+use ochre_core::{Column, Error, Result, Rng, time::now_ms};
 use ochre_model::metrics::{Event, custom_uplift, uplift_metrics};
 use ochre_model::params::StoppingMetric;
 use ochre_model::uplift::{self, Uplift};
@@ -12,6 +12,7 @@ use ochre_model::{Category, Deviance, Fitted, Metrics, Run, ScoringHistory, adap
 use ochre_schema::Table;
 use ochre_score::{Node, Scorer, Split, Tree, TreeEnsemble, TreeLink};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Rows and positive responses of the treated, then of the others.
 type Counts = [i64; 4];
@@ -357,6 +358,19 @@ fn predictions(sums: &[[f64; 2]], counts: &[f64]) -> Vec<f64> {
     sums.iter().zip(counts).map(|(s, n)| if *n > 0.0 { (s[0] - s[1]) / n } else { f64::NAN }).collect()
 }
 
+/// The column of treatments in the training frame, and its two levels.
+pub fn treatment(node: &ochre_core::Node, params: &UpliftParams) -> Result<(Column, Arc<Vec<String>>)> {
+    let name = params.treatment_column.as_deref().unwrap_or_default();
+    let frame = node.store.frame(params.common.training_frame.as_ref().map_or("", |k| k.0.as_str()))?;
+    let column =
+        frame.by_name(name).ok_or_else(|| Error::Internal(format!("Treatment column '{name}' not found in the training frame")))?;
+    match column.domain() {
+        Some(d) if d.len() == 2 => Ok((column.clone(), d.clone())),
+        Some(d) => Err(Error::invalid(format!("treatment column '{name}' must have two levels, but has {}", d.len()))),
+        None => Err(Error::invalid(format!("Invalid treatment column '{name}', treatment column must be categorical"))),
+    }
+}
+
 pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
     let name = run.params.treatment_column.clone().unwrap_or_default();
     // The treatment is no predictor, whether or not the request says so.
@@ -367,14 +381,7 @@ pub fn fit(run: &mut Run<'_, UpliftParams>) -> Result<Fitted<UpliftOutput>> {
             v.data.sources.remove(place);
         }
     }
-    let frame = run.node.store.frame(run.params.common.training_frame.as_ref().map_or("", |k| k.0.as_str()))?;
-    let column = frame.by_name(&name);
-    let column = column.ok_or_else(|| Error::invalid(format!("Treatment column '{name}' not found in the training frame")))?;
-    let levels = match column.domain() {
-        Some(d) if d.len() == 2 => d.clone(),
-        Some(d) => return Err(Error::invalid(format!("the treatment column '{name}' must have two levels, but has {}", d.len()))),
-        None => return Err(Error::invalid(format!("Invalid treatment column '{name}', treatment column must be categorical"))),
-    };
+    let (column, levels) = treatment(run.node, &run.params)?;
     let treated = column.to_f64()?;
     let valid_treated = match &run.valid {
         Some(v) => {

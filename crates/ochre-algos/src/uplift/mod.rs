@@ -8,7 +8,7 @@
 
 mod fit;
 
-use ochre_core::Result;
+use ochre_core::{Error, Node, Result};
 use ochre_model::params::{CommonParams, Distribution, HistogramType, TreeParams};
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
@@ -136,6 +136,13 @@ impl Algorithm for UpliftDrf {
         Some(true)
     }
 
+    fn check_frames(params: &UpliftParams, node: &Node, _: &Shape<'_>, notes: &mut Notes) {
+        // A column that is not there is told with all others.
+        if let Err(e @ Error::Invalid(_)) = fit::treatment(node, params) {
+            notes.error("_treatment_column", e.to_string());
+        }
+    }
+
     fn check(params: &UpliftParams, shape: &Shape<'_>, notes: &mut Notes) {
         if shape.category.is_some_and(|c| c != Category::Binomial)
             || !matches!(params.common.distribution, Distribution::Auto | Distribution::Bernoulli)
@@ -145,18 +152,6 @@ impl Algorithm for UpliftDrf {
         let name = params.treatment_column.as_deref().unwrap_or_default();
         if name.is_empty() {
             notes.error("_treatment_column", "Treatment column parameter not set");
-        }
-        if let Some(i) = shape.training.names.iter().position(|n| n == name) {
-            match shape.training.columns[i].domain() {
-                None => {
-                    notes.error("_treatment_column", format!("Invalid treatment column '{name}', treatment column must be categorical"))
-                }
-                Some(d) if d.len() != 2 => {
-                    let levels = d.len();
-                    notes.error("_treatment_column", format!("treatment column '{name}' must have two levels, but has {levels}"));
-                }
-                Some(_) => {}
-            }
         }
         let predictors = shape.training.names.iter().filter(|n| *n != name).count();
         if predictors == 0 {
