@@ -46,6 +46,7 @@ PYTHONPATH="$work/packages" "$venv/bin/python" -W ignore "$here/portable.py" "ht
 "$venv/bin/python" -W ignore "$here/bad_input.py" "http://127.0.0.1:$port" "$ochre" || fail "bad input was not told clearly"
 kill -0 "$pid" 2>/dev/null || fail "the server is gone"
 kill "$pid"
+"$venv/bin/python" -W ignore "$here/objects.py" "$ochre" || fail "an object store is not read or written as files are"
 "$venv/bin/python" -W ignore "$here/soak.py" "$ochre" || fail "memory is short and jobs do not share it"
 "$venv/bin/pip" install -q 'kubernetes-validate==1.37.0' 'pyyaml>=6'
 "$venv/bin/python" -W ignore "$here/deploy.py" "$ochre" || fail "a file under deploy/ is wrong"

@@ -127,8 +127,8 @@ impl Import {
     fn read(&self, form: &[(String, String)]) -> std::result::Result<(String, Model), Refusal> {
         let (given, _) = self.0.decoded(form)?;
         let text = |name: &str| given.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_string);
-        // An uploaded file stands behind a key; the floor above says where.
-        let uploaded = form.iter().find(|(n, _)| n == "_file_of_model_key").map(|(_, v)| v.clone());
+        // An uploaded file stands behind a key, one of an object store behind its address; the floor above says where.
+        let uploaded = form.iter().find(|(n, _)| n == "_file_of_model_key" || n == "_file_of_path").map(|(_, v)| v.clone());
         let key_of = |v: Option<&Value>| v.and_then(|v| v["name"].as_str()).filter(|t| !t.is_empty()).map(str::to_string);
         let id = key_of(given.get("model_id"))
             .unwrap_or_else(|| format!("Generic_model_ochre_{}_{:04x}", ochre_core::shared_now_ms(), ochre_core::Rng::fresh_seed() as u16));

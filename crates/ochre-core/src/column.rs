@@ -225,6 +225,47 @@ pub struct Column {
     rollup: Arc<OnceLock<Rollup>>,
 }
 
+/// The values of a column, and the memory they take.
+pub struct Numbers {
+    values: Vec<f64>,
+    _room: Option<Reservation>,
+}
+
+/// Numbers that are no column's, in memory that their maker has asked for.
+impl From<Vec<f64>> for Numbers {
+    fn from(values: Vec<f64>) -> Self {
+        Numbers { values, _room: None }
+    }
+}
+
+impl std::ops::Deref for Numbers {
+    type Target = Vec<f64>;
+    fn deref(&self) -> &Vec<f64> {
+        &self.values
+    }
+}
+
+impl<'a> IntoIterator for &'a Numbers {
+    type Item = &'a f64;
+    type IntoIter = std::slice::Iter<'a, f64>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.values.iter()
+    }
+}
+
+impl Numbers {
+    /// The values alone, for what is small by now or asks for its own memory.
+    pub fn into_vec(self) -> Vec<f64> {
+        self.values
+    }
+}
+
+impl std::ops::DerefMut for Numbers {
+    fn deref_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.values
+    }
+}
+
 impl Column {
     pub fn from_chunks(kind: Kind, chunks: Vec<Arc<Chunk>>) -> Column {
         let rows = chunks.iter().map(|c| c.len()).sum();
@@ -372,7 +413,7 @@ impl Column {
         Ok(self.rollup.get_or_init(|| computed))
     }
 
-    /// All values as numbers, NaN for missing.
+    /// All values as numbers, NaN for missing, for callers that have asked for the memory; others take `numbers`.
     pub fn to_f64(&self) -> Result<Vec<f64>> {
         use rayon::prelude::*;
         let mut out = vec![0.0; self.rows];
@@ -381,6 +422,12 @@ impl Column {
             Ok::<(), Error>(())
         })?;
         Ok(out)
+    }
+
+    /// All values as numbers, NaN for missing, in memory that the ledger gave for as long as they are used.
+    pub fn numbers(&self) -> Result<Numbers> {
+        let room = self.chunks.first().map(|c| c.ledger.reserve("a column as numbers", 8 * self.rows as u64)).transpose()?;
+        Ok(Numbers { values: self.to_f64()?, _room: room })
     }
 
     /// All values as text; numbers as the clients print them, enum codes as their labels.

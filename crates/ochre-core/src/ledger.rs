@@ -2,7 +2,7 @@
 //! that is not enough, the reservation fails with an error that says how much was needed and how much is free.
 
 use crate::team::{Carrier, ColumnId};
-use crate::{Chunk, Error, Result};
+use crate::{Chunk, Error, Result, Scratch};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ pub struct Ledger {
     /// Advances at each chunk access; the coldest chunk is the one last used longest ago.
     pub(crate) clock: AtomicU64,
     next_file: AtomicU64,
-    dir: PathBuf,
+    /// Where cold chunks and other files of this process lie.
+    pub scratch: Scratch,
     chunks: Mutex<Vec<Weak<Chunk>>>,
     /// One spiller at a time, or two would count the same bytes as freed.
     spilling: Mutex<()>,
@@ -31,7 +32,6 @@ const PATIENCE: usize = 10;
 
 impl Ledger {
     pub fn new(budget: u64, ice_root: &Path) -> Result<Arc<Ledger>> {
-        let dir = ice_root.join(format!("ochre-spill-{}", std::process::id()));
         Ok(Arc::new(Ledger {
             budget,
             used: AtomicU64::new(0),
@@ -39,7 +39,7 @@ impl Ledger {
             spilled: AtomicU64::new(0),
             clock: AtomicU64::new(1),
             next_file: AtomicU64::new(0),
-            dir,
+            scratch: Scratch::new(ice_root),
             chunks: Mutex::new(vec![]),
             spilling: Mutex::new(()),
             carrier: OnceLock::new(),
@@ -114,7 +114,7 @@ impl Ledger {
             match chunk.spill(self) {
                 Ok(n) => freed += n,
                 Err(e) => {
-                    tracing::warn!("cannot write a cold chunk under {}: {e}", self.dir.display());
+                    tracing::warn!("cannot write a cold chunk under {}: {e}", self.scratch.root().display());
                     break;
                 }
             }
@@ -131,8 +131,7 @@ impl Ledger {
     }
 
     pub(crate) fn spill_path(&self) -> Result<PathBuf> {
-        std::fs::create_dir_all(&self.dir).map_err(|e| Error::io(self.dir.display(), e))?;
-        Ok(self.dir.join(format!("{}.arrow", self.next_file.fetch_add(1, Relaxed))))
+        Ok(self.scratch.dir()?.join(format!("{}.arrow", self.next_file.fetch_add(1, Relaxed))))
     }
 
     pub(crate) fn note_spilled(&self, bytes: i64) {
@@ -150,12 +149,6 @@ impl Ledger {
             chunks.retain(|c| c.strong_count() > 0);
         }
         chunks.push(Arc::downgrade(chunk));
-    }
-}
-
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

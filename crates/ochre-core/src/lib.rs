@@ -16,6 +16,7 @@ mod ledger;
 mod pass;
 pub mod rng;
 mod rollup;
+mod scratch;
 mod store;
 mod team;
 pub mod time;
@@ -23,7 +24,8 @@ pub mod time;
 pub use admission::{Admission, Turn};
 pub use collect::{Collector, Levels, Stack, Values, stack};
 pub use column::{
-    CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, chunk_lengths, f64s, number_at, number_text, pack_f64, store_data, uuid_text,
+    CHUNK_ROWS, Chunk, Column, ColumnBuilder, Data, Kind, Numbers, chunk_lengths, f64s, number_at, number_text, pack_f64, store_data,
+    uuid_text,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use exchange::{answer, heal, kept};
@@ -33,6 +35,7 @@ pub use ledger::{Ledger, Reservation};
 pub use pass::{MapReduce, Rows, Runner};
 pub use rng::Rng;
 pub use rollup::{PERCENTILES, Rollup, histogram, quantile, quantile_at, weighted_quantile};
+pub use scratch::Scratch;
 pub use store::{Blob, Held, Store, Stored};
 pub use team::{Carrier, ColumnId, Layout, Task, Team, WHOLE_ROWS_MAX, current as current_task, shared_now_ms};
 
@@ -45,6 +48,8 @@ pub struct Node {
     /// Who may begin to train.
     pub admission: Admission,
     pub started: std::time::Instant,
+    /// What the server says of itself and its machine: tables for models to remember where they were made.
+    pub about: std::sync::OnceLock<Box<dyn Fn() -> serde_json::Value + Send + Sync>>,
 }
 
 impl Node {
@@ -57,6 +62,7 @@ impl Node {
             ledger,
             admission: Admission::default(),
             started: std::time::Instant::now(),
+            about: Default::default(),
         })
     }
 

@@ -10,6 +10,7 @@ mod arff;
 pub mod columnar;
 pub mod csv;
 pub mod export;
+pub mod objects;
 pub mod parse;
 mod records;
 pub mod remade;

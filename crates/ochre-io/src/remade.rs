@@ -55,7 +55,7 @@ pub fn interaction(node: &Node, job: &Job, frame: &Frame, ask: &Interaction) -> 
 
 fn combined(node: &Node, a: &Column, b: &Column, ask: &Interaction) -> Result<Column> {
     let (da, db) = (a.domain().cloned().unwrap_or_default(), b.domain().cloned().unwrap_or_default());
-    let (x, y) = (a.to_f64()?, b.to_f64()?);
+    let (x, y) = (a.numbers()?, b.numbers()?);
     // A missing part is a category of its own.
     let code = |v: f64, d: &[String]| if v.is_nan() { d.len() } else { v as usize };
     let label = |i: usize, d: &[String]| d.get(i).cloned().unwrap_or_else(|| "NA".into());
@@ -93,7 +93,7 @@ pub fn with_missing(node: &Node, job: &Job, frame: &Frame, fraction: f64, seed: 
                 Column::from_texts(&node.ledger, &texts)?
             }
             kind => {
-                let values = c.to_f64()?;
+                let values = c.numbers()?;
                 let kind = if matches!(kind, Kind::Missing) { Kind::Real } else { kind.clone() };
                 Column::generate(&node.ledger, kind, c.rows(), |first, n| {
                     (first..first + n).map(|r| if goes(r) { f64::NAN } else { values[r] }).collect()
@@ -157,7 +157,7 @@ pub fn cosine_transform(node: &Node, job: &Job, frame: &Frame, dimensions: [usiz
         (0..n * n).map(|p| if inverse { at(p % n, p / n) } else { at(p / n, p % n) }).collect()
     };
     let bases = dimensions.map(basis);
-    let columns = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+    let columns = frame.columns().iter().map(|c| c.numbers()).collect::<Result<Vec<_>>>()?;
     let mut out = vec![0.0; rows * n];
     out.par_chunks_mut(n).enumerate().for_each(|(r, row)| {
         row.iter_mut().zip(&columns).for_each(|(v, c)| *v = c[r]);
@@ -193,14 +193,14 @@ pub fn find(frame: &Frame, column: Option<usize>, row: usize, wanted: Option<&st
             }
             Kind::Enum(domain) => {
                 let code = wanted.map(|w| domain.iter().position(|l| l == w));
-                let values = c.to_f64()?;
+                let values = c.numbers()?;
                 Box::new(move |r| match code {
                     None => values[r].is_nan(),
                     Some(code) => code.is_some_and(|k| values[r] == k as f64),
                 })
             }
             _ => {
-                let values = c.to_f64()?;
+                let values = c.numbers()?;
                 Box::new(move |r| match wanted {
                     None => values[r].is_nan(),
                     Some(_) => number.is_some_and(|v| values[r] == v || v.is_nan() && values[r].is_nan()),

@@ -30,12 +30,12 @@ impl Bins {
                 return Err(Error::invalid(format!("column '{name}' holds texts, which have no bins; make it categorical first")));
             }
             _ if rollup.whole && high - low < most as f64 => {
-                let mut values = column.to_f64()?;
+                let mut values = column.numbers()?;
                 values.retain(|v| !v.is_nan());
                 values.sort_unstable_by(f64::total_cmp);
                 values.dedup();
                 let labels = values.iter().map(|v| format!("{v}")).collect();
-                (Binning::Values(values), labels)
+                (Binning::Values(values.into_vec()), labels)
             }
             _ => {
                 let step = (high - low) / most as f64;
@@ -73,8 +73,8 @@ pub struct Counts {
 }
 
 pub fn count(x: (&Column, &Bins), y: (&Column, &Bins), weight: Option<&Column>) -> Result<Counts> {
-    let (xs, ys) = (x.0.to_f64()?, y.0.to_f64()?);
-    let weights = weight.map(|w| w.to_f64()).transpose()?;
+    let (xs, ys) = (x.0.numbers()?, y.0.numbers()?);
+    let weights = weight.map(|w| w.numbers()).transpose()?;
     let (nx, ny) = (x.1.labels.len(), y.1.labels.len());
     let mut pairs = vec![0.0; nx * ny];
     let (mut sums, mut seen) = (vec![0.0; nx], vec![0.0; nx]);

@@ -8,7 +8,7 @@ use crate::params::{CommonParams, FoldAssignment};
 use crate::wire::{ModelBuilderSchema, ModelOutput, ModelParameterSchema, ModelSchema};
 use crate::{Model, Predictor};
 use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng, Team, time::now_ms};
-use ochre_schema::{AnyKey, FieldDecl, FrameKey, Key, ModelKey, Note, Notes, Schema, Severity, Value, Wire};
+use ochre_schema::{AnyKey, Cell, FieldDecl, FrameKey, Key, ModelKey, Note, Notes, Schema, Severity, Table, Value, Wire};
 use ochre_score::Scorer;
 use parking_lot::RwLock;
 use rayon::prelude::*;
@@ -90,8 +90,6 @@ pub trait Algorithm: Send + Sync + 'static {
     const CLASSES_AS_NUMBERS: bool = false;
     /// Is a response of the numbers -1 and 1 taken as two classes, and no other number?
     const SIGNS_AS_CLASSES: bool = false;
-    /// Parameters that list columns of the training frame beside predictors.
-    const COLUMN_LISTS: &'static [&'static str] = &[];
     type Params: Schema + Clone + Send + Sync;
     type Output: Schema;
 
@@ -793,6 +791,11 @@ impl<A: Algorithm> Row<A> {
             A::check_frames(&params, node, &shape, &mut notes);
             folds::check(A::common(&params), train.rows, train.category, &mut notes);
             A::common(&params).check_stopping(train.category, &mut notes);
+            if let Some(Err(e)) =
+                A::common(&params).export_checkpoints_dir.as_deref().map(|d| crate::check_local("export_checkpoints_dir", d))
+            {
+                notes.error("_export_checkpoints_dir", e.to_string());
+            }
             check_checkpoint::<A>(node, &params, train, &mut notes)?;
         }
         let schema = Self::schema(&params, &notes);
@@ -893,7 +896,15 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
     };
     let weights = named("weights_column", &common.weights_column, notes);
     let offset = named("offset_column", &common.offset_column, notes);
-    let _fold = named("fold_column", &common.fold_column, notes);
+    if let Some(c) = named("fold_column", &common.fold_column, notes) {
+        let (name, r) = (common.fold_column.as_deref().unwrap_or_default(), c.rollup()?);
+        if !c.is_enum() && !(c.is_number() && r.whole) {
+            notes.error("_fold_column", format!("Invalid fold column '{name}', fold must be integer or categorical"));
+        }
+        if r.min == r.max {
+            notes.error("_fold_column", format!("Invalid fold column '{name}', fold cannot be constant"));
+        }
+    }
     let mut response = None;
     if A::INFO.supervised {
         match named("response_column", &common.response_column, notes) {
@@ -916,12 +927,6 @@ fn prepare<A: Algorithm>(node: &Node, params: &A::Params, frame: &Frame, notes: 
             field => format!("{field} {name}"),
         };
         notes.error(&format!("_{}", f.name), format!("{what} not found in the training frame"));
-    }
-    for list in A::COLUMN_LISTS {
-        let names = given.get(*list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        for name in names.filter(|n| frame.by_name(n).is_none()) {
-            notes.error(&format!("_{list}"), format!("column '{name}' not found in the training frame"));
-        }
     }
     for (field, c) in [("_weights_column", &weights), ("_offset_column", &offset)] {
         if c.as_ref().is_some_and(|c| !c.is_number()) {
@@ -1209,8 +1214,12 @@ fn build<A: Algorithm>(
     }
     if common.keep_cross_validation_fold_assignment {
         let key = format!("cv_fold_assignment_{key}");
-        made.frames.push((key.clone(), folds::assignment_frame(node, &folds)?));
+        made.frames.push((key.clone(), folds::assignment_frame(node, &folds, fold_column)?));
         main.output["cross_validation_fold_assignment_frame_id"] = FrameKey(key).to_json();
+    }
+    let histories: Vec<Value> = results.iter().map(|r| r.model.output["scoring_history"].clone()).filter(|h| !h.is_null()).collect();
+    if !histories.is_empty() {
+        main.output["cv_scoring_history"] = Value::Array(histories);
     }
     if common.keep_cross_validation_models {
         let keys: Vec<ModelKey> = results.iter().map(|r| ModelKey(r.model.key.clone())).collect();
@@ -1354,7 +1363,33 @@ fn assemble<A: Algorithm>(run: &Run<'_, A::Params>, key: String, fitted: Fitted<
         }
         output["validation_metrics"] = metrics.get(1).map_or(Value::Null, |m| m.json(Value::Null));
     }
+    if let Some(Value::Array(mut tables)) = run.node.about.get().map(|about| about()) {
+        tables.push(input_frames(run.node, &model, frame_checksum, run.valid.as_ref().filter(|v| !v.key.is_empty()))?.to_json());
+        output["reproducibility_information_table"] = Value::Array(tables);
+    }
     Ok(Model { output, ..model })
+}
+
+/// What a model was trained on, by fingerprint and first row of each chunk.
+fn input_frames(node: &Node, model: &Model, training: i64, valid: Option<&Validation>) -> Result<Table> {
+    let chunks = |rows: usize| {
+        let starts = (0..rows).step_by(ochre_core::CHUNK_ROWS).chain([rows]).map(|r| r.to_string()).collect::<Vec<_>>();
+        Cell::Text(format!("[{}]", starts.join(", ")))
+    };
+    let absent = || (Cell::Long(-1), Cell::from("-1"));
+    let rows_of = |key: &str| node.store.frame(key).ok().map(|f| f.rows());
+    let train = rows_of(model.training_frame.as_deref().unwrap_or_default());
+    let calibration = model.parameters.iter().find(|p| p["name"] == "calibration_frame").and_then(|p| p["actual_value"]["name"].as_str());
+    let calibration =
+        calibration.and_then(|key| node.store.frame(key).ok()).map(|f| Ok::<_, Error>((f.checksum()?, f.rows()))).transpose()?;
+    let given = [train.map(|rows| (training, rows)), valid.and_then(|v| Some((v.checksum, rows_of(&v.key)?))), calibration];
+    let (sums, starts) = given.into_iter().map(|g| g.map_or_else(absent, |(sum, rows)| (Cell::Long(sum), chunks(rows)))).unzip();
+    let names = ["training_frame", "validation_frame", "calibration_frame"].map(Cell::from).to_vec();
+    Ok(Table::new("Input Frames Information", "")
+        .row_labels(vec![Cell::Text(String::new()); 3])
+        .column("Input Frame", "string", "%s", names)
+        .column("Checksum", "long", "%d", sums)
+        .column("ESPC", "string", "%d", starts))
 }
 
 fn class_shares(train: &Training) -> Vec<f64> {
@@ -1688,6 +1723,7 @@ impl Model {
                     loglikelihood: f64::NAN,
                     null_dof: m.nobs - 1,
                     residual_dof: m.nobs - active,
+                    null_mean: f64::NAN,
                 };
                 let fitted = self.metrics.read().first().map_or(Some(blank), |m| m.glm);
                 m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));
@@ -1726,9 +1762,12 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
     let weight = |i: usize| w.map_or(1.0, |w| w[i]);
     let rows: Vec<usize> = (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0).collect();
     let total: f64 = rows.iter().map(|&i| weight(i)).sum();
+    // A model of given coefficients knows nothing of the rows it may have been trained on.
+    let own_mean = || rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
+    let null_mean = if fitted.null_mean.is_nan() { own_mean() } else { fitted.null_mean };
     let (residual, null) = match &m.kind {
         metrics::Kind::Binomial(b) => {
-            let p = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
+            let p = null_mean;
             let ll: f64 = rows.iter().map(|&i| weight(i) * if y[i] == 1.0 { p.ln() } else { (1.0 - p).ln() }).sum();
             (2.0 * b.logloss * total, -2.0 * ll)
         }
@@ -1737,8 +1776,7 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
             (2.0 * c.logloss * total, -2.0 * ll)
         }
         metrics::Kind::Regression { mean_residual_deviance, .. } => {
-            let mean = rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;
-            (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], mean)).sum())
+            (mean_residual_deviance * total, rows.iter().map(|&i| weight(i) * model.deviance.of(y[i], null_mean)).sum())
         }
         metrics::Kind::Clustering(_)
         | metrics::Kind::Anomaly { .. }
@@ -1759,9 +1797,11 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
         residual_deviance: residual,
         null_deviance: null,
         aic,
-        loglikelihood: f64::NAN,
+        // As the reference tells a likelihood that nobody asked for.
+        loglikelihood: if fitted.loglikelihood == 0.0 { 0.0 } else { f64::NAN },
         null_dof: m.nobs - 1,
         residual_dof: m.nobs - 1 - used,
+        null_mean,
     }
 }
 

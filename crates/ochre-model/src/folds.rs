@@ -5,7 +5,7 @@
 //! not depend on it.
 
 use crate::driver::{Category, Training, Validation};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, GlmExtras, Metrics};
 use crate::params::{CommonParams, FoldAssignment};
 use crate::{Model, adapt};
 use ochre_core::{Column, Error, Frame, Job, Kind, Node, Result, Rng};
@@ -23,12 +23,12 @@ pub struct Folds {
     pub count: usize,
 }
 
-/// Rules between the parameters of cross-validation.
 /// Is cross-validation asked for?
 pub fn wanted(common: &CommonParams) -> bool {
     common.nfolds > 1 || common.fold_column.as_deref().is_some_and(|c| !c.is_empty())
 }
 
+/// Rules between the parameters of cross-validation.
 pub fn check(common: &CommonParams, rows: usize, category: Category, notes: &mut Notes) {
     let by_column = common.fold_column.as_deref().is_some_and(|c| !c.is_empty());
     if common.nfolds == 1 {
@@ -239,7 +239,12 @@ pub fn pooled_metrics(results: &[FoldResult], train: &Training) -> Result<Metric
             first.detail.clone(),
         )?;
         let fitted = first.metrics.read().first().and_then(|m| m.glm);
-        m.glm = fitted.map(|g| crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g));
+        m.glm = fitted.map(|g| {
+            // Each row's null model is that of the fold which did not see it.
+            let of_fold = |r: &FoldResult| r.model.metrics.read().get(1).and_then(|m| m.glm).map_or(f64::NAN, |g| g.null_deviance);
+            let null_deviance = results.iter().map(of_fold).sum();
+            GlmExtras { null_deviance, ..crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g) }
+        });
         m
     };
     m.description =
@@ -270,8 +275,11 @@ pub fn summary(results: &[FoldResult]) -> Table {
     table
 }
 
-/// Fold numbers as a frame.
-pub fn assignment_frame(node: &Node, folds: &Folds) -> Result<Frame> {
+/// The fold of each row: by the categories of a fold column that has them, or by number.
+pub fn assignment_frame(node: &Node, folds: &Folds, column: Option<&Column>) -> Result<Frame> {
+    if let Some(c) = column.filter(|c| c.is_enum()) {
+        return Frame::new(vec!["fold_assignment".into()], vec![c.clone()]);
+    }
     let values: Vec<f64> = folds.of_row.iter().map(|f| f64::from(*f)).collect();
     Frame::new(vec!["fold_assignment".into()], vec![Column::from_f64(&node.ledger, &values)?])
 }

@@ -34,4 +34,4 @@ pub use driver::{
 pub use expand::{Expand, Expansion};
 pub use metrics::{Deviance, Metrics, ScoringHistory};
 pub use model::{Model, Predictor, remove_whole};
-pub use saved::write_whole;
+pub use saved::{check_local, write_whole};

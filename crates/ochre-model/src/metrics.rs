@@ -250,6 +250,13 @@ pub struct GlmExtras {
     pub loglikelihood: f64,
     pub null_dof: i64,
     pub residual_dof: i64,
+    /// What the model without predictors says of every row: a mean, or the probability of the second class.
+    #[serde(default = "unknown")]
+    pub null_mean: f64,
+}
+
+fn unknown() -> f64 {
+    f64::NAN
 }
 
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -1388,6 +1395,9 @@ impl Metrics {
         match &self.kind {
             Kind::Regression { mae, rmsle, mean_residual_deviance } => {
                 out.extend([("mae", *mae), ("rmsle", *rmsle), ("mean_residual_deviance", *mean_residual_deviance), ("r2", self.r2)]);
+                if self.glm.is_none() {
+                    out.push(("residual_deviance", *mean_residual_deviance));
+                }
             }
             Kind::Binomial(b) => {
                 out.extend([("auc", b.auc), ("logloss", b.logloss), ("pr_auc", b.pr_auc), ("r2", self.r2)]);

@@ -130,6 +130,16 @@ impl Model {
     }
 }
 
+/// Refuses an address where a path of the server itself is needed; to a file system it would be a directory of that name.
+pub fn check_local(field: &str, path: &str) -> Result<()> {
+    match path.split_once("://") {
+        Some((scheme, _)) => Err(Error::Unsupported(format!(
+            "{field} must be a path of the server, but {path} is an address ({scheme}); write there and copy the files"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Writes a file, all of it or nothing.
 pub fn write_whole(path: &std::path::Path, force: bool, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     if path.exists() && !force {

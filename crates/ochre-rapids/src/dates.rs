@@ -129,7 +129,7 @@ fn compose(env: &mut Env<'_>, args: Vec<Value>, first: i32, name: &str) -> Resul
     let mut parts = vec![];
     for a in args {
         parts.push(match a {
-            Value::Frame(f) if f.width() == 1 && f.rows() == rows => f.column(0).to_f64()?,
+            Value::Frame(f) if f.width() == 1 && f.rows() == rows => f.column(0).numbers()?,
             Value::Frame(f) => {
                 return Err(Error::invalid(format!(
                     "parts of times must be single columns of {rows} rows, found {} by {}",
@@ -137,7 +137,7 @@ fn compose(env: &mut Env<'_>, args: Vec<Value>, first: i32, name: &str) -> Resul
                     f.width()
                 )));
             }
-            other => vec![other.num()?; rows],
+            other => vec![other.num()?; rows].into(),
         });
     }
     let times: Vec<f64> = (0..rows).map(|r| time_of(&parts.iter().map(|p| p[r]).collect::<Vec<_>>(), first)).collect();

@@ -2,7 +2,7 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call};
-use ochre_core::{Column, ColumnBuilder, Error, Frame, Kind, Result, Rng, unique_names};
+use ochre_core::{Column, ColumnBuilder, Error, Frame, Kind, Numbers, Result, Rng, unique_names};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ fn row_numbers(frame: &Frame, selector: &Value) -> Result<Vec<u64>> {
             if test.width() != 1 {
                 return Err(Error::invalid(format!("rows are selected by one column, found {}", test.width())));
             }
-            let values = test.column(0).to_f64()?;
+            let values = test.column(0).numbers()?;
             if test.rows() == rows {
                 return Ok(values.iter().enumerate().filter(|(_, v)| **v != 0.0 && !v.is_nan()).map(|(i, _)| i as u64).collect());
             }
@@ -220,8 +220,11 @@ fn assign_cells(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let (mut names, mut out) = (frame.names().to_vec(), frame.columns().to_vec());
     let every = matches!(&args[3], Value::Nothing) || matches!(&args[3], Value::Nums(v) if v.is_empty());
     let index = if every { vec![] } else { row_numbers(&frame, &args[3])? };
+    let fills = every || index.len() == frame.rows() && index.iter().enumerate().all(|(i, r)| i as u64 == *r);
+    let listed = matches!(&args[3], Value::Nums(_) | Value::Num(_));
     for (place, &c) in picked.iter().enumerate() {
-        if c == names.len() {
+        let fresh = c == names.len();
+        if fresh {
             names.push(format!("C{}", c + 1));
             out.push(constant(env, &Value::Num(f64::NAN), frame.rows())?);
         }
@@ -233,16 +236,18 @@ fn assign_cells(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                     continue;
                 }
                 let wanted = if every { frame.rows() } else { index.len() };
-                if f.rows() != wanted && f.rows() != 1 && f.rows() != frame.rows() {
-                    return Err(Error::invalid(format!("Expected {wanted} rows to assign, found {}", f.rows())));
+                if f.rows() != wanted && (listed || f.rows() != 1 && f.rows() != frame.rows()) {
+                    return Err(Error::invalid(format!(
+                        "Requires same count of rows in the number-list ({wanted}) as in the source ({})",
+                        f.rows()
+                    )));
                 }
                 Value::one("v", column)?
             }
             v => v.clone(),
         };
-        if every && !matches!(source, Value::Frame(_)) {
-            // A number fills a column of any kind; a text a categorical or text column.
-            out[c] = fill(env, &out[c], &source)?;
+        if fills && !matches!(source, Value::Frame(_)) {
+            out[c] = if fresh { constant(env, &source, frame.rows())? } else { fill(env, &out[c], &source)? };
             continue;
         }
         let rows: Vec<u64> = if every { (0..frame.rows() as u64).collect() } else { index.clone() };
@@ -251,12 +256,33 @@ fn assign_cells(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     Value::new_frame(names, out)
 }
 
+/// One value in every row: a number makes any column one of numbers, a text has to suit the column.
 fn fill(env: &Env<'_>, old: &Column, v: &Value) -> Result<Column> {
+    let ledger = &env.node.ledger;
     match (v, &old.kind) {
-        (Value::Num(x), Kind::Enum(d)) if !x.is_nan() => Column::numeric(&env.node.ledger, Kind::Enum(d.clone()), &vec![*x; old.rows()]),
-        (Value::Str(s), Kind::Text) => Column::from_texts(&env.node.ledger, &vec![Some(s.clone()); old.rows()]),
+        (Value::Num(x), Kind::Enum(_)) if x.is_nan() => Column::numeric(ledger, old.kind.clone(), &vec![f64::NAN; old.rows()]),
+        (Value::Str(s), Kind::Text) => Column::from_texts(ledger, &vec![Some(s.clone()); old.rows()]),
+        (Value::Str(s), Kind::Enum(d)) => Column::numeric(ledger, old.kind.clone(), &vec![level(d, s)?; old.rows()]),
+        (Value::Str(s), kind) => Err(unsuited(s, kind)),
         (v, _) => constant(env, v, old.rows()),
     }
+}
+
+fn unsuited(value: &str, kind: &Kind) -> Error {
+    let kind = match kind {
+        Kind::Enum(_) => "Enum",
+        Kind::Text => "String",
+        Kind::Time => "Time",
+        Kind::Uuid => "UUID",
+        Kind::Real => "Numeric",
+        Kind::Missing => "Bad",
+    };
+    Error::invalid(format!("Cannot assign value {value} into a vector of type {kind}."))
+}
+
+/// The code of a category that a column has.
+fn level(domain: &Arc<Vec<String>>, text: &str) -> Result<f64> {
+    domain.iter().position(|d| d == text).map(|i| i as f64).ok_or_else(|| unsuited(text, &Kind::Enum(domain.clone())))
 }
 
 /// A column with the cells at `rows` replaced.
@@ -273,14 +299,15 @@ fn scatter(env: &Env<'_>, old: &Column, source: &Value, rows: &[u64], name: &str
             (_, Some(c)) => c.to_texts()?,
             (Value::Str(s), _) => vec![Some(s.clone())],
             (Value::Num(v), _) if v.is_nan() => vec![None],
+            (Value::Num(v), _) => return Err(unsuited(&ochre_core::number_text(*v), &old.kind)),
             (other, _) => return Err(Error::invalid(format!("{} cannot be assigned to the text column '{name}'", other.kind()))),
         };
         for (i, &r) in rows.iter().enumerate() {
-            values[r as usize] = pick(&new, i, r).clone();
+            values[r as usize] = pick(&new, rows.len(), i, r).clone();
         }
         return Column::from_texts(ledger, &values);
     }
-    let mut values = old.to_f64()?;
+    let mut values = old.numbers()?;
     let mut kind = old.kind.clone();
     let mut code = |label: &str| -> f64 {
         if let Kind::Enum(d) = &mut kind {
@@ -292,15 +319,19 @@ fn scatter(env: &Env<'_>, old: &Column, source: &Value, rows: &[u64], name: &str
         }
         f64::NAN
     };
-    let new: Vec<f64> = match (source, &source_column) {
-        (_, Some(c)) if c.is_enum() => c.to_texts()?.iter().map(|t| t.as_deref().map_or(f64::NAN, &mut code)).collect(),
-        (_, Some(c)) => c.to_f64()?,
-        (Value::Str(s), _) if old.is_enum() => vec![code(s)],
-        (Value::Num(v), _) => vec![*v],
+    let new: Numbers = match (source, &source_column) {
+        (_, Some(c)) if c.is_enum() => c.to_texts()?.iter().map(|t| t.as_deref().map_or(f64::NAN, &mut code)).collect::<Vec<_>>().into(),
+        (_, Some(c)) => c.numbers()?,
+        (Value::Str(s), _) => match &old.kind {
+            Kind::Enum(d) => vec![level(d, s)?].into(),
+            other => return Err(unsuited(s, other)),
+        },
+        (Value::Num(v), _) if old.is_enum() && !v.is_nan() => return Err(unsuited(&ochre_core::number_text(*v), &old.kind)),
+        (Value::Num(v), _) => vec![*v].into(),
         (other, _) => return Err(Error::invalid(format!("{} cannot be assigned to the column '{name}'", other.kind()))),
     };
     for (i, &r) in rows.iter().enumerate() {
-        values[r as usize] = *pick(&new, i, r);
+        values[r as usize] = *pick(&new, rows.len(), i, r);
     }
     if matches!(kind, Kind::Missing) {
         kind = Kind::Real;
@@ -308,9 +339,14 @@ fn scatter(env: &Env<'_>, old: &Column, source: &Value, rows: &[u64], name: &str
     Column::numeric(ledger, kind, &values)
 }
 
-/// The i-th new value: of one, always that; of as many as assigned, the i-th; otherwise the one of the same row.
-fn pick<T>(new: &[T], i: usize, row: u64) -> &T {
-    if new.len() == 1 { &new[0] } else { new.get(i).unwrap_or_else(|| &new[(row as usize).min(new.len() - 1)]) }
+/// The new value of the i-th of some cells: of one value, always that; of as many as cells, the i-th; otherwise that of the
+/// same row.
+fn pick<T>(new: &[T], cells: usize, i: usize, row: u64) -> &T {
+    match new.len() {
+        1 => &new[0],
+        n if n == cells => &new[i],
+        _ => &new[row as usize],
+    }
 }
 
 fn rename(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -353,7 +389,7 @@ fn as_factor(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         Kind::Text => to_enum(env, &c.to_texts()?),
         Kind::Uuid => Err(Error::invalid("asfactor() is not defined for UUIDs")),
         _ => {
-            let values = c.to_f64()?;
+            let values = c.numbers()?;
             let mut distinct: Vec<f64> = values.clone();
             distinct.retain(|v| !v.is_nan());
             distinct.par_sort_unstable_by(f64::total_cmp);
@@ -362,7 +398,7 @@ fn as_factor(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 return Err(Error::invalid(format!("a column with {} distinct values cannot become categorical", distinct.len())));
             }
             let codes: Vec<f64> =
-                values.into_par_iter().map(|v| distinct.binary_search_by(|d| d.total_cmp(&v)).map_or(f64::NAN, |i| i as f64)).collect();
+                values.par_iter().map(|v| distinct.binary_search_by(|d| d.total_cmp(v)).map_or(f64::NAN, |i| i as f64)).collect();
             // Labels of a column with fractions have a point, also where the value is whole.
             let whole = distinct.iter().all(|v| *v == v.trunc());
             let domain = distinct.iter().map(|v| if whole { ochre_core::number_text(*v) } else { format!("{v:?}") }).collect();
@@ -378,7 +414,7 @@ fn as_numeric(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         Kind::Enum(d) => match d.first().map(|t| t.parse::<i64>().is_ok()) {
             Some(true) => {
                 let numbers: Vec<f64> = d.iter().map(|t| t.parse().unwrap_or(f64::NAN)).collect();
-                let values: Vec<f64> = c.to_f64()?.into_iter().map(|v| if v.is_nan() { v } else { numbers[v as usize] }).collect();
+                let values: Vec<f64> = c.numbers()?.iter().copied().map(|v| if v.is_nan() { v } else { numbers[v as usize] }).collect();
                 Column::from_f64(&env.node.ledger, &values)
             }
             _ => Ok(c.with_kind(Kind::Real)),
@@ -401,7 +437,7 @@ fn as_character(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 fn missing(c: &Column) -> Result<Vec<f64>> {
     Ok(match c.kind {
         Kind::Text | Kind::Uuid => c.to_texts()?.iter().map(|t| f64::from(t.is_none())).collect(),
-        _ => c.to_f64()?.into_par_iter().map(|v| f64::from(v.is_nan())).collect(),
+        _ => c.numbers()?.par_iter().copied().map(|v| f64::from(v.is_nan())).collect(),
     })
 }
 
@@ -446,7 +482,7 @@ fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let words = |v: &Value| {
             matches!(v, Value::Str(_)) || matches!(v, Value::Frame(f) if f.column(0).is_enum() || matches!(f.column(0).kind, Kind::Text))
         };
-        let tests = t.to_f64()?;
+        let tests = t.numbers()?;
         if words(&yes) || words(&no) {
             let texts = |v: &Value| -> Result<Vec<Option<String>>> {
                 match v {
@@ -472,10 +508,10 @@ fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                 .collect();
             out.push(to_enum(env, &values)?);
         } else {
-            let numbers = |v: &Value| -> Result<Vec<f64>> {
+            let numbers = |v: &Value| -> Result<Numbers> {
                 match v {
-                    Value::Frame(f) => f.column(0).to_f64(),
-                    v => v.nums(),
+                    Value::Frame(f) => f.column(0).numbers(),
+                    v => v.nums().map(Numbers::from),
                 }
             };
             let (y, n) = (numbers(&yes)?, numbers(&no)?);
@@ -560,10 +596,10 @@ fn which(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if f.width() != 1 && f.rows() != 1 {
         return Err(Error::invalid("which requires a single column"));
     }
-    let values = if f.rows() == 1 && f.width() > 1 {
-        f.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()?
+    let values: Numbers = if f.rows() == 1 && f.width() > 1 {
+        f.columns().iter().map(|c| c.value(0)).collect::<Result<Vec<_>>>()?.into()
     } else {
-        f.column(0).to_f64()?
+        f.column(0).numbers()?
     };
     let found: Vec<f64> = values.iter().enumerate().filter(|(_, v)| **v != 0.0 && !v.is_nan()).map(|(i, _)| i as f64).collect();
     Value::one("C1", Column::from_f64(&env.node.ledger, &found)?)
@@ -631,7 +667,7 @@ fn product(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let inputs: Vec<&Column> = left.columns().iter().collect();
     let mut out = vec![];
     for c in right.columns() {
-        let weights = c.to_f64()?;
+        let weights = c.numbers()?;
         out.push(Column::map_chunks(&env.node.ledger, Kind::Real, &inputs, |v| {
             (0..v[0].len()).map(|r| v.iter().zip(&weights).map(|(c, w)| c[r] * w).sum()).collect()
         })?);
@@ -683,7 +719,7 @@ fn transpose(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if let Some(i) = frame.columns().iter().position(|c| !c.is_number()) {
         return Err(Error::invalid(format!("only numeric columns can be transposed, but '{}' is none", frame.names()[i])));
     }
-    let values = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+    let values = frame.columns().iter().map(|c| c.numbers()).collect::<Result<Vec<_>>>()?;
     let columns = (0..frame.rows())
         .map(|r| Column::from_f64(&env.node.ledger, &values.iter().map(|c| c[r]).collect::<Vec<_>>()))
         .collect::<Result<Vec<_>>>()?;
@@ -738,8 +774,9 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     }
     let n = breaks.len();
     let values: Vec<f64> = c
-        .to_f64()?
-        .into_par_iter()
+        .numbers()?
+        .par_iter()
+        .copied()
         .map(|v| {
             if v.is_nan() || v < breaks[0] || v > breaks[n - 1] {
                 return f64::NAN;
@@ -806,12 +843,12 @@ fn stand_in(c: &Column, method: &str, combine: &str) -> Result<f64> {
         (Kind::Text | Kind::Uuid, _) => f64::NAN,
         (_, "mean") => c.rollup()?.mean,
         (_, "median") => {
-            let mut s = c.to_f64()?;
+            let mut s = c.numbers()?;
             s.retain(|v| !v.is_nan());
             s.par_sort_unstable_by(f64::total_cmp);
             ochre_core::quantile(&s, 0.5, combine)
         }
-        (_, "mode") => most_frequent(c.to_f64()?),
+        (_, "mode") => most_frequent(c.numbers()?),
         (_, m) => return Err(Error::invalid(format!("unknown method '{m}'; use mean, median or mode"))),
     })
 }
@@ -831,7 +868,7 @@ fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str,
         if matches!(c.kind, Kind::Text | Kind::Uuid) {
             return Err(Error::invalid(format!("the text column '{}' cannot be imputed", frame.names()[i])));
         }
-        let mut values = c.to_f64()?;
+        let mut values = c.numbers()?;
         let mut members: Vec<Vec<f64>> = vec![vec![]; first.len()];
         values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| members[*id as usize].push(*v));
         let fill = members
@@ -848,7 +885,7 @@ fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str,
 }
 
 /// The value that stands most often, the least of several.
-fn most_frequent(mut values: Vec<f64>) -> f64 {
+fn most_frequent(mut values: Numbers) -> f64 {
     values.retain(|v| !v.is_nan());
     values.par_sort_unstable_by(f64::total_cmp);
     let runs = values.chunk_by(|a, b| a == b);
@@ -857,7 +894,7 @@ fn most_frequent(mut values: Vec<f64>) -> f64 {
 
 fn mode_code(c: &Column) -> Result<f64> {
     let mut counts = vec![0usize; c.domain().map_or(0, |d| d.len())];
-    c.to_f64()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1);
+    c.numbers()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1);
     let top = counts.iter().copied().max().unwrap_or(0);
     Ok(counts.iter().position(|n| *n == top).map_or(f64::NAN, |i| i as f64))
 }
@@ -877,7 +914,7 @@ fn match_table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
         v => {
             let table = v.nums()?;
-            c.to_f64()?.iter().map(|x| at(table.iter().position(|y| y == x))).collect()
+            c.numbers()?.iter().map(|x| at(table.iter().position(|y| y == x))).collect()
         }
     };
     let mut b = ColumnBuilder::new(&env.node.ledger, Kind::Real);

@@ -93,7 +93,7 @@ fn difference(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if !c.is_number() {
         return Err(Error::invalid("Expected a numeric column for diff."));
     }
-    let values = Arc::new(c.to_f64()?);
+    let values = Arc::new(c.numbers()?);
     let column = Column::generate(&env.node.ledger, Kind::Real, frame.rows(), |first, n| {
         (first..first + n).map(|r| if r == 0 { f64::NAN } else { values[r] - values[r - 1] }).collect()
     })?;

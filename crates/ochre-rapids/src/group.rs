@@ -42,7 +42,7 @@ fn keys(c: &Column) -> Result<Vec<i64>> {
         distinct.dedup();
         return Ok(texts.iter().map(|t| t.as_ref().map_or(i64::MIN, |t| distinct.binary_search(&t).expect("there") as i64)).collect());
     }
-    Ok(c.to_f64()?.into_par_iter().map(ordered).collect())
+    Ok(c.numbers()?.par_iter().copied().map(ordered).collect())
 }
 
 /// Ranks of texts.
@@ -326,7 +326,7 @@ fn sums(c: &Column, blocks: &Blocks<'_>, wanted: &[&str]) -> Result<Sums> {
 
 /// The present values of each group, sorted.
 fn sorted_values(c: &Column, g: &Groups) -> Result<(Vec<f64>, Vec<usize>)> {
-    let values = c.to_f64()?;
+    let values = c.numbers()?;
     let mut starts = vec![0usize; g.first.len() + 1];
     values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()).for_each(|(_, id)| starts[*id as usize + 1] += 1);
     for i in 0..g.first.len() {
@@ -557,7 +557,7 @@ fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 
 /// Rows without a missing value.
 fn complete(frame: &Frame) -> Result<Vec<u64>> {
-    let values = frame.columns().iter().map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+    let values = frame.columns().iter().map(|c| c.numbers()).collect::<Result<Vec<_>>>()?;
     Ok((0..frame.rows()).filter(|r| values.iter().all(|c| !c[*r].is_nan())).map(|r| r as u64).collect())
 }
 

@@ -136,7 +136,7 @@ fn merged(
 /// know, and missing ones, are `NONE`.
 fn common_keys(a: &Column, b: &Column, a_name: &str, b_name: &str) -> Result<(Vec<i64>, Vec<i64>)> {
     let codes = |c: &Column, map: &[i64]| -> Result<Vec<i64>> {
-        Ok(c.to_f64()?.into_par_iter().map(|v| if v.is_nan() { NONE } else { map[v as usize] }).collect())
+        Ok(c.numbers()?.par_iter().copied().map(|v| if v.is_nan() { NONE } else { map[v as usize] }).collect())
     };
     match (&a.kind, &b.kind) {
         (Kind::Enum(x), Kind::Enum(y)) => {
@@ -167,7 +167,7 @@ fn common_keys(a: &Column, b: &Column, a_name: &str, b_name: &str) -> Result<(Ve
                     v as i64
                 }
             };
-            let numbers = |c: &Column| -> Result<Vec<i64>> { Ok(c.to_f64()?.into_par_iter().map(key).collect()) };
+            let numbers = |c: &Column| -> Result<Vec<i64>> { Ok(c.numbers()?.par_iter().copied().map(key).collect()) };
             Ok((numbers(a)?, numbers(b)?))
         }
         _ => Err(Error::invalid(format!(

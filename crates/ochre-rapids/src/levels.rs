@@ -74,8 +74,9 @@ fn relevel(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     new.extend(domain.iter().filter(|d| *d != level).cloned());
     let values: Vec<f64> = frame
         .column(0)
-        .to_f64()?
-        .into_iter()
+        .numbers()?
+        .iter()
+        .copied()
         .map(|v| {
             if v.is_nan() {
                 v
@@ -134,7 +135,7 @@ fn relevel_by_frequency(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                     c.rollup()?.missing
                 )));
             }
-            Some(c.to_f64()?)
+            Some(c.numbers()?)
         }
         None => None,
     };
@@ -144,7 +145,7 @@ fn relevel_by_frequency(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             out.push(c.clone());
             continue;
         };
-        let codes = c.to_f64()?;
+        let codes = c.numbers()?;
         let mut counts = vec![0.0; domain.len()];
         for (r, v) in codes.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
             counts[*v as usize] += weights.as_ref().map_or(1.0, |w| w[r]);

@@ -135,8 +135,8 @@ fn by_variable(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     if actual.domain().is_some() && predicted.column(0).domain() != actual.domain() {
         return Err(Error::invalid("Actual and predicted need to have identical domain."));
     }
-    let weights = model.weights_column.as_deref().map(column).transpose()?.map(|c| c.to_f64()).transpose()?;
-    let (code, y, p) = (by.to_f64()?, actual.to_f64()?, predicted.column(0).to_f64()?);
+    let weights = model.weights_column.as_deref().map(column).transpose()?.map(|c| c.numbers()).transpose()?;
+    let (code, y, p) = (by.numbers()?, actual.numbers()?, predicted.column(0).numbers()?);
     let mut sums = vec![[0.0; 3]; levels.len()];
     for r in (0..y.len()).filter(|&r| !y[r].is_nan() && !code[r].is_nan()) {
         let w = weights.as_ref().map_or(1.0, |w| w[r]);

@@ -2,7 +2,7 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call};
-use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Result, quantile, weighted_quantile};
+use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Numbers, Result, quantile, weighted_quantile};
 use rayon::prelude::*;
 
 pub const REDUCERS: &[Prim] = &[
@@ -84,12 +84,13 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
     let skip = args[1].truth()?;
     // The mean of a row is one number.
     if env.by_row && frame.rows() == 1 && frame.width() > 1 {
-        let values = frame.columns().iter().filter(|c| readable(c)).map(|c| c.value(0)).collect::<Result<Vec<f64>>>()?;
+        let numbers = frame.columns().iter().filter(|c| readable(c) || c.is_enum());
+        let values = numbers.map(|c| c.value(0)).collect::<Result<Vec<f64>>>()?;
         let known: Vec<f64> = values.iter().copied().filter(|v| !(skip && v.is_nan())).collect();
         return Ok(Value::Num(if known.is_empty() { f64::NAN } else { finish(known.iter().sum(), known.len() as f64) }));
     }
     if args.get(2).map_or(Ok(0.0), Value::num)? == 1.0 {
-        let columns = frame.columns().iter().filter(|c| readable(c)).map(|c| c.to_f64()).collect::<Result<Vec<_>>>()?;
+        let columns = frame.columns().iter().filter(|c| readable(c)).map(|c| c.numbers()).collect::<Result<Vec<_>>>()?;
         let rows: Vec<f64> = (0..frame.rows())
             .into_par_iter()
             .map(|r| {
@@ -164,7 +165,7 @@ fn total(mut args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -
             if c.rollup()?.missing > 0 && !skip {
                 return Ok(Value::Num(f64::NAN));
             }
-            let values = c.to_f64()?;
+            let values = c.numbers()?;
             let parts: Vec<f64> = values.par_chunks(CHUNK_ROWS).map(|k| k.iter().copied().filter(|v| !v.is_nan()).fold(start, f)).collect();
             out = parts.into_iter().fold(out, f);
         }
@@ -183,7 +184,7 @@ fn moments(args: Vec<Value>, power: i32) -> Result<Value> {
             out.push(f64::NAN);
             continue;
         }
-        out.push(moment(&c.to_f64()?, r, power));
+        out.push(moment(&c.numbers()?, r, power));
     }
     Ok(Value::Nums(out))
 }
@@ -225,7 +226,7 @@ fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -
     }
     let mut out = vec![];
     for c in frame.columns().iter() {
-        out.push(Column::from_f64(ledger, &[best(&mut c.to_f64()?.into_iter())])?);
+        out.push(Column::from_f64(ledger, &[best(&mut c.numbers()?.iter().copied())])?);
     }
     Value::new_frame(frame.names().to_vec(), out)
 }
@@ -236,7 +237,7 @@ fn truth(args: Vec<Value>, all: bool) -> Result<Value> {
         v => v.clone().frame()?,
     };
     for c in frame.columns() {
-        let values = c.to_f64()?;
+        let values = c.numbers()?;
         let found = if all { values.par_iter().any(|v| *v == 0.0) } else { values.par_iter().any(|v| *v != 0.0 && !v.is_nan()) };
         if found {
             return Ok(Value::Num(f64::from(!all)));
@@ -271,8 +272,8 @@ fn deviations(args: Vec<Value>) -> Result<Value> {
     frame.columns().iter().map(one).collect::<Result<Vec<_>>>().map(Value::Nums)
 }
 
-fn sorted(c: &Column) -> Result<Vec<f64>> {
-    let mut v = c.to_f64()?;
+fn sorted(c: &Column) -> Result<Numbers> {
+    let mut v = c.numbers()?;
     v.retain(|x| !x.is_nan());
     v.par_sort_unstable_by(f64::total_cmp);
     Ok(v)
@@ -300,7 +301,7 @@ fn quantiles(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let weights = match &args[3] {
         Value::Str(n) if !n.is_empty() && n != "_" => {
             let i = columns(&frame, &args[3], false)?[0];
-            Some((i, frame.column(i).to_f64()?, n.clone()))
+            Some((i, frame.column(i).numbers()?, n.clone()))
         }
         _ => None,
     };
@@ -318,7 +319,7 @@ fn quantiles(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             }
             Some((_, w, _)) => {
                 let mut pairs: Vec<(f64, f64)> =
-                    c.to_f64()?.into_iter().zip(w.iter().copied()).filter(|(v, w)| !v.is_nan() && *w > 0.0).collect();
+                    c.numbers()?.iter().copied().zip(w.iter().copied()).filter(|(v, w)| !v.is_nan() && *w > 0.0).collect();
                 pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
                 probs.iter().map(|p| weighted_quantile(&pairs, *p, &method)).collect()
             }
@@ -348,7 +349,7 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
     let read = |f: &Frame| {
         f.columns()
             .iter()
-            .map(|c| if c.is_number() || c.is_enum() { c.to_f64() } else { Err(Error::invalid("only numeric columns have a covariance")) })
+            .map(|c| if c.is_number() || c.is_enum() { c.numbers() } else { Err(Error::invalid("only numeric columns have a covariance")) })
             .collect::<Result<Vec<_>>>()
     };
     let (mut a, mut b) = (read(&x)?, read(&y)?);
@@ -362,7 +363,7 @@ fn covariance(env: &mut Env<'_>, args: Vec<Value>, correlation: bool) -> Result<
         return Err(Error::invalid("Mode is 'all.obs' but NAs are present"));
     }
     if by_rank {
-        a.iter_mut().chain(b.iter_mut()).for_each(|c| *c = ranks(c));
+        a.iter_mut().chain(b.iter_mut()).for_each(|c| **c = ranks(c));
     }
     let one = |p: &[f64], q: &[f64]| {
         let pairwise = how == "pairwise.complete.obs";
@@ -446,7 +447,7 @@ fn mode(args: Vec<Value>) -> Result<Value> {
         return Err(Error::invalid("mode only works on a single categorical column"));
     };
     let mut counts = vec![0usize; domain.len()];
-    frame.column(0).to_f64()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1);
+    frame.column(0).numbers()?.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1);
     let top = counts.iter().copied().max().unwrap_or(0);
     Ok(Value::Num(counts.iter().position(|c| *c == top).unwrap_or(0) as f64))
 }
@@ -457,7 +458,7 @@ fn cumulative(env: &mut Env<'_>, args: Vec<Value>, start: f64, f: fn(f64, f64) -
         let mut last = vec![start; frame.rows()];
         let mut out = vec![];
         for c in frame.columns() {
-            for (l, v) in last.iter_mut().zip(c.to_f64()?) {
+            for (l, v) in last.iter_mut().zip(c.numbers()?.iter().copied()) {
                 *l = f(*l, v);
             }
             out.push(Column::from_f64(&env.node.ledger, &last)?);
@@ -468,8 +469,9 @@ fn cumulative(env: &mut Env<'_>, args: Vec<Value>, start: f64, f: fn(f64, f64) -
     for c in frame.columns() {
         let mut at = start;
         let values: Vec<f64> = c
-            .to_f64()?
-            .into_iter()
+            .numbers()?
+            .iter()
+            .copied()
             .map(|v| {
                 at = if v.is_nan() || at.is_nan() { f64::NAN } else { f(at, v) };
                 at

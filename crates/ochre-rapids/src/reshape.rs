@@ -140,7 +140,7 @@ fn pivot(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let _room = ledger.reserve("the cells of a pivot", 8 * cells)?;
     let mut table = vec![vec![f64::NAN; rows.first.len()]; cols.first.len()];
     let mut filled = vec![vec![false; rows.first.len()]; cols.first.len()];
-    for ((v, r), c) in frame.column(values).to_f64()?.into_iter().zip(&rows.of_row).zip(&cols.of_row) {
+    for ((v, r), c) in frame.column(values).numbers()?.iter().copied().zip(&rows.of_row).zip(&cols.of_row) {
         let (r, c) = (*r as usize, *c as usize);
         if !std::mem::replace(&mut filled[c][r], true) {
             table[c][r] = v;
@@ -175,7 +175,7 @@ fn melt(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let skip_missing = args[5].truth()?;
     let total = (frame.rows() * melted.len()) as u64;
     let _room = env.node.ledger.reserve("the rows of a melted frame", 24 * total)?;
-    let sources = melted.iter().map(|&c| frame.column(c).to_f64()).collect::<Result<Vec<_>>>()?;
+    let sources = melted.iter().map(|&c| frame.column(c).numbers()).collect::<Result<Vec<_>>>()?;
     let (mut index, mut which, mut values) = (vec![], vec![], vec![]);
     for r in 0..frame.rows() {
         for (k, source) in sources.iter().enumerate() {
@@ -217,7 +217,7 @@ fn rank_within(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let index = crate::group::sorted_index(&frame, &order_by)?;
     let frame = frames::take(env, &frame, &index)?;
     let g = groups(&by.iter().map(|&c| frame.column(c)).collect::<Vec<_>>())?;
-    let missing = sorted.iter().map(|&c| frame.column(c).to_f64()).collect::<Result<Vec<_>>>()?;
+    let missing = sorted.iter().map(|&c| frame.column(c).numbers()).collect::<Result<Vec<_>>>()?;
     let mut seen = vec![0.0; g.first.len()];
     let ranks: Vec<f64> = g
         .of_row
@@ -282,7 +282,7 @@ fn top(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     }
     let largest = args[3].num()? > 0.0;
     let mut pairs: Vec<(f64, u64)> =
-        frame.column(c).to_f64()?.into_iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(r, v)| (v, r as u64)).collect();
+        frame.column(c).numbers()?.iter().copied().enumerate().filter(|(_, v)| !v.is_nan()).map(|(r, v)| (v, r as u64)).collect();
     let n = ((frame.rows() as f64 * percent / 100.0).round() as usize).min(pairs.len());
     pairs.par_sort_by(|a, b| if largest { b.0.total_cmp(&a.0) } else { a.0.total_cmp(&b.0) });
     pairs.truncate(n);
@@ -303,7 +303,7 @@ fn grouped_permute(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         Error::invalid(format!("the column '{}' has to be categorical, with D for rows that come in", frame.names()[way]))
     })?;
     let g = groups(&[frame.column(by)])?;
-    let (ids, amounts, codes) = (frame.column(who).to_f64()?, frame.column(amount).to_f64()?, frame.column(way).to_f64()?);
+    let (ids, amounts, codes) = (frame.column(who).numbers()?, frame.column(amount).numbers()?, frame.column(way).numbers()?);
     // Per group and way: amounts by who, summed.
     let mut sides: Vec<[BTreeMap<u64, (f64, f64)>; 2]> = (0..g.first.len()).map(|_| Default::default()).collect();
     for (r, id) in g.of_row.iter().enumerate().filter(|(r, _)| !codes[*r].is_nan() && !ids[*r].is_nan()) {

@@ -2,7 +2,7 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call};
-use ochre_core::{Column, Error, Frame, Kind, Result, Rng, quantile};
+use ochre_core::{Column, Error, Frame, Kind, Numbers, Result, Rng, quantile};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -31,12 +31,12 @@ pub const STATISTICS: &[Prim] = &[
     ),
 ];
 
-fn only_number(v: &Value, what: &str) -> Result<(Arc<Frame>, Vec<f64>)> {
+fn only_number(v: &Value, what: &str) -> Result<(Arc<Frame>, Numbers)> {
     let frame = v.clone().frame()?;
     if frame.width() != 1 || !frame.column(0).is_number() {
         return Err(Error::invalid(format!("{what} applies to a single numeric column")));
     }
-    let values = frame.column(0).to_f64()?;
+    let values = frame.column(0).numbers()?;
     Ok((frame, values))
 }
 
@@ -67,7 +67,7 @@ fn histogram(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             // Scott (1979), Freedman and Diaconis (1981).
             "scott" => by_width(3.49 * r.sigma / n.cbrt()),
             "fd" => {
-                let mut sorted = values.clone();
+                let mut sorted = frame.column(0).numbers()?;
                 sorted.retain(|v| !v.is_nan());
                 sorted.par_sort_unstable_by(f64::total_cmp);
                 by_width(2.0 * (quantile(&sorted, 0.75, "interpolate") - quantile(&sorted, 0.25, "interpolate")) / n.cbrt())
@@ -85,7 +85,7 @@ fn histogram(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     breaks.sort_by(f64::total_cmp);
     let last = breaks.len() - 1;
     let (mut counts, mut lows, mut highs) = (vec![0.0; last + 1], vec![f64::INFINITY; last + 1], vec![f64::NEG_INFINITY; last + 1]);
-    for v in values.into_iter().filter(|v| *v >= breaks[0] && *v <= breaks[last]) {
+    for v in values.iter().copied().filter(|v| *v >= breaks[0] && *v <= breaks[last]) {
         // Intervals hold their right end; the first one both.
         let i = breaks.partition_point(|b| *b < v).clamp(1, last);
         counts[i] += 1.0;
@@ -180,8 +180,8 @@ fn perfect_auc(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if let Some(p) = probabilities.iter().find(|p| !(0.0..=1.0).contains(*p)) {
         return Err(Error::invalid(format!("Probabilities are between 0 and 1, but one is {p}")));
     }
-    let actuals = actuals.column(0).to_f64()?;
-    let mut pairs: Vec<(f64, f64)> = probabilities.into_iter().zip(actuals).filter(|p| !p.1.is_nan()).collect();
+    let actuals = actuals.column(0).numbers()?;
+    let mut pairs: Vec<(f64, f64)> = probabilities.iter().copied().zip(actuals.iter().copied()).filter(|p| !p.1.is_nan()).collect();
     if let Some((_, a)) = pairs.iter().find(|(_, a)| *a != 0.0 && *a != 1.0) {
         return Err(Error::invalid(format!("actuals are 0 or 1, but one is {a}")));
     }

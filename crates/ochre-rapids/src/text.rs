@@ -122,7 +122,7 @@ fn split(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 
 /// Pieces of categories: categories in the order in which those they come from stand.
 fn pieces_as_enum(env: &Env<'_>, whole: &Column, pieces: &[Option<String>]) -> Result<Column> {
-    let codes = whole.to_f64()?;
+    let codes = whole.numbers()?;
     let mut of_code: Vec<Option<&String>> = vec![None; whole.domain().map_or(0, |d| d.len())];
     codes.iter().zip(pieces).filter(|(v, _)| !v.is_nan()).for_each(|(v, p)| of_code[*v as usize] = p.as_ref());
     let mut domain: Vec<String> = vec![];

@@ -242,10 +242,10 @@ fn tf_idf(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if !frame.column(document).is_number() {
         return Err(Error::invalid(format!("the document column '{}' has to be numeric", frame.names()[document])));
     }
-    let documents = frame.column(document).to_f64()?;
+    let documents = frame.column(document).numbers()?;
     let mut counts: BTreeMap<(String, i64), (f64, f64)> = BTreeMap::new();
     let mut all: BTreeSet<i64> = BTreeSet::new();
-    for (t, d) in texts(frame.column(text), "tf_idf")?.into_iter().zip(documents) {
+    for (t, d) in texts(frame.column(text), "tf_idf")?.into_iter().zip(documents.iter().copied()) {
         let key = crate::group::ordered(d);
         all.insert(key);
         let Some(mut t) = t else { continue };

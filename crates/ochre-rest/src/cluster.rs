@@ -4,7 +4,7 @@ use crate::route::{Ask, Body, Reply, delete, get, post};
 use crate::wire::*;
 use crate::{App, Failure};
 use ochre_core::{Error, time};
-use ochre_schema::{Value, Wire};
+use ochre_schema::{Cell, Table, Value, Wire};
 
 pub const ROUTES: &[crate::Route] = &[
     get("/3/Cloud", "cloud", ("CloudV3", "CloudV3"), cloud, "State of the cluster and its nodes."),
@@ -154,6 +154,75 @@ fn nodes(app: &App) -> Vec<Value> {
             .to_json(),
         })
         .collect()
+}
+
+/// This node and its cluster as models remember them. What only a JVM has is told as absent.
+pub(crate) fn birthplace(app: &App) -> Value {
+    let node = node_json(app);
+    let text = |name: &str, value: String| (name.to_string(), "string", "%s", Cell::Text(value));
+    let whole = |name: &str| (name.to_string(), "long", "%d", Cell::Long(node[name].as_i64().unwrap_or(0)));
+    let small = |name: &str, value: i64| (name.to_string(), "int", "%d", Cell::Long(value));
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.split_whitespace().nth(1).and_then(|n| n.parse::<i64>().ok()).unwrap_or(0);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let locale = ["LC_ALL", "LANG"].iter().find_map(|n| std::env::var(n).ok()).unwrap_or_else(|| "C".into());
+    let me = app.cluster.as_ref().map_or(0, |c| c.me());
+    let leads = app.cluster.as_ref().is_none_or(|c| c.leader() == Some(me));
+    let of_node = vec![
+        small("node", me as i64),
+        text("h2o", ip_port(app)),
+        text("healthy", "true".into()),
+        text("last_ping", node["last_ping"].to_string()),
+        small("num_cpus", node["num_cpus"].as_i64().unwrap_or(0)),
+        ("sys_load".into(), "double", "%.5f", Cell::Double(f64::from(load()))),
+        whole("mem_value_size"),
+        whole("free_mem"),
+        whole("pojo_mem"),
+        whole("swap_mem"),
+        ("free_disc".into(), "long", "%d", Cell::Long(node["free_disk"].as_i64().unwrap_or(0))),
+        ("max_disc".into(), "long", "%d", Cell::Long(node["max_disk"].as_i64().unwrap_or(0))),
+        small("pid", i64::from(std::process::id())),
+        small("num_keys", app.node.store.len() as i64),
+        text("tcps_active", String::new()),
+        small("open_fds", node["open_fds"].as_i64().unwrap_or(0)),
+        text("rpcs_active", String::new()),
+        small("nthreads", app.node.runner.threads() as i64),
+        text("is_leader", leads.to_string()),
+        ("total_mem".into(), "long", "%d", Cell::Long(app.node.ledger.budget() as i64)),
+        whole("max_mem"),
+        text("java_version", format!("none: ochre {}", env!("CARGO_PKG_VERSION"))),
+        text("jvm_launch_parameters", "[]".into()),
+        text("os_version", format!("{} {} ({})", std::env::consts::OS, kernel.trim(), std::env::consts::ARCH)),
+        ("machine_physical_mem".into(), "long", "%d", Cell::Long(kib * 1024)),
+        text("machine_locale", locale),
+    ];
+    let nodes = app.cluster.as_ref().map_or(1, |c| c.peers().len() as i64);
+    let cores = nodes * node["num_cpus"].as_i64().unwrap_or(0);
+    let healthy = app.cluster.as_ref().is_none_or(|c| c.why_not().is_none());
+    let extensions = app.algorithms.iter().map(|a| a.info().name).collect::<Vec<_>>().join(", ");
+    let of_cluster = vec![
+        ("H2O_cluster_uptime".to_string(), "long", "%d", Cell::Long(uptime(app))),
+        text("H2O_cluster_timezone", "UTC".into()),
+        text("H2O_data_parsing_timezone", "UTC".into()),
+        text("H2O_cluster_version", app.config.compat_version.clone()),
+        text("H2O_cluster_version_age", "0 days".into()),
+        text("H2O_cluster_name", app.config.name.clone()),
+        small("H2O_cluster_total_nodes", nodes),
+        ("H2O_cluster_free_memory".into(), "long", "%d", Cell::Long(app.node.ledger.free() as i64)),
+        small("H2O_cluster_total_cores", cores),
+        small("H2O_cluster_allowed_cores", cores),
+        text("H2O_cluster_status", if healthy { "locked, healthy" } else { "locked, unhealthy" }.into()),
+        text("H2O_internal_security", "false".into()),
+        text("H2O_API_Extensions", extensions),
+    ];
+    let table = |title: &str, columns: Vec<(String, &'static str, &str, Cell)>| {
+        let begun = Table::new(title, "").row_labels(vec![Cell::Text(String::new())]);
+        let add = |t: Table, (name, kind, format, cell): (String, &'static str, &str, Cell)| {
+            t.named(&name.to_lowercase(), &name.replace('_', " "), kind, format, vec![cell])
+        };
+        columns.into_iter().fold(begun, add).to_json()
+    };
+    Value::Array(vec![table("Node Information", of_node), table("Cluster Configuration", of_cluster)])
 }
 
 fn cloud(app: &App, ask: &Ask) -> Result<Reply, Failure> {

@@ -1,6 +1,7 @@
 //! Frames: list, look into, summarise, download, remove.
 
 use crate::percentiles::percentiles;
+use crate::places::Place;
 use crate::route::{Ask, Body, Reply, TempFile, delete, get, post};
 use crate::wire::{Col, Frame as FrameSchema, FrameChunk, FrameChunks, FrameLoad, FrameSave, FrameSynopsis, Frames, FramesList, Remove};
 use crate::{App, Failure, jobs};
@@ -330,9 +331,7 @@ fn remove_all_frames(app: &App, _: &Ask) -> Result<Reply, Failure> {
 
 /// A file for what is to be streamed to a client.
 pub fn scratch_file(app: &App, ending: &str) -> Result<std::path::PathBuf, Failure> {
-    let dir = app.config.ice_root.join("downloads");
-    std::fs::create_dir_all(&dir).map_err(|e| Failure::from(Error::io(dir.display(), e)))?;
-    Ok(dir.join(format!("{}-{}.{ending}", std::process::id(), ochre_core::Rng::fresh_seed())))
+    Ok(app.node.ledger.scratch.file(ending)?)
 }
 
 /// Writes a frame to a file of its own, to be streamed.
@@ -376,8 +375,9 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
             return Err(Error::Unsupported(format!("compression {other} is not supported by this version of ochre; use gzip")).into());
         }
     };
+    let place = Place::of(app, &path)?;
     let how = export::Export {
-        path: path.clone().into(),
+        path: place.path().to_path_buf(),
         separator: if a.separator == 0 { b',' } else { a.separator as u8 },
         header: a.header,
         quote_header: a.quote_header,
@@ -388,14 +388,16 @@ fn export_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
             n => n.max(1) as usize,
         },
     };
-    let there = std::path::Path::new(&path);
-    let full = there.is_dir() && there.read_dir().is_ok_and(|mut d| d.next().is_some());
-    if (if how.parts == 1 { there.exists() } else { full || there.is_file() }) && !a.force {
+    let full = |there: &std::path::Path| there.is_dir() && there.read_dir().is_ok_and(|mut d| d.next().is_some());
+    let taken = |there: &std::path::Path| if how.parts == 1 { there.exists() } else { full(there) || there.is_file() };
+    if !a.force && place.is_taken(taken)? {
         return Err(Failure::precondition(format!("File {path} already exists; give force=True to overwrite it")));
     }
     let node = app.node.clone();
-    let job =
-        app.node.jobs.start("Export dataset", AnyKey::Frame(FrameKey(key)), move |_| node.runner.install(|| export::to_files(&f, &how)))?;
+    let job = app.node.jobs.start("Export dataset", AnyKey::Frame(FrameKey(key)), move |_| {
+        node.runner.install(|| export::to_files(&f, &how))?;
+        place.finish()
+    })?;
     Reply::schema(&Frames { job: jobs::started(&job), ..a })
 }
 
@@ -406,9 +408,9 @@ pub fn frame_file(dir: &std::path::Path, key: &str) -> std::path::PathBuf {
 }
 
 /// Where a frame with this key is saved: an Arrow IPC stream.
-fn saved_at(dir: &Option<String>, key: &str) -> Result<std::path::PathBuf, Failure> {
+fn saved_at(dir: &Option<String>, key: &str) -> Result<String, Failure> {
     let dir = dir.as_deref().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the directory of saved frames"))?;
-    Ok(frame_file(std::path::Path::new(dir), key))
+    Ok(frame_file(std::path::Path::new(dir), key).display().to_string())
 }
 
 fn save_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
@@ -416,16 +418,17 @@ fn save_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.path_param("frame_id").to_string();
     let f = frame_at(app, &key)?;
     let path = saved_at(&a.dir, &key)?;
-    if path.exists() && !a.force {
-        let path = path.display();
+    let place = Place::of(app, &path)?;
+    if !a.force && place.is_taken(std::path::Path::exists)? {
         return Err(Failure::precondition(format!("File {path} already exists; give force=True to overwrite it")));
     }
     let node = app.node.clone();
     let job = app.node.jobs.start("Save frame", AnyKey::Frame(FrameKey(key.clone())), move |_| {
-        if let Some(dir) = path.parent() {
+        if let Some(dir) = place.path().parent() {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(dir.display(), e))?;
         }
-        node.runner.install(|| export::arrow(&f, &path))
+        node.runner.install(|| export::arrow(&f, place.path()))?;
+        place.finish()
     })?;
     Reply::schema(&FrameSave { frame_id: Some(FrameKey(key)), job: jobs::started(&job), ..a })
 }
@@ -435,15 +438,16 @@ fn load_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key =
         a.frame_id.clone().filter(|k| !k.0.is_empty()).ok_or_else(|| Error::invalid("frame_id is required: the key of the saved frame"))?;
     let path = saved_at(&a.dir, &key.0)?;
-    if !path.exists() {
-        return Err(Failure::not_found(format!("File {} does not exist: no frame '{}' was saved there", path.display(), key.0)));
+    let place = Place::fetched(app, &path)?;
+    if !place.path().exists() {
+        return Err(Failure::not_found(format!("File {path} does not exist: no frame '{}' was saved there", key.0)));
     }
     if app.node.store.contains(&key.0) && !a.force {
         return Err(Failure::precondition(format!("There is a frame '{}' already; give force=True to replace it", key.0)));
     }
     let (node, name) = (app.node.clone(), key.0.clone());
     let job = app.node.jobs.start("Load frame", AnyKey::Frame(key.clone()), move |_| {
-        let frame = node.runner.install(|| ochre_io::columnar::arrow_frame(&path, &node.ledger))?;
+        let frame = node.runner.install(|| ochre_io::columnar::arrow_frame(place.path(), &node.ledger))?;
         node.store.put(&name, frame).map(|_| ())
     })?;
     Reply::schema(&FrameLoad { job: jobs::started(&job), ..a })

@@ -6,8 +6,8 @@ use crate::route::{Ask, Reply, get, post};
 use crate::wire::{GridExport, GridImport, GridKeySchema, GridSchema, Grids, Resume};
 use crate::{App, Failure, jobs};
 use ochre_core::Error;
-use ochre_model::Model;
 use ochre_model::grid::{Criteria, Grid, Strategy};
+use ochre_model::{Model, check_local};
 use ochre_schema::{AnyKey, ModelKey, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,18 +75,20 @@ fn search(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         }
         grid.take_over(&old, builder)?;
     }
-    begin(app, builder, grid, recovery_dir(ask))
+    begin(app, builder, grid, recovery_dir(ask)?)
 }
 
 /// Where a search keeps what it needs to go on after the server's end.
-fn recovery_dir(ask: &Ask) -> Option<PathBuf> {
-    ask.param("recovery_dir").filter(|d| !d.is_empty() && *d != "None").map(PathBuf::from)
+fn recovery_dir(ask: &Ask) -> Result<Option<PathBuf>, Failure> {
+    let dir = ask.param("recovery_dir").filter(|d| !d.is_empty() && *d != "None");
+    dir.map_or(Ok(()), |d| check_local("recovery_dir", d))?;
+    Ok(dir.map(PathBuf::from))
 }
 
 fn resume(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let key = ask.param("grid_id").unwrap_or_default();
     let grid = grid_at(app, key)?;
-    begin(app, builder_of(app, ask, "POST")?, grid.as_ref().clone(), recovery_dir(ask))
+    begin(app, builder_of(app, ask, "POST")?, grid.as_ref().clone(), recovery_dir(ask)?)
 }
 
 /// The frames that a search refers to.
@@ -254,6 +256,7 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: GridExport = ask.decode()?;
     let grid = grid_at(app, ask.path_param("grid_id"))?;
     let dir = PathBuf::from(a.grid_directory.filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("grid_directory is required"))?);
+    check_local("grid_directory", &dir.display().to_string())?;
     let fail = |path: &Path, e: std::io::Error| Error::io(path.display(), e);
     std::fs::create_dir_all(&dir).map_err(|e| fail(&dir, e))?;
     for entry in &grid.models {
@@ -270,6 +273,7 @@ fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 fn import(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: GridImport = ask.decode()?;
     let path = PathBuf::from(a.grid_path.filter(|p| !p.is_empty()).ok_or_else(|| Error::invalid("grid_path is required"))?);
+    check_local("grid_path", &path.display().to_string())?;
     if a.load_params_references {
         load_frames(app, path.parent().unwrap_or(Path::new(".")))?;
     }

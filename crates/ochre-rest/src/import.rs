@@ -2,16 +2,16 @@
 
 use crate::frames::{fetch, frame_at, scratch_file};
 use crate::jobs;
-use crate::route::{Ask, Body, Reply, TempFile, get, post};
+use crate::route::{Ask, Body, Reply, TempFile, delete, get, post};
 use crate::wire::{
     CreateFrame, ImportFiles, ImportFilesMulti, ImportSqlTable, InteractionRequest, MissingInserter, Parse, ParseSetup as SetupSchema,
-    ParseSvmLight, Typeahead,
+    ParseSvmLight, S3Credentials, Typeahead,
 };
 use crate::{App, Failure};
 use ochre_core::{Error, Frame};
 use ochre_io::setup::{self, Wishes};
 use ochre_io::sql::{Query, What};
-use ochre_io::{ColumnType, Format, ParseSetup, RawFile, columnar, export, remote, source};
+use ochre_io::{ColumnType, Format, ParseSetup, RawFile, columnar, export, objects, remote, source};
 use ochre_schema::{AnyKey, FrameKey, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +52,14 @@ pub const ROUTES: &[crate::Route] = &[
         import_sql,
         "Reads a table or a query of a database into a frame, in a job.",
     ),
+    post("/3/PersistS3", "set_s3_credentials", ("PersistS3CredentialsV3", "PersistS3CredentialsV3"), set_s3, "Sets keys for S3."),
+    delete(
+        "/3/PersistS3",
+        "remove_s3_credentials",
+        ("PersistS3CredentialsV3", "PersistS3CredentialsV3"),
+        forget_s3,
+        "Goes back to the server's own keys for S3.",
+    ),
     get("/3/Typeahead/files", "typeaheadFileSuggestions", ("TypeaheadV3", "TypeaheadV3"), typeahead, "Completes a file name."),
 ];
 
@@ -87,6 +95,20 @@ fn import_paths(app: &App, paths: &[String], pattern: Option<&str>) -> Result<(V
                     app.node.store.put(path, file)?;
                     files.push(path.clone());
                     keys.push(path.clone());
+                }
+                Err(Error::FileNotFound { path }) => fails.push(path),
+                Err(e) => return Err(e.into()),
+            }
+            continue;
+        }
+        if objects::is_object(path) {
+            match app.objects.list(path, pattern) {
+                Ok(found) => {
+                    for (url, _) in found {
+                        app.node.store.put(&url, app.objects.fetch(&url, &scratch_file(app, "object")?)?)?;
+                        files.push(url.clone());
+                        keys.push(url);
+                    }
                 }
                 Err(Error::FileNotFound { path }) => fails.push(path),
                 Err(e) => return Err(e.into()),
@@ -498,9 +520,32 @@ fn create_frame(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     Reply::json(&jobs::started(&job))
 }
 
-fn typeahead(_: &App, ask: &Ask) -> Result<Reply, Failure> {
+/// Keys for S3 that a client gives; the server keeps them in memory only.
+fn set_s3(app: &App, ask: &Ask) -> Result<Reply, Failure> {
+    let a: S3Credentials = ask.decode()?;
+    let given = |field: &str, value: Option<String>| {
+        value.filter(|v| !v.is_empty()).ok_or_else(|| Error::invalid(format!("{field} is required: half of a pair of keys for S3")))
+    };
+    app.objects.set_credentials(Some(objects::Credentials {
+        key_id: given("secret_key_id", a.secret_key_id)?,
+        secret: given("secret_access_key", a.secret_access_key)?,
+        token: a.session_token.filter(|t| !t.is_empty()),
+    }));
+    Reply::schema(&S3Credentials::default())
+}
+
+fn forget_s3(app: &App, _: &Ask) -> Result<Reply, Failure> {
+    app.objects.set_credentials(None);
+    Reply::schema(&S3Credentials::default())
+}
+
+fn typeahead(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: Typeahead = ask.decode()?;
     let src = a.src.clone().unwrap_or_default();
+    if objects::is_object(&src) {
+        let matches = app.objects.complete(&src, if a.limit > 0 { a.limit as usize } else { usize::MAX })?;
+        return Reply::schema(&Typeahead { matches: Some(matches), ..a });
+    }
     let (dir, prefix) = if src.ends_with('/') || Path::new(&src).is_dir() {
         (src.clone(), String::new())
     } else {

@@ -18,6 +18,7 @@ mod jobs;
 mod metadata;
 mod models;
 mod percentiles;
+mod places;
 mod rapids;
 mod route;
 mod segments;
@@ -65,6 +66,7 @@ pub struct App {
     pub algorithms: &'static [&'static dyn Builder],
     pub expand: &'static dyn ochre_model::Expand,
     pub sessions: Sessions,
+    pub objects: Arc<ochre_io::objects::Objects>,
     pub config: Config,
     pub shutdown: tokio::sync::Notify,
     pub started_ms: i64,

@@ -2,6 +2,7 @@
 
 use crate::frames::frame_at;
 use crate::jobs;
+use crate::places::Place;
 use crate::route::{Ask, Reply, delete, get, post};
 use crate::wire::{
     MakeDerived, MakeLinear, MakeUnrestricted, MetricsMaker, ModelBuilders, ModelExport, ModelImport, ModelMetricsListSchema, Models,
@@ -187,6 +188,10 @@ fn start(app: &App, ask: &Ask, validate_only: bool) -> Result<Reply, Failure> {
             form.push((format!("_file_of_{}", f.name), file.path.display().to_string()));
         }
     }
+    // A path in an object store is read from a copy.
+    let path = b.fields().iter().any(|f| f.name == "path").then(|| ask.param("path")).flatten();
+    let copy = path.filter(|p| ochre_io::objects::is_object(p)).map(|p| Place::fetched(app, p)).transpose()?;
+    form.extend(copy.as_ref().map(|c| ("_file_of_path".to_string(), c.path().display().to_string())));
     match b.start(&app.node, &form, validate_only) {
         Ok(s) => {
             let mut schema = s.schema;
@@ -515,24 +520,33 @@ pub const PORTABLE: &[crate::Route] =
     &[get("/3/Models/{model_id}/onnx", "fetchOnnx", ("ModelsV3", "StreamingSchema"), onnx, "Sends a model as an ONNX graph.")];
 
 /// Where an export goes.
-fn target(a: &ModelExport) -> Result<std::path::PathBuf, Failure> {
-    let path = a.dir.clone().filter(|d| !d.is_empty());
-    Ok(path.ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?.into())
+fn target(app: &App, a: &ModelExport) -> Result<Place, Failure> {
+    let path = a.dir.as_deref().filter(|d| !d.is_empty());
+    let place = Place::of(app, path.ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?)?;
+    if !a.force && place.is_taken(|_| false)? {
+        return Err(Error::invalid(format!("{} exists already; set force to overwrite it", path.unwrap_or_default())).into());
+    }
+    Ok(place)
+}
+
+/// Writes some bytes where an export goes.
+fn write_target(app: &App, a: &ModelExport, bytes: &[u8]) -> Result<(), Failure> {
+    let place = target(app, a)?;
+    write_whole(place.path(), a.force, |out| out.write_all(bytes).map_err(|e| Error::io(place.path().display(), e)))?;
+    Ok(place.finish()?)
 }
 
 fn export_mojo(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
-    let (path, bytes) = (target(&a)?, model.mojo()?);
-    write_whole(&path, a.force, |out| out.write_all(&bytes).map_err(|e| Error::io(path.display(), e)))?;
+    write_target(app, &a, &model.mojo()?)?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 
 fn export_json(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
-    let (path, text) = (target(&a)?, model.json().to_string());
-    write_whole(&path, a.force, |out| out.write_all(text.as_bytes()).map_err(|e| Error::io(path.display(), e)))?;
+    write_target(app, &a, model.json().to_string().as_bytes())?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 
@@ -574,8 +588,9 @@ pub fn save_with_frames(app: &App, model: &Model, path: &std::path::Path, force:
 fn export(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelExport = ask.decode()?;
     let model = model_at(app, ask.path_param("model_id"))?;
-    let path = a.dir.clone().filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the path of the file to write"))?;
-    save_with_frames(app, &model, std::path::Path::new(&path), a.force, a.export_cross_validation_predictions)?;
+    let place = target(app, &a)?;
+    save_with_frames(app, &model, place.path(), a.force, a.export_cross_validation_predictions)?;
+    place.finish()?;
     Reply::schema(&ModelExport { model_id: Some(ModelKey(model.key.clone())), ..a })
 }
 
@@ -590,7 +605,7 @@ fn loaded(app: &App, model: Model) -> Result<Reply, Failure> {
 fn import(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let a: ModelImport = ask.decode()?;
     let path = a.dir.filter(|d| !d.is_empty()).ok_or_else(|| Error::invalid("dir is required: the path of the saved model"))?;
-    loaded(app, load_from(app, std::path::Path::new(&path))?)
+    loaded(app, load_from(app, Place::fetched(app, &path)?.path())?)
 }
 
 fn download(app: &App, ask: &Ask) -> Result<Reply, Failure> {

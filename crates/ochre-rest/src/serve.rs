@@ -1,5 +1,6 @@
 //! The HTTP edge: one handler that reads a request, finds its route, and runs it on a blocking thread.
 
+use crate::frames::scratch_file;
 use crate::route::{Body, matches};
 use crate::{App, Ask, EXTRA, Failure, ROUTES, Reply};
 use axum::body::Body as HttpBody;
@@ -7,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::serve::ListenerExt;
 use ochre_core::Error;
+use ochre_schema::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::io::AsyncWriteExt;
@@ -30,6 +32,10 @@ pub async fn serve(app: Arc<App>) -> Result<Server, Error> {
         };
         Error::invalid(format!("Cannot listen on {address}: {e}; {mend}"))
     })?;
+    // The node belongs to the app, not the other way round.
+    let known = Arc::downgrade(&app);
+    let about = move || known.upgrade().map_or(Value::Null, |app| crate::cluster::birthplace(&app));
+    let _ = app.node.about.set(Box::new(about));
     Ok(Server { app, listener })
 }
 
@@ -58,7 +64,7 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path().to_string();
     let method = request.method().as_str().to_string();
     let url = path.clone();
-    let outcome = match read(&app, request, id).await {
+    let outcome = match read(&app, request).await {
         Ok(ask) => {
             let app2 = app.clone();
             let run = tokio::task::spawn_blocking(move || {
@@ -76,7 +82,7 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     render(&app, reply).await
 }
 
-async fn read(app: &App, request: Request, id: u64) -> Result<Ask, Failure> {
+async fn read(app: &App, request: Request) -> Result<Ask, Failure> {
     let mut ask = Ask { method: request.method().as_str().to_string(), path: request.uri().path().to_string(), ..Ask::default() };
     let pairs = |text: &[u8]| form_urlencoded::parse(text).into_owned().collect::<Vec<_>>();
     if let Some(q) = request.uri().query() {
@@ -86,7 +92,7 @@ async fn read(app: &App, request: Request, id: u64) -> Result<Ask, Failure> {
     let is_upload = ask.path.starts_with("/3/PostFile") || ask.path.starts_with("/3/PostFrame") || ask.path.starts_with("/3/PutKey");
     let body = request.into_body();
     if is_upload {
-        ask.upload = Some(store_upload(app, body, id, &kind).await?);
+        ask.upload = Some(store_upload(app, body, &kind).await?);
         return Ok(ask);
     }
     let bytes = axum::body::to_bytes(body, FORM_BYTES_MAX)
@@ -107,12 +113,19 @@ async fn read(app: &App, request: Request, id: u64) -> Result<Ask, Failure> {
 }
 
 /// Streams an upload to a file of its own. A multipart form is unwrapped to the file it holds.
-async fn store_upload(app: &App, body: HttpBody, id: u64, kind: &str) -> Result<std::path::PathBuf, Failure> {
-    let dir = app.config.ice_root.join("uploads");
-    let fail = |e: &dyn std::fmt::Display| Failure::from(Error::io(dir.display(), e));
-    tokio::fs::create_dir_all(&dir).await.map_err(|e| fail(&e))?;
-    let path = dir.join(format!("{}-{id}", std::process::id()));
-    let mut file = tokio::fs::File::create(&path).await.map_err(|e| fail(&e))?;
+async fn store_upload(app: &App, body: HttpBody, kind: &str) -> Result<std::path::PathBuf, Failure> {
+    let path = scratch_file(app, "upload")?;
+    let stored = store_body(&path, body, kind).await;
+    if stored.is_err() {
+        let _ = tokio::fs::remove_file(&path).await;
+        let _ = tokio::fs::remove_file(path.with_extension("part")).await;
+    }
+    stored.map(|()| path)
+}
+
+async fn store_body(path: &std::path::Path, body: HttpBody, kind: &str) -> Result<(), Failure> {
+    let fail = |e: &dyn std::fmt::Display| Failure::from(Error::io(path.display(), e));
+    let mut file = tokio::fs::File::create(path).await.map_err(|e| fail(&e))?;
     let mut stream = body.into_data_stream();
     use std::pin::Pin;
     loop {
@@ -120,19 +133,16 @@ async fn store_upload(app: &App, body: HttpBody, id: u64, kind: &str) -> Result<
         match next {
             None => break,
             Some(Ok(chunk)) => file.write_all(&chunk).await.map_err(|e| fail(&e))?,
-            Some(Err(e)) => {
-                let _ = tokio::fs::remove_file(&path).await;
-                return Err(Error::invalid(format!("the upload broke off: {e}")).into());
-            }
+            Some(Err(e)) => return Err(Error::invalid(format!("the upload broke off: {e}")).into()),
         }
     }
     file.flush().await.map_err(|e| fail(&e))?;
     if let Some(boundary) = kind.split("boundary=").nth(1).filter(|_| kind.starts_with("multipart/")) {
         let boundary = boundary.split(';').next().unwrap_or("").trim().trim_matches('"').to_string();
-        let path2 = path.clone();
-        tokio::task::spawn_blocking(move || unwrap_multipart(&path2, &boundary)).await.map_err(|e| fail(&e))??;
+        let path = path.to_path_buf();
+        tokio::task::spawn_blocking(move || unwrap_multipart(&path, &boundary)).await.map_err(|e| fail(&e))??;
     }
-    Ok(path)
+    Ok(())
 }
 
 /// What is read of a multipart file at a time; its header has to fit.

@@ -824,6 +824,21 @@ pub struct FrameChunk {
     pub node_idx: i32,
 }
 
+/// Keys for S3.
+#[derive(Clone, Debug, Schema)]
+#[api(name = "PersistS3CredentialsV3")]
+pub struct S3Credentials {
+    /// The id of the key.
+    #[api(input, secondary, required)]
+    pub secret_key_id: Option<String>,
+    /// The secret of the key.
+    #[api(input, secondary, required)]
+    pub secret_access_key: Option<String>,
+    /// The token of a session, for temporary keys.
+    #[api(input, secondary)]
+    pub session_token: Option<String>,
+}
+
 /// Typeahead.
 #[derive(Clone, Debug, Schema)]
 #[api(name = "TypeaheadV3", request)]

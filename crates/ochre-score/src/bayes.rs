@@ -9,6 +9,13 @@ pub enum Conditional {
     Normal(Vec<(f64, f64)>),
 }
 
+/// Mean and standard deviation to count with: a class without values has those of the standard normal distribution, and
+/// deviations up to a bound are replaced.
+pub(crate) fn normal((mean, sd): (f64, f64), (least, instead): (f64, f64)) -> (f64, f64) {
+    let sd = if sd.is_nan() { 1.0 } else { sd };
+    (if mean.is_nan() { 0.0 } else { mean }, if sd <= least { instead } else { sd })
+}
+
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BayesScorer {
     pub priors: Vec<f64>,
@@ -39,8 +46,7 @@ impl BayesScorer {
                             None => continue,
                         },
                         Conditional::Normal(at) => {
-                            let (mean, sd) = at[k];
-                            let sd = if sd <= self.deviations.0 { self.deviations.1 } else { sd };
+                            let (mean, sd) = normal(at[k], self.deviations);
                             let z = (v - mean) / sd;
                             floor((-0.5 * z * z).exp() / (sd * (2.0 * std::f64::consts::PI).sqrt()))
                         }

@@ -400,11 +400,8 @@ fn bayes(m: &BayesScorer, java: &mut Java) -> String {
                 );
             }
             Conditional::Normal(at) => {
-                let sd = |s: f64| if s <= m.deviations.0 { m.deviations.1 } else { s };
-                let (means, sds) = (
-                    java.doubles(&at.iter().map(|a| a.0).collect::<Vec<_>>()),
-                    java.doubles(&at.iter().map(|a| sd(a.1)).collect::<Vec<_>>()),
-                );
+                let (means, sds): (Vec<f64>, Vec<f64>) = at.iter().map(|a| crate::bayes::normal(*a, m.deviations)).unzip();
+                let (means, sds) = (java.doubles(&means), java.doubles(&sds));
                 let _ = writeln!(
                     body,
                     "    if (!Double.isNaN(data[{c}]))\n      for (int k = 0; k < {classes}; k++) {{\n        double z = (data[{c}] - {means}[k]) / {sds}[k];\n        log[k] += Math.log(floor(Math.exp(-0.5 * z * z) / ({sds}[k] * Math.sqrt(2 * Math.PI))));\n      }}"

@@ -184,6 +184,11 @@ pub fn run(f: Flags) -> Result<(), String> {
     let ice_root = f.node.ice_root();
     let threads = threads(f.nthreads);
     let cluster_options = f.node.cluster(budget, threads)?;
+    let root = ice_root.clone();
+    std::thread::spawn(move || match ochre_core::Scratch::sweep(&root) {
+        0 => {}
+        n => tracing::info!("cleared away the files of {n} servers that ended without doing so below {}", root.display()),
+    });
     let node = Arc::new(Node::new(threads, budget, &ice_root).map_err(|e| e.to_string())?);
     let cluster = match cluster_options {
         Some(o) => Some(ochre_engine::Cluster::start(o, node.clone()).map_err(|e| e.to_string())?),
@@ -206,6 +211,7 @@ pub fn run(f: Flags) -> Result<(), String> {
             algorithms: ochre_algos::ALGORITHMS,
             expand: ochre_algos::EXPAND,
             sessions: Default::default(),
+            objects: Default::default(),
             config: listener_config,
             shutdown: tokio::sync::Notify::new(),
             started_ms: ochre_core::time::now_ms(),

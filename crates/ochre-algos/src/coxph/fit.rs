@@ -3,7 +3,7 @@
 use super::{CoxOutput, CoxParams, Ties};
 use crate::glm::interactions;
 use crate::linalg;
-use ochre_core::{Column, Error, Frame, Result, time};
+use ochre_core::{Column, Error, Frame, Node, Result, time};
 use ochre_model::metrics::{Lifetimes, survival};
 use ochre_model::{Category, Deviance, Fitted, Run};
 use ochre_schema::{Cell, FrameKey, Table};
@@ -128,6 +128,19 @@ fn named<'a>(frame: &'a Frame, parameter: &str, name: &str) -> Result<&'a Column
     frame.by_name(name).ok_or_else(|| Error::invalid(format!("{parameter} {name} not found in the training frame")))
 }
 
+/// The columns whose values make strata.
+pub fn strata(node: &Node, params: &CoxParams) -> Result<Vec<Column>> {
+    let frame = node.store.frame(params.common.training_frame.as_ref().map_or("", |k| k.0.as_str()))?;
+    let categorical = |n: &String| {
+        let column = frame.by_name(n).ok_or_else(|| Error::invalid(format!("column '{n}' not found in the training frame")))?;
+        if !column.is_enum() {
+            return Err(Error::invalid(format!("non-categorical column '{n}' cannot be used for stratification")));
+        }
+        Ok(column.clone())
+    };
+    params.stratify_by.iter().flatten().map(categorical).collect()
+}
+
 pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     let started_ms = time::now_ms();
     let params = run.params.clone();
@@ -150,14 +163,8 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     let mut names: Vec<String> = cats.iter().chain(&nums).map(|&i| train.names[i].clone()).collect();
     let mut columns: Vec<Column> = cats.iter().chain(&nums).map(|&i| train.columns[i].clone()).collect();
     let predictors = columns.len();
-    for n in &strata_names {
-        let column = named(&frame, "stratify_by", n)?;
-        if !column.is_enum() {
-            return Err(Error::invalid(format!("stratify_by column '{n}' must be categorical")));
-        }
-        names.push(n.clone());
-        columns.push(column.clone());
-    }
+    names.extend(strata_names.iter().cloned());
+    columns.extend(strata(run.node, &params)?);
     (train.names, train.columns) = (names, columns);
     let pairs = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs)?;
     let expanded = interactions::expand(&run.node.ledger, train, &pairs, &interactions::Made::default(), params.use_all_factor_levels)?;

@@ -9,7 +9,7 @@
 mod fit;
 
 use crate::glm::interactions;
-use ochre_core::Result;
+use ochre_core::{Node, Result};
 use ochre_model::params::CommonParams;
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Run, Shape};
@@ -185,7 +185,6 @@ impl Algorithm for CoxPh {
         model_type: "CoxPHModel",
         output_type: "CoxPHOutput",
     };
-    const COLUMN_LISTS: &'static [&'static str] = &["stratify_by"];
     type Params = CoxParams;
     type Output = CoxOutput;
 
@@ -200,6 +199,12 @@ impl Algorithm for CoxPh {
     }
     fn output_common(output: &mut CoxOutput) -> &mut ModelOutput {
         &mut output.common
+    }
+
+    fn check_frames(params: &CoxParams, node: &Node, _: &Shape<'_>, notes: &mut Notes) {
+        if let Err(e) = fit::strata(node, params) {
+            notes.error("_stratify_by", e.to_string());
+        }
     }
 
     fn check(params: &CoxParams, shape: &Shape<'_>, notes: &mut Notes) {
@@ -220,10 +225,6 @@ impl Algorithm for CoxPh {
         }
         if shape.response.is_some_and(|c| !c.is_enum() && c.rollup().is_ok_and(|r| !r.whole)) {
             notes.error("_response_column", "response/event column must be of type integer or factor");
-        }
-        let training = shape.training.names.iter().zip(&shape.training.columns);
-        for (n, _) in training.filter(|(n, c)| params.stratify_by.iter().flatten().any(|s| s == *n) && !c.is_enum()) {
-            notes.error("_stratify_by", format!("non-categorical column '{n}' cannot be used for stratification"));
         }
         match interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs) {
             Err(e) => notes.error("_interactions", e.to_string()),

@@ -11,7 +11,7 @@ mod output;
 mod params;
 
 use crate::tree::ensemble::{check_constraints, constraints};
-use ochre_core::Result;
+use ochre_core::{Error, Result};
 use ochre_model::params::{CommonParams, Distribution};
 use ochre_model::wire::ModelOutput;
 use ochre_model::{Algorithm, AlgorithmInfo, Category, Fitted, Model, Run, Shape};
@@ -73,7 +73,8 @@ impl Algorithm for Gbm {
             );
         }
         if let Some(dir) = tree.in_training_checkpoints_dir.as_deref().filter(|d| !d.is_empty())
-            && let Err(e) = std::fs::create_dir_all(dir)
+            && let Err(e) = ochre_model::check_local("in_training_checkpoints_dir", dir)
+                .and_then(|()| std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e)))
         {
             notes.error(
                 "_in_training_checkpoints_dir",

@@ -1616,6 +1616,11 @@ fn metrics(
             aic,
             null_dof: n,
             residual_dof: m.nobs - active as i64,
+            null_mean: match &m.kind {
+                MetricKind::Binomial(_) if run.params.intercept => share(1.0),
+                MetricKind::Binomial(_) => without_intercept,
+                _ => train_mean,
+            },
         }
     };
     let frame = train.frame()?;

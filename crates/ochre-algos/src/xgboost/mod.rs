@@ -33,12 +33,12 @@ impl<'a> From<&'a XgBoostParams> for crate::calibration::Wish<'a> {
     }
 }
 
-/// Makes two names of a parameter say the same; the native one wins when it was changed.
-fn alias<T: Copy + PartialEq>(name: &mut T, native: &mut T, default: T) {
-    if *native != default {
-        *name = *native;
-    } else {
+/// Makes two names of a parameter say the same. Where both were changed, the native one wins, or `check` refuses them.
+fn alias(name: &mut f64, native: &mut f64, default: f64, native_wins: bool) {
+    if *native == default {
         *native = *name;
+    } else if native_wins || *name == default {
+        *name = *native;
     }
 }
 
@@ -76,13 +76,13 @@ impl Algorithm for XgBoost {
     }
 
     fn settle(p: &mut XgBoostParams, training: &Training) {
-        alias(&mut p.min_rows, &mut p.min_child_weight, 1.0);
-        alias(&mut p.learn_rate, &mut p.eta, 0.3);
-        alias(&mut p.sample_rate, &mut p.subsample, 1.0);
-        alias(&mut p.col_sample_rate, &mut p.colsample_bylevel, 1.0);
-        alias(&mut p.col_sample_rate_per_tree, &mut p.colsample_bytree, 1.0);
-        alias(&mut p.max_abs_leafnode_pred, &mut p.max_delta_step, 0.0);
-        alias(&mut p.min_split_improvement, &mut p.gamma, 0.0);
+        alias(&mut p.min_rows, &mut p.min_child_weight, 1.0, true);
+        alias(&mut p.learn_rate, &mut p.eta, 0.3, false);
+        alias(&mut p.sample_rate, &mut p.subsample, 1.0, false);
+        alias(&mut p.col_sample_rate, &mut p.colsample_bylevel, 1.0, false);
+        alias(&mut p.col_sample_rate_per_tree, &mut p.colsample_bytree, 1.0, false);
+        alias(&mut p.max_abs_leafnode_pred, &mut p.max_delta_step, 0.0, false);
+        alias(&mut p.min_split_improvement, &mut p.gamma, 0.0, true);
         if p.common.distribution == Distribution::Auto {
             p.common.distribution = match training.category {
                 Category::Binomial => Distribution::Bernoulli,
@@ -111,6 +111,22 @@ impl Algorithm for XgBoost {
 
     fn check(p: &XgBoostParams, shape: &Shape<'_>, notes: &mut Notes) {
         use Distribution::*;
+        for (name, given, alias, other, default) in [
+            ("learn_rate", p.learn_rate, "eta", p.eta, "0.3"),
+            ("sample_rate", p.sample_rate, "subsample", p.subsample, "1.0"),
+            ("col_sample_rate", p.col_sample_rate, "colsample_bylevel", p.colsample_bylevel, "1.0"),
+            ("col_sample_rate_per_tree", p.col_sample_rate_per_tree, "colsample_bytree", p.colsample_bytree, "1.0"),
+            ("max_abs_leafnode_pred", p.max_abs_leafnode_pred, "max_delta_step", p.max_delta_step, "0.0"),
+        ] {
+            if given != other {
+                notes.error(
+                    &format!("_{name}"),
+                    format!(
+                        "{name} and its alias {alias} are both set to different value than default value. Set {alias} to default value ({default}), to use {name} actual value."
+                    ),
+                );
+            }
+        }
         if p.backend == Backend::Gpu {
             notes.error("_backend", "backend gpu is not supported by this version of ochre; use auto or cpu");
         }
