@@ -1725,8 +1725,8 @@ impl Model {
                     residual_dof: m.nobs - active,
                     null_mean: f64::NAN,
                 };
-                let fitted = self.metrics.read().first().map_or(Some(blank), |m| m.glm);
-                m.glm = fitted.map(|g| glm_extras(&m, &y, w.as_deref(), self, g));
+                let fitted = self.metrics.read().first().map_or(Some((blank, 1)), |m| m.glm.map(|g| (g, m.nobs - g.null_dof)));
+                m.glm = fitted.map(|(g, intercepts)| glm_extras(&m, &y, w.as_deref(), self, g, intercepts));
             }
             Ok(m)
         })
@@ -1757,8 +1757,15 @@ pub fn mixed_of(
     Ok(metrics)
 }
 
-/// Deviances of a generalized linear model on another frame.
-pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Model, fitted: metrics::GlmExtras) -> metrics::GlmExtras {
+/// Deviances of a generalized linear model on another frame. `intercepts` is 0 for a model without one.
+pub(crate) fn glm_extras(
+    m: &Metrics,
+    y: &[f64],
+    w: Option<&[f64]>,
+    model: &Model,
+    fitted: metrics::GlmExtras,
+    intercepts: i64,
+) -> metrics::GlmExtras {
     let weight = |i: usize| w.map_or(1.0, |w| w[i]);
     let rows: Vec<usize> = (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0).collect();
     let total: f64 = rows.iter().map(|&i| weight(i)).sum();
@@ -1785,7 +1792,7 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
         | metrics::Kind::Mixed(_) => (f64::NAN, f64::NAN),
     };
     let used = fitted.null_dof - fitted.residual_dof;
-    let rank = used as f64 + 1.0;
+    let rank = (used + intercepts) as f64;
     let aic = match (&m.kind, model.deviance) {
         (metrics::Kind::Binomial(_), _) => residual + 2.0 * rank,
         (metrics::Kind::Regression { .. }, Deviance::Gaussian) => {
@@ -1799,8 +1806,8 @@ pub(crate) fn glm_extras(m: &Metrics, y: &[f64], w: Option<&[f64]>, model: &Mode
         aic,
         // As the reference tells a likelihood that nobody asked for.
         loglikelihood: if fitted.loglikelihood == 0.0 { 0.0 } else { f64::NAN },
-        null_dof: m.nobs - 1,
-        residual_dof: m.nobs - 1 - used,
+        null_dof: m.nobs - intercepts,
+        residual_dof: m.nobs - intercepts - used,
         null_mean,
     }
 }

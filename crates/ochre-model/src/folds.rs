@@ -238,12 +238,12 @@ pub fn pooled_metrics(results: &[FoldResult], train: &Training) -> Result<Metric
             first.deviance,
             first.detail.clone(),
         )?;
-        let fitted = first.metrics.read().first().and_then(|m| m.glm);
-        m.glm = fitted.map(|g| {
+        let fitted = first.metrics.read().first().and_then(|m| Some((m.glm?, m.nobs - m.glm?.null_dof)));
+        m.glm = fitted.map(|(g, intercepts)| {
             // Each row's null model is that of the fold which did not see it.
             let of_fold = |r: &FoldResult| r.model.metrics.read().get(1).and_then(|m| m.glm).map_or(f64::NAN, |g| g.null_deviance);
             let null_deviance = results.iter().map(of_fold).sum();
-            GlmExtras { null_deviance, ..crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g) }
+            GlmExtras { null_deviance, ..crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g, intercepts) }
         });
         m
     };

@@ -59,7 +59,7 @@ impl Design {
             let parts = by_chunk(&columns[i], |first, values| {
                 let mut counts = vec![0.0; count(i).max(1)];
                 for (r, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-                    counts[*v as usize] += if train.weighted { train.weight(first + r) } else { 1.0 };
+                    counts[*v as usize] += f64::from(u8::from(fills_gaps(train, first + r)));
                 }
                 counts
             })?;
@@ -68,15 +68,16 @@ impl Design {
             }
             modes.push(ochre_model::metrics::argmax(&counts));
         }
-        let (mut means, mut mults, mut sigmas) = (vec![], vec![], vec![]);
+        let (mut means, mut mults, mut sigmas, mut fills) = (vec![], vec![], vec![], vec![]);
         for &i in &nums {
-            let (mean, sigma) = moments(&columns[i], train)?;
+            // What is only told is told of all rows alike, as in the reference.
+            let (mean, sigma) = moments(&columns[i], |r| if train.weighted && standardize { train.weight(r) } else { 1.0 })?;
+            fills.push(if train.weighted { moments(&columns[i], |r| f64::from(u8::from(fills_gaps(train, r))))?.0 } else { mean });
             means.push(mean);
             sigmas.push(sigma);
             mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });
         }
         let order = cats.into_iter().chain(nums).collect();
-        let fills = means.clone();
         Ok(Design { order, levels, offsets, modes, means, fills, mults, sigmas, centered: standardize, intercept, all_levels })
     }
 
@@ -258,10 +259,14 @@ impl Design {
     }
 }
 
-/// Mean and sample standard deviation over present values, weighted when the user gave weights; rows without a response
-/// count, as in the reference.
-pub fn moments(column: &Column, train: &Training) -> Result<(f64, f64)> {
-    let weight = |i: usize| if train.weighted { train.weight(i) } else { 1.0 };
+/// Does a row count in what stands for missing values? All do, whatever they weigh, as in the reference, but those that a fold
+/// holds out.
+pub fn fills_gaps(train: &Training, row: usize) -> bool {
+    !train.weighted || train.weight(row) > 0.0 || train.y.get(row).is_some_and(|y| y.is_nan())
+}
+
+/// Mean and sample standard deviation over present values with weights by row.
+pub fn moments(column: &Column, weight: impl Fn(usize) -> f64 + Sync) -> Result<(f64, f64)> {
     let sums = |f: &(dyn Fn(f64, f64) -> [f64; 2] + Sync)| -> Result<[f64; 2]> {
         let parts = by_chunk(column, |first, values| {
             let mut s = [0.0; 2];

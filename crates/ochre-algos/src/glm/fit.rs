@@ -650,6 +650,9 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
                 link.apply(mean(&|y| y), shape)
             };
         }
+        if !many && train.offset.is_some() {
+            beta[0][p - 1] = null_constant(&problem);
+        }
     }
     let null = beta.clone();
     let scorer_of = |problem: &Problem<'_>, beta: &[Vec<f64>]| GlmScorer {
@@ -1503,7 +1506,7 @@ fn largest_lambda(problem: &Problem<'_>, null: &[Vec<f64>], alpha: f64, counting
         }
     }
     let top = largest / alpha.max(1e-2);
-    let rows = problem.run.train.nominal_weight as usize;
+    let rows = (problem.run.train.nominal_weight as usize).min(problem.run.train.rows);
     let mut ratio = if problem.run.params.lambda_min_ratio > 0.0 {
         problem.run.params.lambda_min_ratio
     } else if rows >> 4 > p - 1 {

@@ -96,6 +96,9 @@ impl Algorithm for Glm {
             }
             s => notes.error("_solver", format!("solver {} is for the ordinal family only", s.name())),
         }
+        if params.non_negative && (params.family == Multinomial || shape.category == Some(Category::Multinomial)) {
+            notes.error("_non_negative", "non_negative does not work with multinomial family.");
+        }
         if params.compute_p_values {
             if !matches!(params.solver, Solver::Auto | Solver::Irlsm) {
                 let text = format!("P values can only be computed with IRLSM solver, go solver = {}", params.solver.name());

@@ -76,7 +76,7 @@ impl Expand for Tables {
             // Numbers are standardized by all rows that have them, those left out too.
             let all = training(&names[..0], columns[..given].to_vec(), None);
             for (slot, &i) in design.order[design.levels.len()..].iter().enumerate().filter(|(_, i)| **i >= made) {
-                let (mean, sigma) = moments(&columns[i - made], &all)?;
+                let (mean, sigma) = moments(&columns[i - made], |r| if all.weighted { all.weight(r) } else { 1.0 })?;
                 (design.means[slot], design.mults[slot]) = (mean, if sigma > 0.0 { 1.0 / sigma } else { 1.0 });
             }
         }

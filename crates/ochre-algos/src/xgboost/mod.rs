@@ -34,7 +34,7 @@ impl<'a> From<&'a XgBoostParams> for crate::calibration::Wish<'a> {
 }
 
 /// Makes two names of a parameter say the same. Where both were changed, the native one wins, or `check` refuses them.
-fn alias(name: &mut f64, native: &mut f64, default: f64, native_wins: bool) {
+fn alias<T: Copy + PartialEq>(name: &mut T, native: &mut T, default: T, native_wins: bool) {
     if *native == default {
         *native = *name;
     } else if native_wins || *name == default {
@@ -116,7 +116,7 @@ impl Algorithm for XgBoost {
             ("sample_rate", p.sample_rate, "subsample", p.subsample, "1.0"),
             ("col_sample_rate", p.col_sample_rate, "colsample_bylevel", p.colsample_bylevel, "1.0"),
             ("col_sample_rate_per_tree", p.col_sample_rate_per_tree, "colsample_bytree", p.colsample_bytree, "1.0"),
-            ("max_abs_leafnode_pred", p.max_abs_leafnode_pred, "max_delta_step", p.max_delta_step, "0.0"),
+            ("max_abs_leafnode_pred", f64::from(p.max_abs_leafnode_pred), "max_delta_step", f64::from(p.max_delta_step), "0.0"),
         ] {
             if given != other {
                 notes.error(
