@@ -20,7 +20,7 @@ TIGHT = dict(beta_epsilon=1e-10, objective_epsilon=1e-14, gradient_epsilon=1e-12
 LOOSE = {"poisson ridge": 2e-3, "gamma ridge": 1e-3, "multinomial plain": 1e-4, "multinomial unscaled": 1e-4,
          "multinomial weights": 1e-4, "multinomial ridge": 1e-4, "multinomial likelihood": 1e-4, "quasibinomial weights": 1e-3, "gaussian elastic net": 1e-4,
          "poisson lasso": 1e-2, "poisson elastic net": 2e-3, "tweedie lasso": 0.1, "gaussian non-negative": 5e-2,
-         "gaussian bounds": 5e-2}
+         "gaussian bounds": 5e-2, "gaussian offset, penalty left open": 5e-3}
 
 
 def frames():
@@ -100,6 +100,16 @@ def cases():
         folds = dict(nfolds=4, fold_assignment="Modulo", solver="COORDINATE_DESCENT")
         yield case(f"{family} folds choose a penalty", family, lambda_search=True, nlambdas=6, alpha=0.5, **folds)
         yield case(f"{family} folds choose a mixture", family, lambda_=[0.3, 0.1, 0.03, 0.01], alpha=[0.2, 0.8], **folds)
+    # The largest penalty is that of the model of intercept and offset.
+    for family in ("gaussian", "binomial", "poisson"):
+        yield case(f"{family} offset, penalty left open", family, standardize=False, offset_column="OFF", solver="COORDINATE_DESCENT")
+    for family in ("gaussian", "binomial"):
+        yield case(f"{family} weights unscaled", family, lambda_=0, weights_column="W", standardize=False)
+        yield case(f"{family} weights, holes filled", family, "holes", lambda_=0, weights_column="W")
+        yield case(f"{family} no intercept, folds", family, x=["AGE", "RACE", "PSA", "GLEASON"], lambda_=0, intercept=False,
+                   nfolds=3, fold_assignment="Modulo")
+    for family in ("gaussian", "binomial", "gamma", "poisson"):
+        yield case(f"{family} folds", family, lambda_=0, nfolds=3, fold_assignment="Modulo")
     yield case("binomial without offset", "binomial", lambda_=0, offset_column="OFF", remove_offset_effects=True)
 
 
@@ -118,7 +128,9 @@ def outcome(m, frame):
         got["dispersion"] = out["dispersion"]
     if m.actual_params.get("nfolds"):
         got["chosen"] = [out["lambda_best"], out["alpha_best"], out["lambda_1se"]]
-        got["held out"] = scalar(out["cross_validation_metrics"]._metric_json["residual_deviance"])
+        held_out = out["cross_validation_metrics"]._metric_json
+        got["held out"] = scalar(held_out["residual_deviance"])
+        got["held out null"] = [scalar(held_out[k]) for k in ("null_deviance", "null_degrees_of_freedom", "residual_degrees_of_freedom")]
     family = m.actual_params["family"]
     if not m.actual_params.get("calc_like"):
         got.pop("loglikelihood")
@@ -127,6 +139,8 @@ def outcome(m, frame):
     if m.actual_params.get("prior", -1) > 0:
         for k in ("residual_deviance", "null_deviance", "AIC", "MSE", "logloss"):
             got.pop(k)
+    if not m.actual_params.get("offset_column") and family not in ("fractionalbinomial", "negativebinomial"):
+        got["elsewhere"] = scalar(m.model_performance(frame[100:200, :])._metric_json["null_deviance"])
     if m.actual_params.get("remove_offset_effects"):
         got.pop("null_deviance")
     if family == "multinomial":  # coefficients may move together

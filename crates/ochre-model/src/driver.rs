@@ -1460,7 +1460,13 @@ fn measure_scores(category: Category, scores: Scores<'_>, answers: Answers<'_>) 
     match category {
         Category::Regression | Category::Clustering | Category::CoxPh => metrics::regression(scores, y, w, deviance),
         Category::Binomial => metrics::binomial(scores.column(1), y, w, domain, detail),
-        Category::Multinomial | Category::Ordinal => metrics::multinomial(scores, y, w, domain, detail),
+        Category::Multinomial | Category::Ordinal => {
+            // Of equally probable classes one is drawn, the same for all rows, since their values are not known here.
+            let mut shares = vec![0.0; domain.len()];
+            let known = (0..y.len()).filter(|&i| !y[i].is_nan());
+            known.for_each(|i| shares[y[i] as usize] += w.map_or(1.0, |w| w[i]));
+            metrics::multinomial(scores.with_shares(&shares), y, w, domain, detail)
+        }
         Category::AnomalyDetection => Err(Error::Internal("anomalies have no answers".into())),
         Category::BinomialUplift => Err(Error::Internal("uplift is measured with its treatments".into())),
     }
@@ -1522,6 +1528,23 @@ impl Model {
         renamed(s.to_json(), self.info.model_schema, self.info.model_type)
     }
 
+    /// Draws a class for each row that has several most probable ones.
+    fn break_ties(&self, data: &adapt::Adapted, preds: &[f64], labels: &mut [f64]) -> Result<()> {
+        let width = self.scorer.width();
+        let at = |r: usize| &preds[r * width..][..width];
+        let has_tie = |r: &usize| !labels[*r].is_nan() && at(*r).iter().filter(|v| **v == at(*r)[labels[*r] as usize]).count() > 1;
+        let tied: Vec<usize> = (0..labels.len()).into_par_iter().filter(has_tie).collect();
+        if tied.is_empty() {
+            return Ok(());
+        }
+        let columns = data.sources.iter().map(|s| s.all(data.rows)).collect::<Result<Vec<_>>>()?;
+        for r in tied {
+            let seed = || ochre_score::ties::seed(columns.iter().map(|c| c[r]));
+            labels[r] = ochre_score::ties::most_probable(at(r), &self.priors, seed) as f64;
+        }
+        Ok(())
+    }
+
     /// Predictions for a frame: label and class probabilities, a number, or a cluster.
     pub fn predict(&self, node: &Node, frame: &Frame, warn: &mut dyn FnMut(String)) -> Result<Frame> {
         self.speaks()?;
@@ -1553,7 +1576,10 @@ impl Model {
                 return Frame::new(names.collect(), columns.collect());
             }
             let width = self.scorer.width();
-            let labels: Vec<f64> = preds.par_chunks(width).map(|p| self.label(p)).collect();
+            let mut labels: Vec<f64> = preds.par_chunks(width).map(|p| self.label(p)).collect();
+            if width > 2 {
+                self.break_ties(&data, &preds, &mut labels)?;
+            }
             let domain = self.response.as_ref().and_then(|r| r.domain.clone()).unwrap_or_default();
             let mut names = vec!["predict".to_string()];
             let mut columns = vec![Column::numeric(&node.ledger, Kind::Enum(domain), &labels)?];

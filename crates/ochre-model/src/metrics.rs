@@ -363,16 +363,21 @@ pub struct Scores<'a> {
     first: usize,
     width: usize,
     column: usize,
+    /// Shares of the classes, by which ties between them are decided.
+    shares: &'a [f64],
 }
 
 impl<'a> Scores<'a> {
     /// Of all rows, `width` values each.
     pub fn all(values: &'a [f64], width: usize) -> Scores<'a> {
-        Scores { values, first: 0, width, column: 0 }
+        Scores { values, first: 0, width, column: 0, shares: &[] }
     }
     /// Of a member's own rows, of so many in all.
     pub fn own(team: &Team, rows: usize, values: &'a [f64], width: usize) -> Scores<'a> {
         Scores { first: team.rows(rows).start, ..Scores::all(values, width) }
+    }
+    pub fn with_shares(self, shares: &'a [f64]) -> Scores<'a> {
+        Scores { shares, ..self }
     }
     /// With another column as the one that `at` tells.
     pub fn column(self, column: usize) -> Scores<'a> {
@@ -669,7 +674,7 @@ pub fn multinomial(
                         ..Sums::default()
                     },
                 );
-                confusion[y as usize][argmax(p)] += w;
+                confusion[y as usize][ochre_score::ties::most_probable(p, probabilities.shares, || 0)] += w;
                 let rank = p.iter().enumerate().filter(|(c, v)| **v > of_actual || (**v == of_actual && *c < y as usize)).count();
                 for h in hits.iter_mut().skip(rank) {
                     *h += w;

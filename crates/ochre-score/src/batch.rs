@@ -113,7 +113,8 @@ impl BatchScorer {
         let part = |k: usize| Arc::new(scores.chunks(width).map(|s| s[k]).collect::<Float64Array>()) as ArrayRef;
         let mut out = vec![];
         if let Some(labels) = &self.labels {
-            let keys: Int32Array = scores.chunks(width).map(|p| self.label(p).map(|k| k as i32)).collect();
+            let keys = scores.chunks(width).enumerate().map(|(r, p)| self.label(p, || crate::ties::seed(views.iter().map(|c| c[r]))));
+            let keys: Int32Array = keys.map(|k| k.map(|k| k as i32)).collect();
             out.push(Arc::new(DictionaryArray::<Int32Type>::new(keys, labels.clone())) as ArrayRef);
         }
         out.extend((0..width).map(part));
@@ -128,12 +129,12 @@ impl BatchScorer {
     }
 
     /// The class of a row; none where no probability is known.
-    fn label(&self, p: &[f64]) -> Option<usize> {
+    fn label(&self, p: &[f64], seed: impl FnOnce() -> i64) -> Option<usize> {
         let known = p.iter().any(|p| !p.is_nan());
         known.then(|| match p {
             [score, _] if self.mojo.about.category == "AnomalyDetection" => usize::from(*score >= self.mojo.file.threshold),
             [_, second] => usize::from(*second >= self.mojo.file.threshold),
-            _ => (1..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best }),
+            _ => crate::ties::most_probable(p, &self.mojo.about.priors, seed),
         })
     }
 

@@ -26,6 +26,7 @@ pub mod recode;
 pub mod rules;
 mod shap;
 pub mod smooth;
+pub mod ties;
 mod trees;
 
 pub use batch::BatchScorer;

@@ -5,7 +5,7 @@ use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
     HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, hold_trees,
-    importances, mark_leaves, monotone, rules, stopping_metric, summary, together,
+    importances, leaf_at, mark_leaves, monotone, rules, stopping_metric, summary, together,
 };
 use crate::tree::{Draw, Responses, Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -235,6 +235,13 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 .flat_map(|(l, leaf)| order.rows[leaf.start..leaf.end].chunks(ROWS).map(move |rows| (l as u32, rows)))
                 .collect();
             mark_leaves(&pieces, &mut leaf_of);
+            if samples && loss.by_rank() {
+                // Medians and the like are of all rows of a leaf, drawn or not, as in the reference.
+                let mut number = vec![OUTSIDE; grown.tree.nodes.len()];
+                grown.leaves.iter().enumerate().for_each(|(l, leaf)| number[leaf.node] = l as u32);
+                let outside = leaf_of.par_iter_mut().enumerate().filter(|(r, l)| **l == OUTSIDE && weight(*r) > 0.0);
+                outside.for_each(|(r, l)| *l = number[leaf_at(&grown.tree, &data, r)]);
+            }
             // Leaf sums run over the rows in order, chunk by chunk: they do not depend on threads.
             let n = grown.leaves.len();
             let terms = match &custom {

@@ -867,7 +867,12 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
         coefficient_names: Some(names.iter().cloned().chain(["Intercept".to_string()]).collect()),
         lambda_best: problem.lambda,
         alpha_best: alpha,
-        lambda_1se: params.chosen.as_ref().map_or(-1.0, |c| c.within_one_error),
+        // Folds that have one penalty only choose it.
+        lambda_1se: match &params.chosen {
+            Some(c) => c.within_one_error,
+            None if params.common.nfolds > 1 || params.common.fold_column.is_some() => problem.lambda,
+            None => -1.0,
+        },
         lambda_min,
         lambda_max,
         best_submodel_index: best as i32,
@@ -915,7 +920,8 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
     };
     let one = |v: Cell| vec![v];
     let intercepts = if params.intercept { blocks } else { 0 };
-    let total = (p - 1) * blocks;
+    // Of several classes the reference counts the intercepts too.
+    let total = if many { (p - 1) * blocks + intercepts } else { p - 1 };
     let link_name = match family {
         Family::Multinomial => "multinomial",
         Family::Ordinal => "ologit",
