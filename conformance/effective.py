@@ -41,6 +41,10 @@ def cases():
             yield f"glm search{how}", e.H2OGeneralizedLinearEstimator(lambda_search=True, **more), "AGE", f, x
             yield f"kmeans{how}", e.H2OKMeansEstimator(k=3, **more), None, f, x
             yield f"bayes{how}", e.H2ONaiveBayesEstimator(**more), "CAPSULE", two, x
+    early = dict(ntrees=40, max_depth=3, seed=1, score_tree_interval=2, stopping_rounds=1, stopping_tolerance=0.1)
+    yield "gbm early", e.H2OGradientBoostingEstimator(**early), "CAPSULE", two, x
+    yield "drf early", e.H2ORandomForestEstimator(**early), "CAPSULE", two, x
+    yield "xgboost early", e.H2OXGBoostEstimator(**early), "CAPSULE", two, x
     yield "glm ridge", e.H2OGeneralizedLinearEstimator(alpha=0, lambda_search=True), "AGE", f, x
     yield "glm bfgs", e.H2OGeneralizedLinearEstimator(solver="L_BFGS"), "CAPSULE", two, x
     yield "glm free", e.H2OGeneralizedLinearEstimator(lambda_=0, family="poisson"), "AGE", f, x

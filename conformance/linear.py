@@ -20,7 +20,7 @@ TIGHT = dict(beta_epsilon=1e-10, objective_epsilon=1e-14, gradient_epsilon=1e-12
 LOOSE = {"poisson ridge": 2e-3, "gamma ridge": 1e-3, "multinomial plain": 1e-4, "multinomial unscaled": 1e-4,
          "multinomial weights": 1e-4, "multinomial ridge": 1e-4, "multinomial likelihood": 1e-4, "quasibinomial weights": 1e-3, "gaussian elastic net": 1e-4,
          "poisson lasso": 1e-2, "poisson elastic net": 2e-3, "tweedie lasso": 0.1, "gaussian non-negative": 5e-2,
-         "gaussian bounds": 5e-2, "gaussian offset, penalty left open": 5e-3}
+         "gaussian bounds": 5e-2, "gaussian offset, penalty left open": 0.1}
 
 
 def frames():

@@ -26,6 +26,8 @@ CASES = {
     "annealing from far": (Gbm, NUMBERS, "AGE", dict(learn_rate=0.5, learn_rate_annealing=0.5)),
     "categories": (Gbm, ["RACE", "DPROS", "DCAPS", "YEARS"], "CAPSULE", dict(min_rows=3)),
     "categories that share bins": (Gbm, ["RACE", "YEARS"], "PSA", dict(min_rows=3, nbins_cats=8)),
+    "quantiles of weights": (Gbm, ["PSA", "AGE"], "VOL", dict(histogram_type="QuantilesGlobal", weights_column="WEIGHT", nbins=5, max_depth=3)),
+    "nothing to split": (Gbm, ["PSA"], "CAPSULE", dict(min_split_improvement=0.9, sample_rate=0.6)),
     "sampled medians": (Gbm, ["AGE", "GLEASON", "DPROS"], "PSA", dict(distribution="laplace", sample_rate=0.7)),
     "sampled quantiles": (Gbm, ["AGE", "GLEASON", "DPROS"], "PSA", dict(distribution="quantile", quantile_alpha=0.8, sample_rate=0.6)),
     "sampled huber": (Gbm, ["AGE", "GLEASON", "DPROS"], "PSA", dict(distribution="huber", sample_rate=0.7)),
@@ -56,7 +58,7 @@ def run():
     f = h2o.import_file(os.path.join(HERE, "data", "prostate.csv"))
     for c in ("RACE", "DCAPS", "CAPSULE"):
         f[c] = f[c].asfactor()
-    f = f.cbind([f["AGE"].asfactor().set_names(["YEARS"]), ((f["ID"] % 5) / 4 - 0.5).set_names(["SHIFT"])])
+    f = f.cbind([f["AGE"].asfactor().set_names(["YEARS"]), ((f["ID"] % 5) / 4 - 0.5).set_names(["SHIFT"]), (f["ID"] % 3 + 1).set_names(["WEIGHT"])])
     for name, (builder, x, y, p) in CASES.items():
         m = builder(seed=1, ntrees=4, **p)
         m.train(x, y, f)

@@ -173,6 +173,10 @@ impl Training {
     pub fn classes(&self) -> usize {
         self.response.as_ref().and_then(|r| r.domain.as_ref()).map_or(1, |d| d.len())
     }
+    /// The weights that the user or a fold gave; none where rows weigh nothing only for want of a response.
+    pub fn given_weights(&self) -> Option<&[f64]> {
+        self.w.as_deref().filter(|_| self.weighted)
+    }
     /// Labels of the response's classes; empty for a number.
     pub fn labels(&self) -> &[String] {
         self.response.as_ref().and_then(|r| r.domain.as_deref()).map_or(&[], |d| d)
@@ -1752,7 +1756,7 @@ impl Model {
                     null_mean: f64::NAN,
                 };
                 let fitted = self.metrics.read().first().map_or(Some((blank, 1)), |m| m.glm.map(|g| (g, m.nobs - g.null_dof)));
-                m.glm = fitted.map(|(g, intercepts)| glm_extras(&m, &y, w.as_deref(), self, g, intercepts));
+                m.glm = fitted.map(|(g, intercepts)| glm_extras(&m, &preds, &y, w.as_deref(), self, g, intercepts));
             }
             Ok(m)
         })
@@ -1783,9 +1787,11 @@ pub fn mixed_of(
     Ok(metrics)
 }
 
-/// Deviances of a generalized linear model on another frame. `intercepts` is 0 for a model without one.
+/// Deviances of a generalized linear model on another frame, of the rows that have a prediction. `intercepts` is 0 for a model
+/// without one.
 pub(crate) fn glm_extras(
     m: &Metrics,
+    preds: &[f64],
     y: &[f64],
     w: Option<&[f64]>,
     model: &Model,
@@ -1793,7 +1799,9 @@ pub(crate) fn glm_extras(
     intercepts: i64,
 ) -> metrics::GlmExtras {
     let weight = |i: usize| w.map_or(1.0, |w| w[i]);
-    let rows: Vec<usize> = (0..y.len()).filter(|&i| !y[i].is_nan() && weight(i) > 0.0).collect();
+    let width = preds.len() / y.len().max(1);
+    let counts = |i: &usize| !y[*i].is_nan() && !preds[i * width].is_nan() && weight(*i) > 0.0;
+    let rows: Vec<usize> = (0..y.len()).filter(counts).collect();
     let total: f64 = rows.iter().map(|&i| weight(i)).sum();
     // A model of given coefficients knows nothing of the rows it may have been trained on.
     let own_mean = || rows.iter().map(|&i| weight(i) * y[i]).sum::<f64>() / total;

@@ -243,7 +243,7 @@ pub fn pooled_metrics(results: &[FoldResult], train: &Training) -> Result<Metric
             // Each row's null model is that of the fold which did not see it.
             let of_fold = |r: &FoldResult| r.model.metrics.read().get(1).and_then(|m| m.glm).map_or(f64::NAN, |g| g.null_deviance);
             let null_deviance = results.iter().map(of_fold).sum();
-            GlmExtras { null_deviance, ..crate::driver::glm_extras(&m, &train.y, train.w.as_deref(), first, g, intercepts) }
+            GlmExtras { null_deviance, ..crate::driver::glm_extras(&m, &preds, &train.y, train.w.as_deref(), first, g, intercepts) }
         });
         m
     };

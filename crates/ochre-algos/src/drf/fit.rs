@@ -3,8 +3,8 @@
 use super::{DrfOutput, DrfParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, ROWS, Walk, add_validation, continued, effective_trees, gains_of, history_columns, hold_trees, importances, rules,
-    stopping_metric, summary,
+    HISTORY_BUDGET, ROWS, Walk, add_validation, continued, effective_trees, enough_trees, gains_of, history_columns, hold_trees,
+    importances, rules, stopping_metric, summary,
 };
 use crate::tree::{Draw, ROW_ORDER_MAX, Responses, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -68,7 +68,7 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
         _ => (width as f64).sqrt() as usize,
     };
     // As the reference's forests have it; where its threads decide about more than that, nobody can follow it anyway.
-    let rules = TreeRules { single_edges: train.rows <= ROW_ORDER_MAX, ..rules(t, &train.columns, tries)? };
+    let rules = TreeRules { single_edges: train.rows <= ROW_ORDER_MAX, ..rules(t, &train.columns, train.given_weights(), tries)? };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
     let per_class = t.sample_rate_per_class.as_deref().unwrap_or_default();
@@ -210,6 +210,8 @@ pub fn fit(run: &mut Run<'_, DrfParams>) -> Result<Fitted<DrfOutput>> {
     let mut output = DrfOutput { variable_importances: Some(importances(&train.names, &gains)), ..DrfOutput::default() };
     let distribution = if category == Category::Regression { "gaussian" } else { "multinomial" };
     output.common.effective = effective_trees(&params.common, t, category, distribution);
+    let stopped = history.stopped(params.common.stopping_rounds as usize, metric, params.common.stopping_tolerance);
+    output.common.effective.extend(enough_trees(t.ntrees, ensemble.trees.len(), stopped));
     output.common.model_summary = Some(summary(&ensemble));
     let table = history.table(run.started_ms, "Number of Trees", history_columns(category));
     output.common.scoring_history = Some(match run.checkpoint.as_deref() {

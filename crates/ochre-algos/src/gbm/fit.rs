@@ -4,8 +4,8 @@ use super::loss::{Custom, Loss, weighted_quantile};
 use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
-    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, gains_of, history_columns, hold_trees,
-    importances, leaf_at, mark_leaves, monotone, rules, stopping_metric, summary, together,
+    HISTORY_BUDGET, OUTSIDE, ROWS, Walk, add_validation, bound_leaves, continued, effective_trees, enough_trees, gains_of, history_columns,
+    hold_trees, importances, leaf_at, mark_leaves, monotone, rules, stopping_metric, summary, together,
 };
 use crate::tree::{Draw, Responses, Row, RowOrder, TreeData, TreeGrower, TreeRules};
 use ochre_core::rng::draw_rows;
@@ -105,7 +105,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
     let rules = TreeRules {
         monotone: monotone(&params.monotone_constraints, &train.names),
         together: together(&params.interaction_constraints, &train.names),
-        ..rules(t, &train.columns, per_split)?
+        ..rules(t, &train.columns, train.given_weights(), per_split)?
     };
     let grower = TreeGrower { data: &data, rules };
     let mut rng = Rng::new(t.seed);
@@ -284,7 +284,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                     g = g.clamp(-1e4, 1e4);
                 }
                 let limit = params.max_abs_leafnode_pred;
-                values[l] = if g.is_nan() { 0.0 } else { g.clamp(-limit, limit) as f32 };
+                // A tree that is nothing but its root adds nothing, as in the reference.
+                values[l] = if g.is_nan() || n == 1 { 0.0 } else { g.clamp(-limit, limit) as f32 };
                 grown.tree.nodes[leaf.node].value = values[l];
             }
             if !grower.rules.monotone.is_empty() {
@@ -361,6 +362,11 @@ fn finished(run: &Run<'_, GbmParams>, ensemble: TreeEnsemble, gains: &[f64], his
         _ => "gaussian",
     };
     output.common.effective = effective_trees(&run.params.common, &run.params.tree, train.category, distribution);
+    let common = &run.params.common;
+    let metric = stopping_metric(common, train.category);
+    let stopped = history.stopped(common.stopping_rounds as usize, metric, common.stopping_tolerance);
+    let stalled = ensemble.trees.last().is_some_and(|group| group.iter().all(|t| t.nodes.len() <= 1));
+    output.common.effective.extend(enough_trees(run.params.tree.ntrees, ensemble.trees.len(), stopped || stalled));
     output.common.model_summary = Some(summary(&ensemble));
     let table = history.table(run.started_ms, "Number of Trees", history_columns(train.category));
     output.common.scoring_history = Some(match run.checkpoint.as_deref() {

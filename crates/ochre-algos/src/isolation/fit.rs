@@ -32,7 +32,7 @@ pub fn fit(run: &mut Run<'_, IsolationForestParams>) -> Result<Fitted<IsolationF
         _ => width / 3,
     };
     let data = TreeData::new(run.node, &train.columns)?;
-    let grower = TreeGrower { data: &data, rules: rules(t, &train.columns, tries)? };
+    let grower = TreeGrower { data: &data, rules: rules(t, &train.columns, None, tries)? };
     let own = data.team.rows(train.rows);
     let _room = run.node.ledger.reserve("answers and path lengths of rows", (own.len() * 48) as u64)?;
     let mut ensemble = TreeEnsemble {

@@ -35,7 +35,8 @@ impl Histogram {
 /// Points of columns, `top` of them where there are values for two: at most `n` that divide the values evenly, the smallest
 /// value among them, and others at even distances between those. Of all columns of numbers, or (`skewed`) only of those whose
 /// rows would fill few of `top` even bins; and none of columns of so few whole numbers that each is a bin.
-pub fn points(columns: &[Column], n: usize, top: usize, skewed: bool) -> Result<Vec<Vec<f64>>> {
+/// With weights, values are divided by these (not where `skewed`).
+pub fn points(columns: &[Column], n: usize, top: usize, skewed: bool, weights: Option<&[f64]>) -> Result<Vec<Vec<f64>>> {
     columns
         .iter()
         .map(|c| {
@@ -43,6 +44,7 @@ pub fn points(columns: &[Column], n: usize, top: usize, skewed: bool) -> Result<
                 return Ok(vec![]);
             }
             let mut v = c.to_f64()?;
+            let weighed = weights.map(|w| cumulated(&v, w));
             v.retain(|v| v.is_finite());
             v.sort_by(f64::total_cmp);
             let (Some(&low), Some(&high)) = (v.first(), v.last()) else { return Ok(vec![]) };
@@ -62,6 +64,9 @@ pub fn points(columns: &[Column], n: usize, top: usize, skewed: bool) -> Result<
             let last = (v.len() - 1) as f64;
             let quantile = |i: usize| {
                 let share = i as f64 * (1.0 / n as f64);
+                if let Some(w) = &weighed {
+                    return weighted_point(w, share);
+                }
                 let row = (share * last).floor();
                 let (lo, hi) = (v[row as usize], v[(row as usize + 1).min(v.len() - 1)]);
                 let (below, above) = (row / last, (row + 1.0) / last);
@@ -72,6 +77,28 @@ pub fn points(columns: &[Column], n: usize, top: usize, skewed: bool) -> Result<
             Ok(padded(&points, top))
         })
         .collect()
+}
+
+/// Finite values of rows with weight in their order, each with the sum of weights up to it.
+fn cumulated(values: &[f64], weights: &[f64]) -> Vec<(f64, f64)> {
+    let mut pairs: Vec<(f64, f64)> =
+        values.iter().copied().zip(weights.iter().copied()).filter(|(v, w)| v.is_finite() && *w > 0.0).collect();
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut sum = 0.0;
+    for p in &mut pairs {
+        sum += p.1;
+        p.1 = sum;
+    }
+    pairs
+}
+
+/// A quantile as if each value stood as often as its weight says.
+fn weighted_point(cumulated: &[(f64, f64)], share: f64) -> f64 {
+    let Some(last) = cumulated.last() else { return f64::NAN };
+    let position = share * (last.1 - 1.0).max(0.0);
+    let at = |rank: f64| cumulated[cumulated.partition_point(|p| p.1 <= rank + 1e-12).min(cumulated.len() - 1)].0;
+    let (low, high) = (at(position.floor()), at(position.floor() + 1.0));
+    low + (high - low) * (position - position.floor())
 }
 
 /// A column is skewed when its rows fill less than one in so many bins.

@@ -238,15 +238,15 @@ pub fn summary(ensemble: &TreeEnsemble) -> Table {
 
 /// The rules of trees that draw `per_split` columns for each split. Robust histograms are even ones but for skewed columns,
 /// whose bins hold as many rows each (the reference looks at each node's bins instead, and divides those that are full).
-pub fn rules(tree: &TreeParams, columns: &[Column], per_split: usize) -> Result<TreeRules> {
+pub fn rules(tree: &TreeParams, columns: &[Column], weights: Option<&[f64]>, per_split: usize) -> Result<TreeRules> {
     let width = columns.len();
     let (nbins, top) = (tree.nbins as usize, tree.nbins_top_level.max(tree.nbins) as usize);
     let (histogram, points) = match tree.histogram_type {
         HistogramType::Auto | HistogramType::UniformAdaptive => (Histogram::Even, vec![]),
         HistogramType::Random => (Histogram::Drawn, vec![]),
-        HistogramType::QuantilesGlobal => (Histogram::Points, points(columns, nbins, top, false)?),
-        HistogramType::RoundRobin => (Histogram::InTurn, points(columns, nbins, top, false)?),
-        HistogramType::UniformRobust => (Histogram::Points, points(columns, top, top, true)?),
+        HistogramType::QuantilesGlobal => (Histogram::Points, points(columns, nbins, top, false, weights)?),
+        HistogramType::RoundRobin => (Histogram::InTurn, points(columns, nbins, top, false, weights)?),
+        HistogramType::UniformRobust => (Histogram::Points, points(columns, top, top, true, None)?),
     };
     Ok(TreeRules {
         max_depth: if tree.max_depth == 0 { usize::from(u16::MAX) } else { tree.max_depth as usize },
@@ -280,6 +280,11 @@ pub fn effective(common: &CommonParams, category: Category, named: &[(&'static s
         out.push(("categorical_encoding", "Enum".into()));
     }
     out
+}
+
+/// The number of trees that a model which stopped growing by itself was in effect asked for.
+pub fn enough_trees(asked: i32, grown: usize, stopped: bool) -> Option<(&'static str, Value)> {
+    (stopped && grown < asked as usize).then(|| ("ntrees", grown.into()))
 }
 
 /// The same for the forests' and boosters' own choices.

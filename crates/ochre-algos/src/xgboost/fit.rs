@@ -406,6 +406,9 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
         ..XgBoostOutput::default()
     };
     output.common.effective = effective(&run.params, train.category);
+    let p = &run.params;
+    let stopped = history.stopped(p.common.stopping_rounds as usize, metric, p.common.stopping_tolerance);
+    output.common.effective.extend(ensemble::enough_trees(p.ntrees, n, stopped));
     output.common.model_summary = Some(Table::new("Model Summary", "").row_labels(vec!["".into()]).named(
         "number_of_trees",
         "number_of_trees",
