@@ -88,36 +88,51 @@ fn moments(preds: &[f64], width: usize, class: usize, w: Option<&[f64]>) -> [f64
     [mean, variance.sqrt(), variance.sqrt() / f64::sqrt(n as f64)]
 }
 
+/// The classes to look at, by number, with the names that were asked for.
+fn shown<'a>(model: &Model, ask: &'a Ask) -> Result<Vec<(usize, Option<&'a str>)>> {
+    let classes = model.classes();
+    if ask.targets.is_empty() {
+        if classes.len() > 2 {
+            let what = "Targets parameter has to be set for multinomial classification or ordinal regression.";
+            return Err(Error::invalid(format!("{what} The classes are {}", classes.join(", "))));
+        }
+        return Ok(vec![(usize::from(classes.len() == 2), None)]);
+    }
+    let place = |t: &'a String| {
+        let place = classes.iter().position(|c| c == t);
+        let known = || Error::invalid(format!("Incorrect target class: {t}. The classes are {}", classes.join(", ")));
+        Ok((place.ok_or_else(known)?, Some(t.as_str())))
+    };
+    ask.targets.iter().map(place).collect()
+}
+
+/// Refuses what cannot be told, before a job begins.
+pub fn check(model: &Model, frame: &Frame, ask: &Ask) -> Result<()> {
+    if let Some(row) = ask.row.filter(|r| *r >= frame.rows()) {
+        return Err(Error::invalid(format!("row {row} is out of range: the frame has {} rows", frame.rows())));
+    }
+    if let Some(c) = ask.weights.filter(|c| *c >= frame.width()) {
+        return Err(Error::invalid(format!("weight column {c} is out of range: the frame has {} columns", frame.width())));
+    }
+    shown(model, ask)?;
+    let names = ask.columns.iter().chain(ask.pairs.iter().flat_map(|(a, b)| [a, b]));
+    names.into_iter().try_for_each(|n| points(ask, frame, model, n).map(|_| ()))
+}
+
 /// One table per column (or pair) and class.
 pub fn partial_dependence(node: &Arc<Node>, job: &Job, model: &Model, frame: &Frame, ask: &Ask) -> Result<Vec<Table>> {
+    check(model, frame, ask)?;
     let whole = frame;
     let frame = match ask.row {
-        Some(row) if row < frame.rows() => {
+        Some(row) => {
             let one = |c: &Column| c.take(&node.ledger, &[row as u64]);
             Frame::new(frame.names().to_vec(), frame.columns().iter().map(one).collect::<Result<_>>()?)?
         }
-        Some(row) => return Err(Error::invalid(format!("row {row} is out of range: the frame has {} rows", frame.rows()))),
         None => frame.clone(),
     };
     let data = adapt::adapt(&frame, &model.predictors)?;
-    let weights = match ask.weights {
-        None => None,
-        Some(c) if c < frame.width() => Some(frame.column(c).to_f64()?),
-        Some(c) => return Err(Error::invalid(format!("weight column {c} is out of range: the frame has {} columns", frame.width()))),
-    };
-    let classes = model.classes();
-    let mut shown: Vec<(usize, Option<&str>)> = vec![];
-    for t in &ask.targets {
-        let place = classes.iter().position(|c| c == t);
-        let place = place.ok_or_else(|| Error::invalid(format!("'{t}' is no class of the response; it has {}", classes.join(", "))))?;
-        shown.push((place, Some(t)));
-    }
-    if shown.is_empty() {
-        if classes.len() > 2 {
-            return Err(Error::invalid("targets is required for a response with more than two classes: the classes to look at"));
-        }
-        shown.push((usize::from(classes.len() == 2), None));
-    }
+    let weights = ask.weights.map(|c| frame.column(c).to_f64()).transpose()?;
+    let shown = shown(model, ask)?;
     let width = model.scorer.width();
     let score = |fixed: &[(usize, f64)]| -> Result<Vec<f64>> {
         job.check()?;

@@ -126,7 +126,7 @@ fn make(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     if a.nbins > 100_000 {
         return Err(Error::invalid(format!("_nbins must be at most 100000, but is {}", a.nbins)).into());
     }
-    let levels = |name: &String| model.predictors.iter().find(|p| p.name == *name).and_then(|p| p.domain.as_ref()).map_or(0, |d| d.len());
+    let levels = |name: &String| frame.by_name(name).and_then(|c| c.domain()).map_or(0, |d| d.len());
     let given = |name: &String| values.iter().any(|(n, _): &(String, Vec<f64>)| n == name);
     if let Some(c) = columns.iter().find(|c| levels(c) > a.nbins as usize && !given(c)) {
         return Err(Error::invalid(format!("Column {c}'s cardinality of {} > nbins of {}", levels(c), a.nbins)).into());
@@ -142,6 +142,7 @@ fn make(app: &App, ask: &Ask) -> Result<Reply, Failure> {
         row: (ask.param("row_index").is_some() && a.row_index >= 0).then_some(a.row_index as usize),
         targets: a.targets.clone().unwrap_or_default(),
     };
+    partial::check(&model, &frame, &wanted)?;
     let key = a.destination_key.clone().filter(|k| !k.is_empty()).unwrap_or_else(|| jobs::fresh_key("PartialDependence"));
     let request = ochre_schema::object(&PartialDependence { destination_key: None, targets: None, ..a });
     let (node, dest) = (app.node.clone(), key.clone());

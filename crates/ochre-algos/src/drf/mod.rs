@@ -71,7 +71,7 @@ impl Algorithm for Drf {
             notes.error(
                 "_min_rows",
                 format!(
-                    "The dataset size is too small to split for min_rows={}: must have at least {} (weighted) rows, but have only {}.",
+                    "The dataset size is too small to split for min_rows={:?}: must have at least {:?} (weighted) rows, but have only {:?}.",
                     tree.min_rows,
                     2.0 * tree.min_rows,
                     shape.weighted_rows
