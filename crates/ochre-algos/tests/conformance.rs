@@ -219,7 +219,10 @@ fn weights_count_rows() {
         columns.push(Column::from_f64(&node.ledger, &weights).unwrap());
         node.store.put("train", Frame::new(names, columns).unwrap()).unwrap();
         let extra: &[(&str, &str)] = match b.info().name {
-            "glm" => &[("lambda", "[0]"), ("weights_column", "w")],
+            // What stands for missing values is a mean of rows, whatever they weigh, as in the reference.
+            "glm" => &[("lambda", "[0]"), ("missing_values_handling", "Skip"), ("weights_column", "w")],
+            "modelselection" => &[("missing_values_handling", "Skip"), ("weights_column", "w")],
+            "rulefit" => &[("model_type", "rules"), ("weights_column", "w")],
             // Efron's ties are between rows, not between weights.
             "coxph" => &[("ties", "breslow"), ("weights_column", "w")],
             // Rows that are drawn are drawn by their number.
