@@ -16,7 +16,6 @@ pub struct Ledger {
     spilled: AtomicU64,
     /// Advances at each chunk access; the coldest chunk is the one last used longest ago.
     pub(crate) clock: AtomicU64,
-    next_file: AtomicU64,
     /// Where cold chunks and other files of this process lie.
     pub scratch: Scratch,
     chunks: Mutex<Vec<Weak<Chunk>>>,
@@ -38,7 +37,6 @@ impl Ledger {
             peak: AtomicU64::new(0),
             spilled: AtomicU64::new(0),
             clock: AtomicU64::new(1),
-            next_file: AtomicU64::new(0),
             scratch: Scratch::new(ice_root),
             chunks: Mutex::new(vec![]),
             spilling: Mutex::new(()),
@@ -131,7 +129,7 @@ impl Ledger {
     }
 
     pub(crate) fn spill_path(&self) -> Result<PathBuf> {
-        Ok(self.scratch.dir()?.join(format!("{}.arrow", self.next_file.fetch_add(1, Relaxed))))
+        self.scratch.file("spilled")
     }
 
     pub(crate) fn note_spilled(&self, bytes: i64) {

@@ -1,9 +1,11 @@
 //! Files that go when their server ends, however it ends: spilled chunks, uploads, downloads.
 
-use crate::{Error, Result, Rng};
+use crate::{Error, Result};
 use std::fs::{File, TryLockError};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const PREFIX: &str = "ochre-scratch-";
 
@@ -12,12 +14,13 @@ const PREFIX: &str = "ochre-scratch-";
 pub struct Scratch {
     root: PathBuf,
     made: OnceLock<(PathBuf, File)>,
+    next_file: AtomicU64,
 }
 
 impl Scratch {
     /// Nothing is created until a file is asked for.
     pub fn new(root: &Path) -> Scratch {
-        Scratch { root: root.to_path_buf(), made: OnceLock::new() }
+        Scratch { root: root.to_path_buf(), made: OnceLock::new(), next_file: AtomicU64::new(0) }
     }
 
     pub fn root(&self) -> &Path {
@@ -40,9 +43,13 @@ impl Scratch {
     fn create(&self) -> std::io::Result<(PathBuf, File)> {
         std::fs::create_dir_all(&self.root)?;
         loop {
-            let dir = self.root.join(format!("{PREFIX}{:016x}", Rng::fresh_seed()));
+            // No number of a task: the nodes of a cluster would all draw the same, and make their directories at different times.
+            let dir = self.root.join(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
             let path = lock_path(&dir);
-            let lock = File::create_new(&path)?;
+            let lock = match File::create_new(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            };
             match lock.try_lock() {
                 // Some file systems have no locks; then nobody clears this directory away after a crash.
                 Ok(()) | Err(TryLockError::Error(_)) => {}
@@ -58,7 +65,7 @@ impl Scratch {
 
     /// A name for a new file, with this ending.
     pub fn file(&self, ending: &str) -> Result<PathBuf> {
-        Ok(self.dir()?.join(format!("{:016x}.{ending}", Rng::fresh_seed())))
+        Ok(self.dir()?.join(format!("{}.{ending}", self.next_file.fetch_add(1, Relaxed))))
     }
 
     /// Clears away what processes that ended without doing so have left below `root`; returns how many.
