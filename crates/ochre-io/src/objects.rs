@@ -144,9 +144,9 @@ impl Objects {
         builder
     }
 
-    /// The addresses and sizes of the objects that an address names: itself, those below it, or those that a glob matches.
+    /// The addresses of the objects that an address names: itself, those below it, or those that a glob matches.
     /// `pattern` is a regular expression that the whole name has to match.
-    pub fn list(&self, url: &str, pattern: Option<&str>) -> Result<Vec<(String, u64)>> {
+    pub fn list(&self, url: &str, pattern: Option<&str>) -> Result<Vec<String>> {
         let (_, bucket, key) = parts(url).ok_or_else(|| Error::invalid(format!("{url} is no address of an object")))?;
         let root = format!("{}://{bucket}", url.split("://").next().unwrap_or_default());
         let glob = key.find(['*', '?', '[']);
@@ -191,7 +191,7 @@ impl Objects {
         if found.is_empty() {
             return Err(Error::FileNotFound { path: url.to_string() });
         }
-        let mut addresses: Vec<(String, u64)> = found.iter().map(|m| (format!("{root}/{}", m.location), m.size)).collect();
+        let mut addresses: Vec<String> = found.iter().map(|m| format!("{root}/{}", m.location)).collect();
         addresses.sort();
         Ok(addresses)
     }
@@ -219,16 +219,7 @@ impl Objects {
             }
             Ok(())
         });
-        match copied.and_then(|()| RawFile::open(to)) {
-            Ok(mut raw) => {
-                raw.owned = true;
-                Ok(raw)
-            }
-            Err(e) => {
-                let _ = std::fs::remove_file(to);
-                Err(e)
-            }
-        }
+        RawFile::made(to, copied)
     }
 
     pub fn exists(&self, url: &str) -> Result<bool> {

@@ -80,18 +80,9 @@ pub fn fetch(url: &str, to: &Path) -> Result<RawFile> {
     };
     let copied = copy(to).map_err(|e| fail(&e)).and_then(|bytes| match expected {
         Some(all) if all != bytes => Err(fail(&format!("{bytes} of {all} bytes came"))),
-        _ => RawFile::open(to),
+        _ => Ok(()),
     });
-    match copied {
-        Ok(mut raw) => {
-            raw.owned = true;
-            Ok(raw)
-        }
-        Err(e) => {
-            let _ = std::fs::remove_file(to);
-            Err(e)
-        }
-    }
+    RawFile::made(to, copied)
 }
 
 #[cfg(test)]

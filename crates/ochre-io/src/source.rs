@@ -35,6 +35,20 @@ impl RawFile {
         std::fs::File::open(path).map_err(|e| Error::io(path.display(), e))?;
         Ok(RawFile { path: path.to_path_buf(), bytes: meta.len(), owned: false })
     }
+
+    /// A file that was made for the server, with which it goes. What failed leaves nothing.
+    pub fn made(path: &Path, made: Result<()>) -> Result<RawFile> {
+        match made.and_then(|()| RawFile::open(path)) {
+            Ok(mut raw) => {
+                raw.owned = true;
+                Ok(raw)
+            }
+            Err(e) => {
+                let _ = std::fs::remove_file(path);
+                Err(e)
+            }
+        }
+    }
 }
 
 /// The key of an imported file. The reference's keys lose the leading slash.

@@ -104,7 +104,7 @@ fn import_paths(app: &App, paths: &[String], pattern: Option<&str>) -> Result<(V
         if objects::is_object(path) {
             match app.objects.list(path, pattern) {
                 Ok(found) => {
-                    for (url, _) in found {
+                    for url in found {
                         app.node.store.put(&url, app.objects.fetch(&url, &scratch_file(app, "object")?)?)?;
                         files.push(url.clone());
                         keys.push(url);
@@ -155,8 +155,7 @@ fn post_file(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let path = ask.upload.clone().ok_or_else(|| Error::invalid("the request has no file"))?;
     let named = ask.param("destination_frame").filter(|n| !n.is_empty()).map(str::to_string);
     let name = named.unwrap_or_else(|| format!("upload_{:032x}", ochre_core::Rng::fresh_seed()));
-    let mut raw = RawFile::open(&path)?;
-    raw.owned = true;
+    let raw = RawFile::made(&path, Ok(()))?;
     let bytes = raw.bytes;
     app.node.store.put(&name, raw)?;
     Reply::json(&serde_json::json!({"destination_frame": name, "total_bytes": bytes}))
@@ -190,8 +189,7 @@ fn post_arrow(app: &App, ask: &Ask) -> Result<Reply, Failure> {
 /// Puts what was uploaded under a key as it is, for parts of the server that read bytes, such as custom functions.
 fn put_key(app: &App, ask: &Ask) -> Result<Reply, Failure> {
     let path = ask.upload.clone().ok_or_else(|| Error::invalid("the request has no file"))?;
-    let mut raw = RawFile::open(&path)?;
-    raw.owned = true;
+    let raw = RawFile::made(&path, Ok(()))?;
     let named = ask.param("destination_key").filter(|n| !n.is_empty()).map(str::to_string);
     let key = named.unwrap_or_else(|| format!("func__{:032x}", ochre_core::Rng::fresh_seed()));
     if raw.bytes > BLOB_MAX {

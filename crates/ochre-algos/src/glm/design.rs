@@ -59,7 +59,7 @@ impl Design {
             let parts = by_chunk(&columns[i], |first, values| {
                 let mut counts = vec![0.0; count(i).max(1)];
                 for (r, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-                    counts[*v as usize] += f64::from(u8::from(fills_gaps(train, first + r)));
+                    counts[*v as usize] += f64::from(fills_gaps(train, first + r));
                 }
                 counts
             })?;
@@ -72,7 +72,7 @@ impl Design {
         for &i in &nums {
             // What is only told is told of all rows alike, as in the reference.
             let (mean, sigma) = moments(&columns[i], |r| if train.weighted && standardize { train.weight(r) } else { 1.0 })?;
-            fills.push(if train.weighted { moments(&columns[i], |r| f64::from(u8::from(fills_gaps(train, r))))?.0 } else { mean });
+            fills.push(if train.weighted { moments(&columns[i], |r| f64::from(fills_gaps(train, r)))?.0 } else { mean });
             means.push(mean);
             sigmas.push(sigma);
             mults.push(if standardize && sigma > 0.0 { 1.0 / sigma } else { 1.0 });

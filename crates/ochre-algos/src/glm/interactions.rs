@@ -122,7 +122,7 @@ impl Expanded {
 fn mode(train: &Training, i: usize) -> Result<usize> {
     let mut counts = vec![0.0; train.columns[i].domain().map_or(1, |d| d.len().max(1))];
     for (row, v) in train.columns[i].to_f64()?.into_iter().enumerate().filter(|(_, v)| !v.is_nan()) {
-        counts[v as usize] += f64::from(u8::from(super::design::fills_gaps(train, row)));
+        counts[v as usize] += f64::from(super::design::fills_gaps(train, row));
     }
     Ok(ochre_model::metrics::argmax(&counts))
 }
