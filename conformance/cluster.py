@@ -191,6 +191,19 @@ def scenario(node):
         out["group by " + " ".join(by)] = digest(groups.get_frame())
     out["medians"] = digest(a.group_by("c").median("x", na="rm").get_frame())
     out["sort"] = digest(a.sort(["k", "x"]))
+    out["sorts"] = [digest(a.sort(by, ascending=up)) for by, up in ((["c", "x"], [False, True]), (["late"], [False]), (["x"], [True]), ([], []))]
+    a["id"] = (a["x"].isna() >= 0).cumsum()
+    by_id, by_x = a[a["k"] % 3 != 0, ["id", "late"]].sort("late"), a.group_by("x").count().get_frame()
+    few = a.group_by("c").mean("k").count().get_frame()[3:20, :]
+    coarse = a.group_by(["c", "coarse"]).count().get_frame()
+    for name, other, by in (("id", by_id, ["id"]), ("x", by_x, ["x"]), ("c", few, ["c"]), ("coarse", coarse, ["c", "coarse"])):
+        for keep in ({}, {"all_x": True}, {"all_y": True}):
+            out[f"merge by {name} {keep}"] = digest(a.merge(other, by_x=by, by_y=by, **keep))
+    out["merge of texts"] = digest(a[["t", "k"]].merge(a[100:300, ["t", "late"]], by_x=["t"], by_y=["t"]))
+    out["ranks"] = digest(a.rank_within_group_by(["c"], ["x"], ascending=[False]))
+    out["melted"] = digest(a.melt(id_vars=["c", "id"], value_vars=["x", "k"], skipna=True))
+    out["pivoted"] = digest(a.pivot(index="k", column="c", value="x"))
+    out["once"] = digest(a.drop_duplicates(["k", "c"], keep="last"))
     out["table"] = digest(a["c"].table())
     out["quantile"] = digest(a["x"].quantile([0.1, 0.5, 0.9]))
     train, test = a.split_frame([0.8], seed=3)

@@ -35,18 +35,51 @@ impl<'a> Values<'a> {
     }
 }
 
-enum Pending {
+/// Values of an unfinished chunk.
+pub(crate) enum Pending {
     Numbers(Vec<f64>),
     Texts(StringBuilder),
     Uuids(FixedSizeBinaryBuilder),
 }
 
 impl Pending {
-    fn of(kind: &Kind) -> Pending {
+    pub(crate) fn of(kind: &Kind) -> Pending {
         match kind {
             Kind::Text => Pending::Texts(StringBuilder::new()),
             Kind::Uuid => Pending::Uuids(FixedSizeBinaryBuilder::new(16)),
             _ => Pending::Numbers(vec![]),
+        }
+    }
+
+    pub(crate) fn push(&mut self, values: &Values<'_>, i: usize) -> Result<()> {
+        match (self, values) {
+            (Pending::Numbers(to), Values::Numbers(from)) => to.push(from[i]),
+            (Pending::Texts(to), Values::Texts(from)) => to.append_option(from.is_valid(i).then(|| from.value(i))),
+            (Pending::Uuids(to), Values::Uuids(from)) if from.is_valid(i) => to.append_value(from.value(i)).expect("16 bytes"),
+            (Pending::Uuids(to), Values::Uuids(_)) => to.append_null(),
+            _ => return Err(Error::Internal("rows of another type than their column".into())),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn push_missing(&mut self) {
+        match self {
+            Pending::Numbers(to) => to.push(f64::NAN),
+            Pending::Texts(to) => to.append_null(),
+            Pending::Uuids(to) => to.append_null(),
+        }
+    }
+
+    /// The chunk's data; what is pushed next begins another one.
+    pub(crate) fn finish(&mut self) -> Data {
+        match self {
+            Pending::Numbers(v) => {
+                let packed = pack_f64(v);
+                v.clear();
+                packed
+            }
+            Pending::Texts(b) => Arc::new(b.finish()),
+            Pending::Uuids(b) => Arc::new(b.finish()),
         }
     }
 }
@@ -70,13 +103,7 @@ impl Collector {
     /// Takes in the values at these places.
     pub fn push(&mut self, values: &Values<'_>, places: impl IntoIterator<Item = usize>) -> Result<()> {
         for i in places {
-            match (&mut self.pending, values) {
-                (Pending::Numbers(to), Values::Numbers(from)) => to.push(from[i]),
-                (Pending::Texts(to), Values::Texts(from)) => to.append_option(from.is_valid(i).then(|| from.value(i))),
-                (Pending::Uuids(to), Values::Uuids(from)) if from.is_valid(i) => to.append_value(from.value(i)).expect("16 bytes"),
-                (Pending::Uuids(to), Values::Uuids(_)) => to.append_null(),
-                _ => return Err(Error::Internal("rows of another type than their column".into())),
-            }
+            self.pending.push(values, i)?;
             self.rows += 1;
             if self.rows == CHUNK_ROWS {
                 self.flush()?;
@@ -86,17 +113,8 @@ impl Collector {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let data: Data = match &mut self.pending {
-            Pending::Numbers(v) => {
-                let packed = pack_f64(v);
-                v.clear();
-                packed
-            }
-            Pending::Texts(b) => Arc::new(b.finish()),
-            Pending::Uuids(b) => Arc::new(b.finish()),
-        };
         self.rows = 0;
-        self.builder.push(data)
+        self.builder.push(self.pending.finish())
     }
 
     pub fn finish(mut self) -> Result<Column> {

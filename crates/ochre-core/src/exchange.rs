@@ -67,16 +67,22 @@ impl Meaning {
 
 /// Chunks that this node keeps of a column with so many rows: all of them, unless the rows are shared out.
 pub fn kept(rows: usize) -> Range<usize> {
-    let chunks = rows.div_ceil(CHUNK_ROWS);
-    match team::current().filter(|_| rows > team::WHOLE_ROWS_MAX) {
-        None => 0..chunks,
-        Some(task) => {
-            let here = |c: &usize| task.layout.keeps(task.layout.me, *c, chunks);
-            let first = (0..chunks).find(here).unwrap_or(0);
-            let end = (0..chunks).rev().find(here).map_or(first, |c| c + 1);
-            first..end
-        }
+    match team::current() {
+        None => 0..rows.div_ceil(CHUNK_ROWS),
+        Some(task) => kept_by(&task.layout, task.layout.me, rows),
     }
+}
+
+/// Chunks that a node keeps of a column with so many rows.
+pub(crate) fn kept_by(layout: &Layout, slot: usize, rows: usize) -> Range<usize> {
+    let chunks = rows.div_ceil(CHUNK_ROWS);
+    if rows <= team::WHOLE_ROWS_MAX {
+        return 0..chunks;
+    }
+    let here = |c: &usize| layout.keeps(slot, *c, chunks);
+    let first = (0..chunks).find(here).unwrap_or(0);
+    let end = (0..chunks).rev().find(here).map_or(first, |c| c + 1);
+    first..end
 }
 
 /// Drops the chunks that this node does not keep, and makes the others known under a name that all nodes share.
@@ -121,10 +127,48 @@ pub(crate) fn fetch(ledger: &Arc<Ledger>, place: Place, len: usize) -> Result<Da
     let _room = ledger.reserve("a chunk from another node", (len * 8) as u64)?;
     let owner = layout(ledger)?.owner(place.index, place.chunks);
     let bytes = ask(ledger, owner, &Question::Chunk(place))?;
-    let fail = |e: &dyn std::fmt::Display| Error::Internal(format!("a chunk from node {owner} cannot be read: {e}"));
-    let mut reader = arrow_ipc::reader::StreamReader::try_new(std::io::Cursor::new(bytes), None).map_err(|e| fail(&e))?;
-    let batch = reader.next().ok_or_else(|| fail(&"it is empty"))?.map_err(|e| fail(&e))?;
-    Ok(batch.column(0).clone())
+    let mut data = read_data(&bytes).map_err(|e| Error::Internal(format!("a chunk from node {owner} cannot be read: {e}")))?;
+    data.pop().ok_or_else(|| Error::Internal(format!("node {owner} answered without a chunk")))
+}
+
+/// Data of chunks as bytes: each as an Arrow stream of its own (their types may differ), after its length.
+pub(crate) fn write_data(data: &[Data]) -> Result<Vec<u8>> {
+    let fail = |e: arrow_schema::ArrowError| Error::Internal(format!("rows cannot be written: {e}"));
+    let mut out = vec![];
+    for data in data {
+        let start = out.len();
+        out.extend_from_slice(&[0; 8]);
+        let schema = Arc::new(Schema::new(vec![Field::new("v", data.data_type().clone(), true)]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![data.clone()]).map_err(fail)?;
+        let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut out, &schema).map_err(fail)?;
+        writer.write(&batch).map_err(fail)?;
+        writer.finish().map_err(fail)?;
+        drop(writer);
+        let len = (out.len() - start - 8) as u64;
+        out[start..start + 8].copy_from_slice(&len.to_le_bytes());
+    }
+    Ok(out)
+}
+
+pub(crate) fn read_data(mut bytes: &[u8]) -> Result<Vec<Data>, String> {
+    let mut out = vec![];
+    while let Some((len, rest)) = bytes.split_first_chunk::<8>() {
+        let (stream, rest) = rest.split_at_checked(u64::from_le_bytes(*len) as usize).ok_or("it ends too soon")?;
+        let mut reader = arrow_ipc::reader::StreamReader::try_new(stream, None).map_err(|e| e.to_string())?;
+        let batch = reader.next().ok_or("it is empty")?.map_err(|e| e.to_string())?;
+        out.push(batch.column(0).clone());
+        bytes = rest;
+    }
+    Ok(out)
+}
+
+pub(crate) fn bytes_of_u32(values: &[u32]) -> Vec<u8> {
+    let mut out = vec![0; 4 * values.len()];
+    out.chunks_exact_mut(4).zip(values).for_each(|(b, v)| b.copy_from_slice(&v.to_le_bytes()));
+    out
+}
+pub(crate) fn u32_of_bytes(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().expect("four bytes")))
 }
 
 /// Contributions to a rollup of the chunks that are not here, asked of the nodes that own them.
@@ -178,18 +222,7 @@ pub fn answer(ledger: &Arc<Ledger>, question: &[u8]) -> Result<Vec<u8>> {
         chunk.data()
     };
     match &question {
-        Question::Chunk(place) => {
-            let data = here(place.index)?;
-            let fail = |e: arrow_schema::ArrowError| Error::Internal(e.to_string());
-            let schema = Arc::new(Schema::new(vec![Field::new("v", data.data_type().clone(), true)]));
-            let batch = RecordBatch::try_new(schema.clone(), vec![data]).map_err(fail)?;
-            let mut out = vec![];
-            let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut out, &schema).map_err(fail)?;
-            writer.write(&batch).map_err(fail)?;
-            writer.finish().map_err(fail)?;
-            drop(writer);
-            Ok(out)
-        }
+        Question::Chunk(place) => write_data(&[here(place.index)?]),
         Question::Parts { kind, chunks: wanted, .. } => {
             let kind = kind.kind();
             let parts = wanted.clone().map(|i| Ok(crate::rollup::part(&kind, &here(i)?))).collect::<Result<Vec<Part>>>()?;

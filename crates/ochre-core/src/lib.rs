@@ -18,6 +18,7 @@ pub mod rng;
 mod rollup;
 mod scratch;
 mod store;
+mod take;
 mod team;
 pub mod time;
 
@@ -37,6 +38,7 @@ pub use rng::Rng;
 pub use rollup::{PERCENTILES, Rollup, histogram, quantile, quantile_at, weighted_quantile};
 pub use scratch::Scratch;
 pub use store::{Blob, Held, Store, Stored};
+pub use take::Picks;
 pub use team::{Carrier, ColumnId, Layout, Task, Team, WHOLE_ROWS_MAX, current as current_task, shared_now_ms};
 
 /// What every crate above works with: one node's store, jobs, threads and memory.

@@ -214,6 +214,9 @@ impl Team {
     pub fn rank(&self) -> usize {
         self.0.as_ref().map_or(0, |t| t.rank())
     }
+    pub(crate) fn task(&self) -> Option<&Arc<Task>> {
+        self.0.as_ref()
+    }
 
     /// My chunks, of so many.
     pub fn mine(&self, chunks: usize) -> Range<usize> {

@@ -2,7 +2,7 @@
 
 use crate::value::columns;
 use crate::{Env, Prim, Value, call};
-use ochre_core::{Column, ColumnBuilder, Error, Frame, Kind, Numbers, Result, Rng, unique_names};
+use ochre_core::{Column, ColumnBuilder, Error, Frame, Kind, Ledger, Numbers, Picks, Result, Rng, Team, unique_names};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +46,10 @@ pub const FRAMES: &[Prim] = &[
 fn cols(args: Vec<Value>, from_end: bool) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     let picked = columns(&frame, &args[1], from_end)?;
-    Ok(Value::Frame(Arc::new(frame.select(&picked))))
+    let frame = frame.select(&picked);
+    // A column that is asked for twice gets another name.
+    let names = unique_names(frame.names().to_vec());
+    Ok(Value::Frame(Arc::new(if names == frame.names() { frame } else { frame.with_names(names)? })))
 }
 
 /// Row numbers that a selector names.
@@ -89,15 +92,42 @@ fn row_numbers(frame: &Frame, selector: &Value) -> Result<Vec<u64>> {
     }
 }
 
-pub fn take(env: &Env<'_>, frame: &Frame, index: &[u64]) -> Result<Frame> {
-    let ledger = &env.node.ledger;
-    let columns = if ochre_core::current_task().is_some() {
-        // The nodes of a cluster have to make their columns in the same order.
-        frame.columns().iter().map(|c| c.take(ledger, index)).collect::<Result<Vec<_>>>()?
-    } else {
-        frame.columns().par_iter().map(|c| c.take(ledger, index)).collect::<Result<Vec<_>>>()?
-    };
-    Frame::new(frame.names().to_vec(), columns)
+/// Rows to be taken from columns that have so many: by this node alone, or by all nodes together.
+pub enum Taken {
+    Alone(Arc<Ledger>, Vec<u64>),
+    Together(Picks),
+}
+
+impl Taken {
+    pub fn new(ledger: &Arc<Ledger>, rows: usize, index: Vec<u64>) -> Result<Taken> {
+        let team = Team::for_rows(index.len());
+        if team.is_alone() {
+            return Ok(Taken::Alone(ledger.clone(), index));
+        }
+        Ok(Taken::Together(Picks::known(ledger, &team, rows, &index)?))
+    }
+
+    pub fn column(&self, column: &Column) -> Result<Column> {
+        match self {
+            Taken::Alone(ledger, index) => column.take(ledger, index),
+            Taken::Together(picks) => picks.column(column),
+        }
+    }
+
+    pub fn frame(&self, frame: &Frame) -> Result<Frame> {
+        let columns = if ochre_core::current_task().is_some() {
+            // The nodes of a cluster have to make their columns in the same order.
+            frame.columns().iter().map(|c| self.column(c)).collect::<Result<Vec<_>>>()?
+        } else {
+            frame.columns().par_iter().map(|c| self.column(c)).collect::<Result<Vec<_>>>()?
+        };
+        Frame::new(frame.names().to_vec(), columns)
+    }
+}
+
+/// The rows of a frame at `index`, in that order.
+pub fn take(env: &Env<'_>, frame: &Frame, index: Vec<u64>) -> Result<Frame> {
+    Taken::new(&env.node.ledger, frame.rows(), index)?.frame(frame)
 }
 
 fn rows(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -108,7 +138,7 @@ fn rows(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         return beyond(env, &frame);
     }
     let index = row_numbers(&frame, &args[1])?;
-    Ok(Value::Frame(Arc::new(take(env, &frame, &index)?)))
+    Ok(Value::Frame(Arc::new(take(env, &frame, index)?)))
 }
 
 /// The row behind the last: a value is missing in each column.
@@ -371,6 +401,11 @@ fn rename(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
 pub fn to_enum(env: &Env<'_>, texts: &[Option<String>]) -> Result<Column> {
     let mut domain: Vec<String> = texts.iter().flatten().cloned().collect::<std::collections::HashSet<_>>().into_iter().collect();
     domain.sort();
+    to_levels(env, texts, domain)
+}
+
+/// Texts as categories, all of which are among these.
+fn to_levels(env: &Env<'_>, texts: &[Option<String>], domain: Vec<String>) -> Result<Column> {
     let codes: HashMap<&str, usize> = domain.iter().enumerate().map(|(i, t)| (t.as_str(), i)).collect();
     let values: Vec<f64> = texts.iter().map(|t| t.as_deref().map_or(f64::NAN, |t| codes[t] as f64)).collect();
     drop(codes);
@@ -459,7 +494,7 @@ fn na_omit(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
     }
     let index: Vec<u64> = (0..frame.rows() as u64).filter(|i| !bad[*i as usize]).collect();
-    Ok(Value::Frame(Arc::new(take(env, &frame, &index)?)))
+    Ok(Value::Frame(Arc::new(take(env, &frame, index)?)))
 }
 
 fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -506,7 +541,13 @@ fn ifelse(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
                     }
                 })
                 .collect();
-            out.push(to_enum(env, &values)?);
+            out.push(match (&yes, &no) {
+                // Of two texts, the one for no is the first category.
+                (Value::Str(y), Value::Str(n)) if y < n && [y, n].iter().all(|t| values.iter().flatten().any(|v| v == *t)) => {
+                    to_levels(env, &values, vec![n.clone(), y.clone()])?
+                }
+                _ => to_enum(env, &values)?,
+            });
         } else {
             let numbers = |v: &Value| -> Result<Numbers> {
                 match v {
@@ -679,10 +720,15 @@ fn apply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     let f = &args[2];
     if args[1].num()? == 1.0 {
-        // By row: each row as a frame of one row.
+        // By row: each row as a frame of one row, its categories as their codes.
+        if let Some(i) = frame.columns().iter().position(|c| matches!(c.kind, Kind::Text | Kind::Uuid)) {
+            return Err(Error::invalid(format!("a row of numbers is needed, but the column '{}' holds texts", frame.names()[i])));
+        }
+        let number = |c: &Column| if c.is_enum() { c.with_kind(Kind::Real) } else { c.clone() };
+        let numbers = Frame::new(frame.names().to_vec(), frame.columns().iter().map(number).collect())?;
         let mut out: Vec<Vec<f64>> = vec![];
         for r in 0..frame.rows() {
-            let row = take(env, &frame, &[r as u64])?;
+            let row = take(env, &numbers, vec![r as u64])?;
             let outer = std::mem::replace(&mut env.by_row, true);
             let answer = env.call(f, vec![Value::Frame(Arc::new(row))]);
             env.by_row = outer;
@@ -861,7 +907,8 @@ fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str,
     let ledger = &env.node.ledger;
     let first: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
     let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
-    let mut table = by_columns.iter().map(|c| c.take(ledger, &first)).collect::<Result<Vec<_>>>()?;
+    let heads = Taken::new(ledger, frame.rows(), first)?;
+    let mut table = by_columns.iter().map(|c| heads.column(c)).collect::<Result<Vec<_>>>()?;
     let mut out = frame.columns().to_vec();
     for &i in picked.iter().filter(|i| !by.contains(i)) {
         let c = frame.column(i);
@@ -869,7 +916,7 @@ fn impute_by_group(env: &Env<'_>, frame: &Frame, picked: &[usize], method: &str,
             return Err(Error::invalid(format!("the text column '{}' cannot be imputed", frame.names()[i])));
         }
         let mut values = c.numbers()?;
-        let mut members: Vec<Vec<f64>> = vec![vec![]; first.len()];
+        let mut members: Vec<Vec<f64>> = vec![vec![]; g.first.len()];
         values.iter().zip(&g.of_row).filter(|(v, _)| !v.is_nan()).for_each(|(v, id)| members[*id as usize].push(*v));
         let fill = members
             .iter()

@@ -1,8 +1,9 @@
 //! Grouping, counting and sorting. Groups are numbered by their sorted keys, so results do not depend on threads.
 
+use crate::frames::{self, Taken};
 use crate::ranges::{self, Cuts, Key};
 use crate::value::columns;
-use crate::{Env, Prim, Value, call, frames};
+use crate::{Env, Prim, Value, call, shuffle};
 use arrow_array::cast::AsArray;
 use ochre_core::{CHUNK_ROWS, Column, Error, Frame, Kind, Ledger, Result, Team, f64s, quantile};
 use rayon::prelude::*;
@@ -385,7 +386,7 @@ fn group_by(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let own_by: Vec<usize> = (0..by.len()).collect();
     let own_specs: Vec<Spec> = specs.iter().enumerate().map(|(i, s)| (s.0.clone(), by.len() + i, s.2.clone())).collect();
     let mut answers = vec![];
-    for part in Cuts::new(&[&keys], ranges, false)?.deal(ledger, &asked, &keys)? {
+    for part in Cuts::new(&Team::alone(), &[&keys], ranges, false)?.deal(ledger, &asked, &keys)? {
         if part.rows() > 0 {
             answers.push(Arc::new(grouped(ledger, &part, &own_by, &own_specs)?));
         }
@@ -413,7 +414,8 @@ fn grouped(ledger: &Arc<Ledger>, frame: &Frame, by: &[usize], specs: &[Spec]) ->
     team.sum_i64(&mut members)?;
     let blocks = Blocks::new(&team, &g, frame.rows())?;
     let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
-    let mut out: Vec<Column> = by_columns.iter().map(|c| c.take(ledger, &index)).collect::<Result<_>>()?;
+    let heads = Taken::new(ledger, frame.rows(), index)?;
+    let mut out: Vec<Column> = by_columns.iter().map(|c| heads.column(c)).collect::<Result<_>>()?;
     let mut done: FxHashMap<usize, Sums> = FxHashMap::default();
     for (f, c, mode) in specs {
         let (column, name) = (frame.column(*c), &frame.names()[*c]);
@@ -521,19 +523,24 @@ fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
     }
     let keep = complete(&both)?;
-    let both = if keep.len() == both.rows() { both } else { frames::take(env, &both, &keep)? };
+    let both = if keep.len() == both.rows() { both } else { frames::take(env, &both, keep)? };
     let columns: Vec<&Column> = both.columns().iter().collect();
     let g = groups(&columns)?;
     let mut counts = vec![0.0; g.first.len()];
     g.of_row.iter().for_each(|i| counts[*i as usize] += 1.0);
     let index: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
     let ledger = &env.node.ledger;
+    // Times are listed as numbers.
+    let values = |c: usize, rows: &[u64]| -> Result<Column> {
+        let c = both.column(c).take(ledger, rows)?;
+        Ok(if matches!(c.kind, Kind::Time) { c.with_kind(Kind::Real) } else { c })
+    };
     if both.width() == 1 {
-        let c = both.column(0).take(ledger, &index)?;
-        return Value::new_frame(vec![both.names()[0].clone(), "Count".into()], vec![c, Column::from_f64(ledger, &counts)?]);
+        let count = if both.type_name(0)? == "int" || both.column(0).is_enum() { "Count" } else { "Counts" };
+        return Value::new_frame(vec![both.names()[0].clone(), count.into()], vec![values(0, &index)?, Column::from_f64(ledger, &counts)?]);
     }
     if dense {
-        let mut out: Vec<Column> = columns.iter().map(|c| c.take(ledger, &index)).collect::<Result<_>>()?;
+        let mut out = vec![values(0, &index)?, values(1, &index)?];
         out.push(Column::from_f64(ledger, &counts)?);
         return Value::new_frame(vec![both.names()[0].clone(), both.names()[1].clone(), "Counts".into()], out);
     }
@@ -545,10 +552,13 @@ fn table(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     }
     let rows: Vec<u64> = a.first.iter().map(|r| *r as u64).collect();
     let heads: Vec<u64> = b.first.iter().map(|r| *r as u64).collect();
-    let heads = columns[1].take(ledger, &heads)?.to_texts()?;
+    let heads = values(1, &heads)?;
     let mut names = vec![both.names()[0].clone()];
-    names.extend(heads.into_iter().map(|t| t.unwrap_or_else(|| "NA".into())));
-    let mut out = vec![columns[0].take(ledger, &rows)?];
+    match heads.is_enum() {
+        true => names.extend(heads.to_texts()?.into_iter().flatten()),
+        false => names.extend(heads.to_f64()?.iter().map(|v| format!("{v:?}"))),
+    }
+    let mut out = vec![values(0, &rows)?];
     for c in cells {
         out.push(Column::from_f64(ledger, &c)?);
     }
@@ -575,7 +585,7 @@ fn unique(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     if missing && include_missing {
         index.push(g.first[0] as u64);
     }
-    Value::one("C1", c.take(&env.node.ledger, &index)?)
+    Value::one("C1", Taken::new(&env.node.ledger, c.rows(), index)?.column(c)?)
 }
 
 fn sort(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
@@ -591,18 +601,21 @@ fn sort(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
     }
     let by: Vec<(usize, bool)> = by.iter().enumerate().map(|(i, &c)| (c, directions.get(i).is_none_or(|d| *d >= 0.0))).collect();
-    let ledger = env.node.ledger.clone();
+    let (ledger, team) = (env.node.ledger.clone(), Team::for_rows(frame.rows()));
+    let keys: Vec<Key<'_>> = by.iter().map(|&(c, ascending)| Key { ascending, ..Key::new(frame.column(c)) }).collect();
+    if !team.is_alone() && !by.is_empty() {
+        return Ok(Value::Frame(Arc::new(shuffle::sorted(&team, &ledger, &keys, frame.rows())?.frame(&frame)?)));
+    }
     let sorted = |frame: &Frame| {
         let _room = ledger.reserve("the order of rows", sort_bytes(by.len()) * frame.rows() as u64)?;
-        frames::take(env, frame, &sorted_index(frame, &by)?)
+        frames::take(env, frame, sorted_index(frame, &by)?)
     };
     let ranges = ranges::count(&ledger, sort_bytes(by.len()) * frame.rows() as u64);
     if ranges == 1 {
         return Ok(Value::Frame(Arc::new(sorted(&frame)?)));
     }
-    let keys: Vec<Key<'_>> = by.iter().map(|&(c, ascending)| Key { ascending, ..Key::new(frame.column(c)) }).collect();
     let mut answers = vec![];
-    for part in Cuts::new(&[&keys], ranges, true)?.deal(&ledger, &frame, &keys)? {
+    for part in Cuts::new(&Team::alone(), &[&keys], ranges, true)?.deal(&ledger, &frame, &keys)? {
         answers.push(Arc::new(sorted(&part)?));
     }
     Ok(Value::Frame(Arc::new(ochre_core::stack(&ledger, &answers)?)))
@@ -678,5 +691,5 @@ fn dropdup(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     }
     let mut index: Vec<u64> = chosen.into_iter().flatten().map(|r| r as u64).collect();
     index.sort_unstable();
-    Ok(Value::Frame(Arc::new(frames::take(env, &frame, &index)?)))
+    Ok(Value::Frame(Arc::new(frames::take(env, &frame, index)?)))
 }

@@ -3,11 +3,11 @@
 //! The order of the answer is the reference's: by key ascending, missing keys and keys that the other side does not know
 //! first, rows with equal keys in the order they had. A missing key matches nothing.
 
-use crate::group::ordered;
-use crate::ranges::{self, Cuts, Key};
+use crate::frames::Taken;
+use crate::ranges::{self, Cuts, Key, Numbers};
 use crate::value::columns;
-use crate::{Env, Prim, Value, call};
-use ochre_core::{Column, Error, Frame, Kind, Result};
+use crate::{Env, Prim, Value, call, shuffle};
+use ochre_core::{Column, Error, Frame, Kind, Ledger, Result, Team, WHOLE_ROWS_MAX};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ pub const JOINS: &[Prim] = &[call(
     "Rows of two frames with equal keys; all_left or all_right keeps rows without a partner. Method hash keeps the left order.",
 )];
 
-/// No key, and no partner.
-const NONE: i64 = i64::MIN;
+/// No key: comes first, and has no partner.
+pub const NO_KEY: i64 = i64::MIN;
 
 fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let (left, right) = (args[0].clone().frame()?, args[1].clone().frame()?);
@@ -53,26 +53,15 @@ fn merge(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         _ => false,
     };
     let ledger = &env.node.ledger;
-    let text = |f: &Frame, c: &usize| matches!(f.column(*c).kind, Kind::Text | Kind::Uuid);
     let ranges = ranges::count(ledger, (JOIN_BYTES + 16 * by_left.len() as u64) * (left.rows() + right.rows()) as u64);
-    if ranges == 1 || keep_order || left.rows() == 0 || right.rows() == 0 || by_left.iter().any(|c| text(&left, c)) {
+    if ranges == 1 || keep_order || left.rows() == 0 || right.rows() == 0 || by_left.iter().any(|c| is_text(left.column(*c))) {
         return Ok(Value::Frame(Arc::new(merged(env, &left, &right, &by_left, &by_right, all_left, all_right, keep_order)?)));
     }
     let (first, second, by_first, by_second) =
         if all_right { (&right, &left, &by_right, &by_left) } else { (&left, &right, &by_left, &by_right) };
-    // Both sides are told apart by the second one's categories.
-    let mut keys: [Vec<Key<'_>>; 2] = [vec![], vec![]];
-    for (&a, &b) in by_first.iter().zip(by_second) {
-        let (x, y) = (first.column(a), second.column(b));
-        let codes = x.domain().zip(y.domain()).map(|(own, others)| {
-            let order = |c: i64| if c == NONE { NONE } else { ordered(c as f64) };
-            codes_among(own, others).into_iter().map(order).collect()
-        });
-        keys[0].push(Key { codes, ..Key::new(x) });
-        keys[1].push(Key::new(y));
-    }
-    let cuts = Cuts::new(&[&keys[0], &keys[1]], ranges, false)?;
-    let (first, second) = (cuts.deal(ledger, first, &keys[0])?, cuts.deal(ledger, second, &keys[1])?);
+    let keys = common_keys(first, second, by_first, by_second)?;
+    let cuts = Cuts::new(&Team::alone(), &[&keys.0, &keys.1], ranges, false)?;
+    let (first, second) = (cuts.deal(ledger, first, &keys.0)?, cuts.deal(ledger, second, &keys.1)?);
     let mut answers = vec![];
     for (first, second) in first.into_iter().zip(second) {
         let (l, r) = if all_right { (&second, &first) } else { (&first, &second) };
@@ -89,7 +78,7 @@ const JOIN_BYTES: u64 = 48;
 /// For each category the code that it has among others.
 fn codes_among(own: &[String], others: &[String]) -> Vec<i64> {
     let place: FxHashMap<&str, i64> = others.iter().enumerate().map(|(i, t)| (t.as_str(), i as i64)).collect();
-    own.iter().map(|t| place.get(t.as_str()).copied().unwrap_or(NONE)).collect()
+    own.iter().map(|t| place.get(t.as_str()).copied().unwrap_or(NO_KEY)).collect()
 }
 
 fn merged(
@@ -104,16 +93,29 @@ fn merged(
 ) -> Result<Frame> {
     // The side whose rows come first, and the other one that is looked up.
     let (first, second, by_first, by_second) = if all_right { (right, left, by_right, by_left) } else { (left, right, by_left, by_right) };
-    let keys = by_first
-        .iter()
-        .zip(by_second)
-        .map(|(&a, &b)| common_keys(first.column(a), second.column(b), &first.names()[a], &second.names()[b]))
-        .collect::<Result<Vec<_>>>()?;
-    let pairs = match_rows(env, &keys, first.rows(), second.rows(), all_left || all_right, !keep_order)?;
+    let (team, texts) = (Team::everybody(), by_first.iter().any(|c| is_text(first.column(*c))));
+    let (shared, all) = (first.rows().max(second.rows()) > WHOLE_ROWS_MAX && !team.is_alone(), all_left || all_right);
+    let ledger = &env.node.ledger;
+    let (from_first, from_second) = if shared && !texts && !keep_order {
+        let keys = common_keys(first, second, by_first, by_second)?;
+        shuffle::matched(&team, ledger, (&keys.0, first.rows()), (&keys.1, second.rows()), all)?
+    } else {
+        let mut keys: Vec<(Vec<i64>, Vec<i64>)> = vec![];
+        for (&a, &b) in by_first.iter().zip(by_second) {
+            keys.push(if is_text(first.column(a)) && is_text(second.column(b)) {
+                common_texts(first.column(a), second.column(b))?
+            } else {
+                let (x, y) = common_keys(first, second, &[a], &[b])?;
+                (x[0].of_all()?, y[0].of_all()?)
+            });
+        }
+        let pairs = match_rows(ledger, &keys, first.rows(), second.rows(), all, !keep_order)?;
+        (Taken::new(ledger, first.rows(), pairs.first)?, Taken::new(ledger, second.rows(), pairs.second)?)
+    };
 
     let (mut names, mut picked) = (vec![], vec![]);
     for (&l, &k) in by_left.iter().zip(by_first) {
-        names.push(left.names()[l].clone());
+        names.push(if all_right { &right.names()[k] } else { &left.names()[l] }.clone());
         picked.push((first.column(k).clone(), true));
     }
     for (frame, by, from_first) in [(left, by_left, !all_right), (right, by_right, all_right)] {
@@ -122,73 +124,85 @@ fn merged(
             picked.push((frame.column(c).clone(), from_first));
         }
     }
-    let ledger = &env.node.ledger;
-    let one = |(c, from_first): &(Column, bool)| c.take(ledger, if *from_first { &pairs.first } else { &pairs.second });
+    let taken = |(c, first): &(Column, bool)| if *first { from_first.column(c) } else { from_second.column(c) };
     let columns = if ochre_core::current_task().is_some() {
-        picked.iter().map(one).collect::<Result<Vec<_>>>()?
+        picked.iter().map(taken).collect::<Result<Vec<_>>>()?
     } else {
-        picked.par_iter().map(one).collect::<Result<Vec<_>>>()?
+        picked.par_iter().map(taken).collect::<Result<Vec<_>>>()?
     };
     Frame::new(names, columns)
 }
 
-/// Keys of two columns as numbers that are equal where the values are; values of the first side that the second does not
-/// know, and missing ones, are `NONE`.
-fn common_keys(a: &Column, b: &Column, a_name: &str, b_name: &str) -> Result<(Vec<i64>, Vec<i64>)> {
-    let codes = |c: &Column, map: &[i64]| -> Result<Vec<i64>> {
-        Ok(c.numbers()?.par_iter().copied().map(|v| if v.is_nan() { NONE } else { map[v as usize] }).collect())
-    };
-    match (&a.kind, &b.kind) {
-        (Kind::Enum(x), Kind::Enum(y)) => {
-            let own: Vec<i64> = (0..y.len() as i64).collect();
-            if Arc::ptr_eq(x, y) || x == y {
-                return Ok((codes(a, &own)?, codes(b, &own)?));
-            }
-            Ok((codes(a, &codes_among(x, y))?, codes(b, &own)?))
-        }
-        (Kind::Text | Kind::Uuid, Kind::Text | Kind::Uuid) => {
-            let (x, y) = (a.to_texts()?, b.to_texts()?);
-            let mut distinct: Vec<&str> = y.iter().flatten().map(String::as_str).collect();
-            distinct.par_sort_unstable();
-            distinct.dedup();
-            let rank = |t: &Option<String>| t.as_deref().and_then(|t| distinct.binary_search(&t).ok()).map_or(NONE, |i| i as i64);
-            Ok((x.par_iter().map(rank).collect(), y.par_iter().map(rank).collect()))
-        }
-        _ if (a.is_number() && b.is_number()) => {
-            // Whole numbers stand for themselves, which lets them index tables.
-            let whole =
-                [a, b].iter().all(|c| c.rollup().is_ok_and(|r| r.whole && (r.missing == r.rows || r.min.abs().max(r.max.abs()) < 9e15)));
-            let key = |v: f64| {
-                if !whole {
-                    ordered(v)
-                } else if v.is_nan() {
-                    NONE
+fn is_text(c: &Column) -> bool {
+    matches!(c.kind, Kind::Text | Kind::Uuid)
+}
+
+/// Keys of two frames as numbers that are equal where the values are; values of the first side that the second does not know,
+/// and missing ones, are `NO_KEY`.
+fn common_keys<'a>(first: &'a Frame, second: &'a Frame, by_first: &[usize], by_second: &[usize]) -> Result<(Vec<Key<'a>>, Vec<Key<'a>>)> {
+    let mut keys = (vec![], vec![]);
+    for (&i, &j) in by_first.iter().zip(by_second) {
+        let (a, b) = (first.column(i), second.column(j));
+        let of = |column, numbers| Key { numbers, ..Key::new(column) };
+        let (x, y) = match (a.domain(), b.domain()) {
+            (Some(own), Some(others)) if Arc::ptr_eq(own, others) || own == others => (Numbers::Whole, Numbers::Whole),
+            // Both sides are told apart by the second one's categories.
+            (Some(own), Some(others)) => (Numbers::Codes(codes_among(own, others)), Numbers::Whole),
+            _ if a.is_number() && b.is_number() => {
+                // Whole numbers stand for themselves, which lets them index tables.
+                let small = |r: &ochre_core::Rollup| r.whole && (r.missing == r.rows || r.min.abs().max(r.max.abs()) < 9e15);
+                if [a, b].iter().all(|c| c.rollup().is_ok_and(|r| small(&r))) {
+                    (Numbers::Whole, Numbers::Whole)
                 } else {
-                    v as i64
+                    (Numbers::Ordered, Numbers::Ordered)
                 }
-            };
-            let numbers = |c: &Column| -> Result<Vec<i64>> { Ok(c.numbers()?.par_iter().copied().map(key).collect()) };
-            Ok((numbers(a)?, numbers(b)?))
-        }
-        _ => Err(Error::invalid(format!(
-            "merge cannot compare the columns '{a_name}' and '{b_name}': they are of different types; convert one with asfactor, ascharacter or asnumeric"
-        ))),
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "merge cannot compare the columns '{}' and '{}': they are of different types; convert one with asfactor, ascharacter or asnumeric",
+                    first.names()[i],
+                    second.names()[j]
+                )));
+            }
+        };
+        keys.0.push(of(a, x));
+        keys.1.push(of(b, y));
     }
+    Ok(keys)
 }
 
-struct Pairs {
-    first: Vec<u64>,
+/// As [`common_keys`], of two columns of texts.
+fn common_texts(a: &Column, b: &Column) -> Result<(Vec<i64>, Vec<i64>)> {
+    let (x, y) = (a.to_texts()?, b.to_texts()?);
+    let mut distinct: Vec<&str> = y.iter().flatten().map(String::as_str).collect();
+    distinct.par_sort_unstable();
+    distinct.dedup();
+    let rank = |t: &Option<String>| t.as_deref().and_then(|t| distinct.binary_search(&t).ok()).map_or(NO_KEY, |i| i as i64);
+    Ok((x.par_iter().map(rank).collect(), y.par_iter().map(rank).collect()))
+}
+
+/// Rows of two sides that belong together.
+pub struct Pairs {
+    pub first: Vec<u64>,
     /// Past the end where a row has no partner.
-    second: Vec<u64>,
+    pub second: Vec<u64>,
 }
 
-fn match_rows(env: &Env<'_>, keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize, all: bool, by_key: bool) -> Result<Pairs> {
-    let _room = env.node.ledger.reserve("keys of a merge", 12 * (rows + others) as u64)?;
+/// Rows of two sides with equal keys, by key or as the first side has them; with `all`, rows of the first side that have no partner too.
+pub fn match_rows(
+    ledger: &Arc<Ledger>,
+    keys: &[(Vec<i64>, Vec<i64>)],
+    rows: usize,
+    others: usize,
+    all: bool,
+    by_key: bool,
+) -> Result<Pairs> {
+    let _room = ledger.reserve("keys of a merge", 12 * (rows + others) as u64)?;
     if let ([(a, b)], true) = (keys, by_key)
         && let Some(found) = match_close(a, b, all)
     {
         let total = found.iter().map(|f| f.0.len()).sum::<usize>();
-        let _room = env.node.ledger.reserve("row numbers of a merge", 16 * total as u64)?;
+        let _room = ledger.reserve("row numbers of a merge", 16 * total as u64)?;
         let wide = |r: &u32| if *r == u32::MAX { u64::MAX } else { u64::from(*r) };
         let flat = |side: fn(&(Vec<u32>, Vec<u32>)) -> &Vec<u32>| found.par_iter().flat_map_iter(|f| side(f).iter().map(wide)).collect();
         return Ok(Pairs { first: flat(|f| &f.0), second: flat(|f| &f.1) });
@@ -216,7 +230,7 @@ fn match_rows(env: &Env<'_>, keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others:
     let sizes: Vec<usize> =
         order.par_chunks(BLOCK).map(|rows| rows.iter().map(|r| partners(*r).len().max(usize::from(all))).sum()).collect();
     let total: usize = sizes.iter().sum();
-    let _room = env.node.ledger.reserve("row numbers of a merge", 16 * total as u64)?;
+    let _room = ledger.reserve("row numbers of a merge", 16 * total as u64)?;
     let mut pairs = Pairs { first: vec![0; total], second: vec![0; total] };
     // Every block writes its own stretch.
     let (mut stretches, mut first, mut second) = (vec![], pairs.first.as_mut_slice(), pairs.second.as_mut_slice());
@@ -250,7 +264,7 @@ const DEAL_ROWS: usize = 1 << 17;
 /// Rows of both sides with equal keys, in the order of the keys, for whole numbers that lie close together. Rows are dealt out to
 /// ranges of keys first: one pass of writes in order instead of many at random places.
 fn match_close(first: &[i64], second: &[i64], all: bool) -> Option<Vec<(Vec<u32>, Vec<u32>)>> {
-    let ends = |keys: &[i64]| keys.par_iter().filter(|k| **k != NONE).map(|k| (*k, *k)).reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let ends = |keys: &[i64]| keys.par_iter().filter(|k| **k != NO_KEY).map(|k| (*k, *k)).reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     let (low, high) = match (ends(first), ends(second)) {
         (Some(a), Some(b)) => (a.0.min(b.0), a.1.max(b.1)),
         (Some(a), None) | (None, Some(a)) => a,
@@ -262,7 +276,7 @@ fn match_close(first: &[i64], second: &[i64], all: bool) -> Option<Vec<(Vec<u32>
     }
     let width = span.div_ceil(RANGES as u64) as usize;
     let ((a, a_starts), (b, b_starts)) = (dealt(first, low, width), dealt(second, low, width));
-    let without: Vec<u32> = if all { (0..first.len() as u32).filter(|r| first[*r as usize] == NONE).collect() } else { vec![] };
+    let without: Vec<u32> = if all { (0..first.len() as u32).filter(|r| first[*r as usize] == NO_KEY).collect() } else { vec![] };
     let mut found = vec![(without.clone(), vec![u32::MAX; without.len()])];
     let ranges = (0..RANGES).into_par_iter().map(|r| {
         let rows =
@@ -292,7 +306,7 @@ fn dealt(keys: &[i64], low: i64, width: usize) -> (Vec<AtomicU64>, Vec<usize>) {
         .par_chunks(DEAL_ROWS)
         .map(|part| {
             let mut n = vec![0; RANGES];
-            part.iter().filter(|k| **k != NONE).for_each(|k| n[(k - low) as usize / width] += 1);
+            part.iter().filter(|k| **k != NO_KEY).for_each(|k| n[(k - low) as usize / width] += 1);
             n
         })
         .collect();
@@ -307,7 +321,7 @@ fn dealt(keys: &[i64], low: i64, width: usize) -> (Vec<AtomicU64>, Vec<usize>) {
     // Each place is written once; atomics let the blocks write side by side.
     let pairs: Vec<AtomicU64> = (0..at).map(|_| AtomicU64::new(0)).collect();
     keys.par_chunks(DEAL_ROWS).zip(places.par_iter_mut()).enumerate().for_each(|(block, (part, place))| {
-        for (i, k) in part.iter().enumerate().filter(|(_, k)| **k != NONE) {
+        for (i, k) in part.iter().enumerate().filter(|(_, k)| **k != NO_KEY) {
             let (key, row) = ((k - low) as u64, (block * DEAL_ROWS + i) as u64);
             let slot = &mut place[key as usize / width];
             pairs[*slot].store(key << 32 | row, Relaxed);
@@ -338,17 +352,17 @@ fn by_key(pairs: &[AtomicU64], from: usize, width: usize) -> (Vec<u32>, Vec<u32>
 fn dense(keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize) -> (Vec<i32>, Vec<i32>) {
     let (mut wanted, mut known) = (vec![0i32; rows], vec![0i32; others]);
     for (round, (a, b)) in keys.iter().enumerate() {
-        let range = || b.par_iter().filter(|k| **k != NONE);
+        let range = || b.par_iter().filter(|k| **k != NO_KEY);
         let (low, high) = (range().min().copied().unwrap_or(0), range().max().copied().unwrap_or(0));
         // Whole numbers close together index a table; anything else goes through a map.
         if round == 0 && high.wrapping_sub(low) >= 0 && high.wrapping_sub(low) < 4 * others as i64 + 65_536 {
-            known.par_iter_mut().zip(b).for_each(|(id, k)| *id = if *k == NONE { -1 } else { (k - low) as i32 });
+            known.par_iter_mut().zip(b).for_each(|(id, k)| *id = if *k == NO_KEY { -1 } else { (k - low) as i32 });
             wanted.par_iter_mut().zip(a).for_each(|(id, k)| *id = if (low..=high).contains(k) { (k - low) as i32 } else { -1 });
             continue;
         }
         let mut map: FxHashMap<(i32, i64), i32> = FxHashMap::default();
         for (id, k) in known.iter_mut().zip(b) {
-            *id = if *id < 0 || *k == NONE {
+            *id = if *id < 0 || *k == NO_KEY {
                 -1
             } else {
                 let next = map.len() as i32;
@@ -356,7 +370,7 @@ fn dense(keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize) -> (Vec<i32>
             };
         }
         wanted.par_iter_mut().zip(a).for_each(|(id, k)| {
-            *id = if *id < 0 || *k == NONE { -1 } else { map.get(&(*id, *k)).copied().unwrap_or(-1) };
+            *id = if *id < 0 || *k == NO_KEY { -1 } else { map.get(&(*id, *k)).copied().unwrap_or(-1) };
         });
     }
     (wanted, known)
@@ -364,12 +378,12 @@ fn dense(keys: &[(Vec<i64>, Vec<i64>)], rows: usize, others: usize) -> (Vec<i32>
 
 fn sorted_rows(keys: &[(Vec<i64>, Vec<i64>)], rows: usize) -> Vec<u32> {
     if let [(only, _)] = keys {
-        let range = || only.par_iter().filter(|k| **k != NONE);
+        let range = || only.par_iter().filter(|k| **k != NO_KEY);
         let (low, high) = (range().min().copied().unwrap_or(0), range().max().copied().unwrap_or(0));
         let span = high.wrapping_sub(low);
         if (0..4 * rows as i64 + 65_536).contains(&span) {
             // Counted instead of compared.
-            let place = |k: i64| if k == NONE { 0 } else { (k - low) as usize + 1 };
+            let place = |k: i64| if k == NO_KEY { 0 } else { (k - low) as usize + 1 };
             let mut next = vec![0u32; span as usize + 3];
             only.iter().for_each(|k| next[place(*k) + 1] += 1);
             for i in 1..next.len() {
@@ -395,7 +409,7 @@ mod tests {
 
     #[test]
     fn close_keys_are_matched_as_any_others() {
-        let key = |i: usize| if i.is_multiple_of(13) { NONE } else { (i * 7919 % 5000) as i64 - 700 };
+        let key = |i: usize| if i.is_multiple_of(13) { NO_KEY } else { (i * 7919 % 5000) as i64 - 700 };
         let (a, b): (Vec<i64>, Vec<i64>) = ((0..9000).map(key).collect(), (3..4000).map(key).collect());
         for all in [false, true] {
             let found = match_close(&a, &b, all).unwrap();
@@ -404,7 +418,8 @@ mod tests {
             let mut order: Vec<u32> = (0..a.len() as u32).collect();
             order.sort_by_key(|r| a[*r as usize]);
             for r in order {
-                let partners: Vec<u32> = (0..b.len() as u32).filter(|o| a[r as usize] != NONE && b[*o as usize] == a[r as usize]).collect();
+                let partners: Vec<u32> =
+                    (0..b.len() as u32).filter(|o| a[r as usize] != NO_KEY && b[*o as usize] == a[r as usize]).collect();
                 if partners.is_empty() && all {
                     expect.push((r, u32::MAX));
                 }
@@ -417,11 +432,11 @@ mod tests {
 
     #[test]
     fn a_missing_key_matches_nothing() {
-        let keys = vec![(vec![NONE, 1, 2, 2], vec![2, NONE, 1, 2])];
+        let keys = vec![(vec![NO_KEY, 1, 2, 2], vec![2, NO_KEY, 1, 2])];
         let (wanted, known) = dense(&keys, 4, 4);
         assert_eq!(known, [1, -1, 0, 1]);
         assert_eq!(wanted, [-1, 0, 1, 1]);
-        let far = vec![(vec![NONE, 1 << 50], vec![2, 1 << 50]), (vec![3, 4], vec![3, 4])];
+        let far = vec![(vec![NO_KEY, 1 << 50], vec![2, 1 << 50]), (vec![3, 4], vec![3, 4])];
         assert_eq!(dense(&far, 2, 2), (vec![-1, 1], vec![0, 1]));
     }
 }

@@ -20,6 +20,7 @@ mod ranges;
 mod reduce;
 mod reshape;
 mod session;
+mod shuffle;
 mod special;
 mod statistics;
 mod text;

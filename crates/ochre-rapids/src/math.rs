@@ -86,14 +86,14 @@ pub const BINARY: &[Prim] = &[
     binary_row("mod", |a, b| a % b, "Remainder, with the sign of the left side."),
     binary_row("%%", |a, b| a % b, "Remainder, with the sign of the left side."),
     logical_row("intDiv", whole_quotient, "Quotient of the whole parts, without its fraction."),
-    // A comparison with a missing value is false, as in the reference.
+    // An order compared with a missing value is false, as in the reference.
     logical_row("%/%", |a, b| f64::from((a / b) as i32), "Quotient without its fraction; 0 when a side is missing."),
     logical_row("<", |a, b| f64::from(a < b), "Is the left side less?"),
     logical_row("<=", |a, b| f64::from(a <= b), "Is the left side less or equal?"),
     logical_row(">", |a, b| f64::from(a > b), "Is the left side greater?"),
     logical_row(">=", |a, b| f64::from(a >= b), "Is the left side greater or equal?"),
-    logical_row("==", |a, b| f64::from(a == b), "Are both sides equal?"),
-    logical_row("!=", |a, b| f64::from(a != b), "Do the sides differ?"),
+    logical_row("==", |a, b| f64::from(same(a, b)), "Are both sides equal, within one step of rounding? Missing values are."),
+    logical_row("!=", |a, b| f64::from(!same(a, b)), "Do the sides differ by more than one step of rounding?"),
     binary_row("round", round, "Rounded to some digits after the point, halves away from 0; without digits to even."),
     binary_row("signif", signif, "Rounded to some significant digits, halves to even."),
     logical_row("&", and, "Are both true? A missing side leaves it open unless the other is false."),
@@ -101,6 +101,12 @@ pub const BINARY: &[Prim] = &[
     logical_row("|", or, "Is one true? A missing side leaves it open unless the other is true."),
     logical_row("||", or, "Is one true? A missing side leaves it open unless the other is true."),
 ];
+
+/// Equal as the reference has it: by the distance of the smaller one to the next number, so that 0.1 + 0.2 is 0.3.
+fn same(a: f64, b: f64) -> bool {
+    let smaller = a.abs().min(b.abs());
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= smaller.next_up() - smaller
+}
 
 /// In whole numbers; a missing side counts as 0, and nothing is divided by 0.
 fn whole_quotient(a: f64, b: f64) -> f64 {
@@ -255,12 +261,11 @@ fn pair(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync),
     if texts(&a) || texts(&b) {
         return Err(Error::invalid(format!("Operator {name} is not defined for texts")));
     }
-    // A category equals no number.
-    if equality(name) && (categories(&a) || categories(&b)) {
+    // As in the reference: categories on the left equal no number, and give nothing else; elsewhere they are their codes.
+    if categories(&a) && equality(name) && matches!(b, Side::Scalar(_)) {
         return Column::generate(&env.node.ledger, Kind::Real, rows, |_, n| vec![f64::from(name != "=="); n]);
     }
-    // Arithmetic on categories is missing throughout; logic reads their codes.
-    if (categories(&a) || categories(&b)) && !matches!(name, "&" | "&&" | "|" | "||") {
+    if categories(&a) && !equality(name) {
         return missing(env, rows);
     }
     let ledger = &env.node.ledger;

@@ -6,7 +6,8 @@
 //! than that of a frame in memory, so that sums of fractions may differ from it in the last bit.
 
 use crate::group::ordered;
-use ochre_core::{CHUNK_ROWS, Chunk, Collector, Column, Frame, Ledger, Result, Values, f64s, store_data};
+use crate::join::NO_KEY;
+use ochre_core::{CHUNK_ROWS, Chunk, Collector, Column, Frame, Ledger, Result, Team, Values, f64s, store_data};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -30,18 +31,27 @@ pub fn count(ledger: &Ledger, bytes: u64) -> usize {
 pub struct Key<'a> {
     pub column: &'a Column,
     pub ascending: bool,
-    /// Another number for each code of a category, where two frames have different ones.
-    pub codes: Option<Vec<i64>>,
+    pub numbers: Numbers,
+}
+
+/// What stands for the number of a value.
+pub enum Numbers {
+    /// One that orders as the value does.
+    Ordered,
+    /// The value itself, which is whole: close values are close numbers.
+    Whole,
+    /// Another one for each code of a category, where two frames have different ones.
+    Codes(Vec<i64>),
 }
 
 impl<'a> Key<'a> {
     pub fn new(column: &'a Column) -> Key<'a> {
-        Key { column, ascending: true, codes: None }
+        Key { column, ascending: true, numbers: Numbers::Ordered }
     }
 
     /// Numbers that order like the values of a chunk, missing ones first. Texts are told apart by their first eight bytes,
     /// which keeps equal ones together.
-    fn of_chunk(&self, k: usize) -> Result<Vec<i64>> {
+    pub fn of_chunk(&self, k: usize) -> Result<Vec<i64>> {
         let data = self.column.chunks()[k].data()?;
         let prefix = |bytes: &[u8]| {
             let mut word = [0u8; 8];
@@ -50,17 +60,23 @@ impl<'a> Key<'a> {
             (u64::from_be_bytes(word) ^ (1 << 63)) as i64
         };
         let mut keys: Vec<i64> = match Values::of(&self.column.kind, &data) {
-            Values::Texts(a) => a.iter().map(|t| t.map_or(i64::MIN, |t| prefix(t.as_bytes()))).collect(),
-            Values::Uuids(a) => a.iter().map(|u| u.map_or(i64::MIN, prefix)).collect(),
-            Values::Numbers(v) => match &self.codes {
-                Some(codes) => v.iter().map(|v| if v.is_nan() { i64::MIN } else { codes[*v as usize] }).collect(),
-                None => v.iter().map(|v| ordered(*v)).collect(),
+            Values::Texts(a) => a.iter().map(|t| t.map_or(NO_KEY, |t| prefix(t.as_bytes()))).collect(),
+            Values::Uuids(a) => a.iter().map(|u| u.map_or(NO_KEY, prefix)).collect(),
+            Values::Numbers(v) => match &self.numbers {
+                Numbers::Ordered => v.iter().map(|v| ordered(*v)).collect(),
+                Numbers::Whole => v.iter().map(|v| if v.is_nan() { NO_KEY } else { *v as i64 }).collect(),
+                Numbers::Codes(codes) => v.iter().map(|v| if v.is_nan() { NO_KEY } else { codes[*v as usize] }).collect(),
             },
         };
         if !self.ascending {
-            keys.iter_mut().filter(|k| **k != i64::MIN).for_each(|k| *k = !*k);
+            keys.iter_mut().filter(|k| **k != NO_KEY).for_each(|k| *k = !*k);
         }
         Ok(keys)
+    }
+
+    /// The numbers of all rows.
+    pub fn of_all(&self) -> Result<Vec<i64>> {
+        Ok((0..self.column.chunks().len()).into_par_iter().map(|k| self.of_chunk(k)).collect::<Result<Vec<_>>>()?.concat())
     }
 }
 
@@ -71,13 +87,13 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// Cuts the keys of one or two frames into ranges of about equal size.
-    pub fn new(sides: &[&[Key<'_>]], ranges: usize, by_row: bool) -> Result<Cuts> {
+    /// Cuts the keys of one or two frames into ranges of about equal size, which all members of a team know.
+    pub fn new(team: &Team, sides: &[&[Key<'_>]], ranges: usize, by_row: bool) -> Result<Cuts> {
         let mut sample: Vec<Vec<i64>> = vec![];
         for keys in sides {
             let chunks = keys[0].column.chunks();
             let per_chunk = (SAMPLES * ranges).div_ceil(chunks.len().max(1)).min(CHUNK_ROWS);
-            let parts = (0..chunks.len()).into_par_iter().map(|k| {
+            let parts = team.mine(chunks.len()).into_par_iter().map(|k| {
                 let columns = keys.iter().map(|key| key.of_chunk(k)).collect::<Result<Vec<_>>>()?;
                 let rows = chunks[k].len();
                 Ok((0..per_chunk.min(rows))
@@ -87,10 +103,16 @@ impl Cuts {
             });
             sample.extend(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten());
         }
+        let mut sample = team.gather(sample)?.concat();
         sample.par_sort_unstable();
         let mut at: Vec<Vec<i64>> = (1..ranges).filter_map(|r| sample.get(r * sample.len() / ranges).cloned()).collect();
         at.dedup();
         Ok(Cuts { at, by_row })
+    }
+
+    /// The range of a row, whose keys stand at `i` of a chunk's.
+    pub fn range(&self, columns: &[Vec<i64>], i: usize, chunk: usize) -> usize {
+        self.at.partition_point(|cut| cut.iter().copied().le(tuple(columns, i, chunk, self.by_row)))
     }
 
     /// The rows of a frame by their ranges.
@@ -101,8 +123,7 @@ impl Cuts {
             .into_par_iter()
             .map(|k| {
                 let columns = keys.iter().map(|key| key.of_chunk(k)).collect::<Result<Vec<_>>>()?;
-                let range = |i: usize| self.at.partition_point(|cut| cut.iter().copied().le(tuple(&columns, i, k, self.by_row))) as i8;
-                let places: Vec<i8> = (0..chunks[k].len()).map(range).collect();
+                let places: Vec<i8> = (0..chunks[k].len()).map(|i| self.range(&columns, i, k) as i8).collect();
                 store_data(ledger, Arc::new(arrow_array::Int8Array::from(places)))
             })
             .collect::<Result<Vec<Arc<Chunk>>>>()?;
@@ -145,7 +166,7 @@ mod tests {
         let frame = Frame::new(vec!["a".into()], vec![column.clone()]).unwrap();
         for by_row in [false, true] {
             let keys = [Key::new(&column)];
-            let parts = Cuts::new(&[&keys], 7, by_row).unwrap().deal(&ledger, &frame, &keys).unwrap();
+            let parts = Cuts::new(&Team::alone(), &[&keys], 7, by_row).unwrap().deal(&ledger, &frame, &keys).unwrap();
             assert_eq!(parts.iter().map(Frame::rows).sum::<usize>(), rows);
             let ends: Vec<(f64, f64)> = parts
                 .iter()

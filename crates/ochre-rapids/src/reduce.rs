@@ -90,11 +90,12 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
         return Ok(Value::Num(if known.is_empty() { f64::NAN } else { finish(known.iter().sum(), known.len() as f64) }));
     }
     if args.get(2).map_or(Ok(0.0), Value::num)? == 1.0 {
-        let columns = frame.columns().iter().filter(|c| readable(c)).map(|c| c.numbers()).collect::<Result<Vec<_>>>()?;
+        let (columns, others, kind) = across(&frame);
+        let columns = columns.into_iter().map(|i| frame.column(i).numbers()).collect::<Result<Vec<_>>>()?;
         let rows: Vec<f64> = (0..frame.rows())
             .into_par_iter()
             .map(|r| {
-                let (mut s, mut n) = (0.0, 0.0);
+                let (mut s, mut n) = (if others && !skip { f64::NAN } else { 0.0 }, 0.0);
                 for c in &columns {
                     if !(skip && c[r].is_nan()) {
                         s += c[r];
@@ -104,13 +105,11 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
                 if n == 0.0 { f64::NAN } else { finish(s, n) }
             })
             .collect();
-        return Value::one(name, Column::from_f64(&env.node.ledger, &rows)?);
+        return Value::one(name, Column::from_f64(&env.node.ledger, &rows)?.with_kind(kind));
     }
     let mut out = vec![];
     for c in frame.columns() {
-        // Of two categories, the share of the second is their mean.
-        let two = name == "mean" && c.domain().is_some_and(|d| (1..=2).contains(&d.len()));
-        let v = if !readable(c) && !two {
+        let v = if !readable(c) && !two_levels(c) {
             f64::NAN
         } else {
             let r = c.rollup()?;
@@ -118,9 +117,29 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
             if (r.missing > 0 && !skip) || n == 0.0 { f64::NAN } else { finish(sum(c)?, n) }
         };
         let answer = Column::from_f64(&env.node.ledger, &[v])?;
-        out.push(if name == "mean" && matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer });
+        out.push(if matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer });
     }
     Value::new_frame(frame.names().to_vec(), out)
+}
+
+/// Of two categories, the second counts as 1.
+fn two_levels(c: &Column) -> bool {
+    c.domain().is_some_and(|d| (1..=2).contains(&d.len()))
+}
+
+/// Columns whose values are put together row by row, whether there are others that hold no numbers, and what the answer is: times
+/// take part only among themselves.
+fn across(frame: &Frame) -> (Vec<usize>, bool, Kind) {
+    let times = frame.width() > 0 && frame.columns().iter().all(|c| matches!(c.kind, Kind::Time));
+    let (mut used, mut others) = (vec![], false);
+    for (i, c) in frame.columns().iter().enumerate() {
+        match c.kind {
+            Kind::Time if !times => {}
+            _ if readable(c) => used.push(i),
+            _ => others = true,
+        }
+    }
+    (used, others, if times { Kind::Time } else { Kind::Real })
 }
 
 /// The sum of a column's present values, chunk by chunk.
@@ -205,12 +224,16 @@ pub fn moment(values: &[f64], r: &ochre_core::Rollup, power: i32) -> f64 {
 
 fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -> bool) -> Result<Value> {
     let frame = args[0].clone().frame()?;
-    if !frame.columns().iter().all(readable) {
-        return Err(Error::invalid(format!("{name} is defined for numeric columns only")));
-    }
-    let best = |values: &mut dyn Iterator<Item = f64>| {
+    let skip = args[1].truth()?;
+    let best = |values: &mut dyn Iterator<Item = (usize, f64)>| {
         let mut best: Option<(usize, f64)> = None;
-        for (at, v) in values.enumerate().filter(|(_, v)| !v.is_nan()) {
+        for (at, v) in values {
+            if v.is_nan() {
+                if skip {
+                    continue;
+                }
+                return f64::NAN;
+            }
             if best.is_none_or(|b| better(v, b.1)) {
                 best = Some((at, v));
             }
@@ -219,14 +242,23 @@ fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -
     };
     let ledger = &env.node.ledger;
     if args[2].num()? != 0.0 {
-        let inputs: Vec<&Column> = frame.columns().iter().collect();
-        let column =
-            Column::map_chunks(ledger, Kind::Real, &inputs, |v| (0..v[0].len()).map(|r| best(&mut v.iter().map(|c| c[r]))).collect())?;
+        let (used, others, _) = across(&frame);
+        if used.is_empty() || (others && !skip) {
+            return Value::one(name, Column::generate(ledger, Kind::Real, frame.rows(), |_, n| vec![f64::NAN; n])?);
+        }
+        let inputs: Vec<&Column> = used.iter().map(|i| frame.column(*i)).collect();
+        let row = |v: &[std::borrow::Cow<'_, [f64]>], r: usize| best(&mut used.iter().zip(v).map(|(i, c)| (*i, c[r])));
+        let column = Column::map_chunks(ledger, Kind::Real, &inputs, |v| (0..v[0].len()).map(|r| row(v, r)).collect())?;
         return Value::one(name, column);
     }
     let mut out = vec![];
-    for c in frame.columns().iter() {
-        out.push(Column::from_f64(ledger, &[best(&mut c.numbers()?.iter().copied())])?);
+    for (c, n) in frame.columns().iter().zip(frame.names()) {
+        if matches!(c.kind, Kind::Text | Kind::Uuid) {
+            return Err(Error::invalid(format!("{name} has no order for the text column '{n}'; leave it out")));
+        }
+        let at = if readable(c) || two_levels(c) { best(&mut c.numbers()?.iter().copied().enumerate()) } else { f64::NAN };
+        let answer = Column::from_f64(ledger, &[at])?;
+        out.push(if matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer });
     }
     Value::new_frame(frame.names().to_vec(), out)
 }
@@ -283,7 +315,7 @@ fn median(_: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     let skip = args.get(1).map_or(Ok(true), Value::truth)?;
     let one = |c: &Column| -> Result<f64> {
-        if !readable(c) || (c.rollup()?.missing > 0 && !skip) {
+        if !readable(c) || matches!(c.kind, Kind::Time) || (c.rollup()?.missing > 0 && !skip) {
             return Ok(f64::NAN);
         }
         Ok(quantile(&sorted(c)?, 0.5, "interpolate"))

@@ -1,5 +1,6 @@
 //! Frames in another shape: long and wide, ranked, repeated, cut to the extremes.
 
+use crate::frames::Taken;
 use crate::group::groups;
 use crate::value::columns;
 use crate::{Env, Prim, Value, call, frames};
@@ -189,7 +190,8 @@ fn melt(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     }
     let ledger = &env.node.ledger;
     let mut names: Vec<String> = ids.iter().map(|&c| frame.names()[c].clone()).collect();
-    let mut out = ids.iter().map(|&c| frame.column(c).take(ledger, &index)).collect::<Result<Vec<_>>>()?;
+    let kept = Taken::new(ledger, frame.rows(), index)?;
+    let mut out = ids.iter().map(|&c| kept.column(frame.column(c))).collect::<Result<Vec<_>>>()?;
     // Categories are sorted, as everywhere.
     let mut order: Vec<usize> = (0..melted.len()).collect();
     order.sort_by_key(|k| &frame.names()[melted[*k]]);
@@ -209,13 +211,13 @@ fn rank_within(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let directions = args[3].nums()?;
     let name = args[4].text()?.to_string();
     let only_sorted = args[5].truth()?;
-    let mut order_by: Vec<(usize, bool)> =
-        sorted.iter().enumerate().map(|(i, &c)| (c, directions.get(i).is_none_or(|d| *d >= 0.0))).collect();
-    if !only_sorted {
-        order_by = by.iter().map(|&c| (c, true)).chain(order_by).collect();
-    }
+    let within: Vec<(usize, bool)> = sorted.iter().enumerate().map(|(i, &c)| (c, directions.get(i).is_none_or(|d| *d >= 0.0))).collect();
+    let groups_first = by.iter().map(|&c| (c, true)).chain(within.iter().copied());
+    // By the ranked columns alone, rows that are equal there are in the order of their groups.
+    let order_by: Vec<(usize, bool)> =
+        if only_sorted { within.iter().copied().chain(by.iter().map(|&c| (c, true))).collect() } else { groups_first.collect() };
     let index = crate::group::sorted_index(&frame, &order_by)?;
-    let frame = frames::take(env, &frame, &index)?;
+    let frame = frames::take(env, &frame, index)?;
     let g = groups(&by.iter().map(|&c| frame.column(c)).collect::<Vec<_>>())?;
     let missing = sorted.iter().map(|&c| frame.column(c).numbers()).collect::<Result<Vec<_>>>()?;
     let mut seen = vec![0.0; g.first.len()];
@@ -249,7 +251,7 @@ fn ddply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     g.of_row.iter().enumerate().for_each(|(r, id)| rows[*id as usize].push(r as u64));
     let mut answers: Vec<Vec<f64>> = vec![];
     for index in rows {
-        let part = Value::Frame(Arc::new(frames::take(env, &frame, &index)?));
+        let part = Value::Frame(Arc::new(frames::take(env, &frame, index)?));
         answers.push(match env.call(&args[2], vec![part])? {
             Value::Frame(f) if f.rows() == 1 => f.columns().iter().map(|c| c.value(0)).collect::<Result<_>>()?,
             Value::Frame(f) => return Err(Error::invalid(format!("ddply must return a 1-row (many column) frame, found {}", f.rows()))),
@@ -262,7 +264,8 @@ fn ddply(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     }
     let index: Vec<u64> = g.first.iter().map(|r| *r as u64).collect();
     let mut names: Vec<String> = by.iter().map(|&c| frame.names()[c].clone()).collect();
-    let mut out = by_columns.iter().map(|c| c.take(&env.node.ledger, &index)).collect::<Result<Vec<_>>>()?;
+    let heads = Taken::new(&env.node.ledger, frame.rows(), index)?;
+    let mut out = by_columns.iter().map(|c| heads.column(c)).collect::<Result<Vec<_>>>()?;
     for k in 0..width {
         names.push(format!("ddply_C{}", k + 1));
         out.push(Column::from_f64(&env.node.ledger, &answers.iter().map(|a| a[k]).collect::<Vec<_>>())?);
@@ -322,7 +325,7 @@ fn grouped_permute(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         }
     }
     let ledger = &env.node.ledger;
-    let mut made = vec![frame.column(by).take(ledger, &index)?];
+    let mut made = vec![Taken::new(ledger, frame.rows(), index)?.column(frame.column(by))?];
     for column in &out {
         made.push(Column::from_f64(ledger, column)?);
     }
@@ -349,7 +352,7 @@ fn rep_len(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             let rows = f.rows() as u64;
             let _room = env.node.ledger.reserve("row numbers", (n as u64).saturating_mul(8))?;
             let index: Vec<u64> = (0..n as u64).map(|i| i % rows).collect();
-            Value::one("C1", f.column(0).take(&env.node.ledger, &index)?)
+            Value::one("C1", Taken::new(&env.node.ledger, f.rows(), index)?.column(f.column(0))?)
         }
         Value::Frame(f) => {
             let _room = env.node.ledger.reserve(&format!("{n} columns"), (n as u64).saturating_mul(256))?;

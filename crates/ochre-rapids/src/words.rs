@@ -137,12 +137,17 @@ fn jaccard(a: &[char], b: &[char]) -> f64 {
     a.intersection(&b).count() as f64 / a.union(&b).count().max(1) as f64
 }
 
-/// Winkler (1990), with a prefix of up to four characters weighing 0.1 each.
+/// Winkler (1990), with a prefix of up to four characters weighing 0.1 each. As in the reference, characters of the shorter text
+/// are looked for up to half of the longer one's length before their place, and less than that after it.
 fn jaro_winkler(a: &[char], b: &[char]) -> f64 {
-    let reach = (a.len().max(b.len()) / 2).saturating_sub(1);
+    if a == b {
+        return 1.0;
+    }
+    let (a, b) = if a.len() > b.len() { (b, a) } else { (a, b) };
+    let reach = b.len() / 2;
     let (mut used, mut places) = (vec![false; b.len()], vec![]);
     for (i, x) in a.iter().enumerate() {
-        let window = i.saturating_sub(reach)..(i + reach + 1).min(b.len());
+        let window = i.saturating_sub(reach)..(i + reach).min(b.len());
         if let Some(j) = window.into_iter().find(|j| !used[*j] && b[*j] == *x) {
             used[j] = true;
             places.push(j);

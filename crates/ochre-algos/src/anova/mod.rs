@@ -5,6 +5,7 @@
 //! all of them. A term's sum of squares is the residual deviance of the model without its columns minus that of the full
 //! model; it is compared with the full model's deviance per degree of freedom by the F distribution.
 
+use crate::glm::design::by_levels;
 use crate::glm::{Glm, GlmParams, Solver};
 use ochre_core::{Column, Error, Frame, Kind, Result};
 use ochre_model::driver::form_of;
@@ -217,9 +218,9 @@ struct Term {
 
 /// The terms of single predictors, categories first.
 fn singles(train: &Training) -> Result<Vec<Term>> {
-    let mut order: Vec<usize> = (0..train.columns.len()).collect();
-    let levels = |j: usize| train.columns[j].domain().map_or(0, |d| d.len());
-    order.sort_by_key(|&j| (!train.columns[j].is_enum(), std::cmp::Reverse(levels(j)), j));
+    let (mut order, numbers): (Vec<usize>, Vec<usize>) = (0..train.columns.len()).partition(|&j| train.columns[j].is_enum());
+    by_levels(&mut order, |j| train.columns[j].domain().map_or(0, |d| d.len()));
+    order.extend(numbers);
     let term = |j: usize| {
         let (name, values) = (&train.names[j], train.columns[j].to_f64()?);
         let columns = match train.columns[j].domain() {

@@ -1,6 +1,7 @@
 //! Counting.
 
 use super::{BayesOutput, BayesParams};
+use crate::glm::design::by_levels;
 use ochre_core::{CHUNK_ROWS, Column, Result, Team, f64s};
 use ochre_model::driver::measure;
 use ochre_model::{Deviance, Fitted, Run, adapt};
@@ -55,7 +56,7 @@ pub fn fit(run: &mut Run<'_, BayesParams>) -> Result<Fitted<BayesOutput>> {
     // Categories first, those with more levels before, as in the reference.
     let levels = |i: usize| train.columns[i].domain().map_or(0, |d| d.len());
     let mut order: Vec<usize> = (0..train.columns.len()).filter(|&i| train.columns[i].is_enum()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(levels(i)));
+    by_levels(&mut order, levels);
     order.extend((0..train.columns.len()).filter(|&i| !train.columns[i].is_enum()));
     let mut columns = vec![];
     for (done, &i) in order.iter().enumerate() {

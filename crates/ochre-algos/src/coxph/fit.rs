@@ -1,6 +1,7 @@
 //! Maximising the partial likelihood.
 
 use super::{CoxOutput, CoxParams, Ties};
+use crate::glm::design::by_levels;
 use crate::glm::interactions;
 use crate::linalg;
 use ochre_core::{Column, Error, Frame, Node, Result, time};
@@ -155,7 +156,8 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     let kept: Vec<usize> = (0..train.names.len()).filter(|&i| !apart(&train.names[i])).collect();
     let mut cats: Vec<usize> = kept.iter().copied().filter(|&i| train.columns[i].is_enum()).collect();
     let levels_of = |c: &Column| c.domain().map_or(0, |d| d.len());
-    cats.sort_by_key(|&i| std::cmp::Reverse(levels_of(&train.columns[i])));
+    let as_listed: Vec<String> = cats.iter().map(|&i| train.names[i].clone()).collect();
+    by_levels(&mut cats, |i| levels_of(&train.columns[i]));
     let nums: Vec<usize> = kept.iter().copied().filter(|&i| !train.columns[i].is_enum()).collect();
     // Columns of which only interactions are wanted have no terms of their own.
     let alone = |n: &String| params.interactions_only.as_ref().is_none_or(|o| !o.contains(n));
@@ -167,16 +169,16 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
     columns.extend(strata(run.node, &params)?);
     (train.names, train.columns) = (names, columns);
     let pairs = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs)?;
-    let expanded = interactions::expand(&run.node.ledger, train, &pairs, &interactions::Made::default(), params.use_all_factor_levels)?;
+    let with_terms = interactions::Made { given: train.names.iter().map(alone).collect(), ..Default::default() };
+    let expanded = interactions::expand(&run.node.ledger, train, &pairs, &with_terms, params.use_all_factor_levels)?;
     let made = expanded.derived.len();
-    // Categories before numbers; made ones after given categories and before given numbers.
-    let all = 0..made + predictors;
-    let pick = |from: std::ops::Range<usize>, categories: bool| -> Vec<usize> {
-        let has_term = |i: usize| i < made || alone(&expanded.names[i]);
-        from.filter(|&i| expanded.columns[i].is_enum() == categories && has_term(i)).collect()
-    };
-    let cats = [pick(made..all.end, true), pick(0..made, true)].concat();
-    let nums = pick(all, false);
+    // Categories before numbers, those that are made in front as far as the numbers of levels do not say otherwise.
+    let place = |name: &String| made + expanded.names[made..].iter().position(|n| n == name).unwrap_or(0);
+    let given = as_listed.iter().filter(|n| alone(n)).map(place);
+    let mut cats: Vec<usize> = (0..made).filter(|&i| expanded.columns[i].is_enum()).chain(given).collect();
+    by_levels(&mut cats, |i| levels_of(&expanded.columns[i]) - usize::from(i < made && !params.use_all_factor_levels));
+    let has_term = |i: &usize| *i < made || alone(&expanded.names[*i]);
+    let nums: Vec<usize> = (0..made + predictors).filter(|&i| !expanded.columns[i].is_enum()).filter(has_term).collect();
     let places: Vec<usize> = cats.iter().chain(&nums).copied().collect();
     if places.is_empty() {
         return Err(Error::invalid("there are no predictors besides the columns of times and strata, and of those in interactions_only"));
@@ -268,6 +270,8 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
             *x -= c;
         }
     }
+    // As the reference has it: of all rows alike.
+    let mean_offset = train.offset.iter().map(|o| used.iter().map(|&r| o[r]).sum::<f64>() / used.len() as f64).collect();
     let offset = train.offset.clone().unwrap_or_else(|| vec![0.0; rows]);
     let problem = Problem { p, x, start, stop, event, w, offset, strata, ties: params.ties };
 
@@ -361,8 +365,8 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
         iter: history.len() as i32 - 1,
         x_mean_cat: Some(means.iter().map(|m| m[..in_cats].to_vec()).collect()),
         x_mean_num: Some(means.iter().map(|m| m[in_cats..].to_vec()).collect()),
-        mean_offset: Some(vec![]),
-        offset_names: Some(vec![]),
+        mean_offset: Some(mean_offset),
+        offset_names: Some(params.common.offset_column.iter().cloned().collect()),
         n: used.len() as i64,
         n_missing: (rows - used.len()) as i64,
         total_event: total_event as i64,

@@ -2,6 +2,7 @@
 
 use ochre_core::{CHUNK_ROWS, Column, Result, Team};
 use ochre_model::Training;
+use ochre_score::Derived;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -30,14 +31,27 @@ pub struct Design {
     pub all_levels: bool,
 }
 
+/// Puts categories with more levels first, by exchanges as the reference makes them: they say in which order categories stand that
+/// have as many.
+pub fn by_levels(categories: &mut [usize], levels: impl Fn(usize) -> usize) {
+    for i in 0..categories.len() {
+        for j in i + 1..categories.len() {
+            if levels(categories[i]) < levels(categories[j]) {
+                categories.swap(i, j);
+            }
+        }
+    }
+}
+
 /// The place of a level without a coefficient.
 pub const NO_PLACE: u32 = u32::MAX;
 
 impl Design {
-    /// A design over those of `columns` that enter; they are the predictors of `train` or made from them.
+    /// A design over those of `columns` that enter; they are the predictors of `train`, after those that are `made` from them.
     pub fn new(
         train: &Training,
         columns: &[Column],
+        made: &[Derived],
         entering: &[usize],
         standardize: bool,
         intercept: bool,
@@ -46,7 +60,9 @@ impl Design {
         let skip = usize::from(!all_levels);
         let mut cats: Vec<usize> = entering.iter().copied().filter(|&i| columns[i].is_enum()).collect();
         let count = |i: usize| columns[i].domain().map_or(0, |d| d.len());
-        cats.sort_by_key(|&i| std::cmp::Reverse(count(i)));
+        // The level that pairs with a first level share is none.
+        let shared = |i: usize| usize::from(!all_levels && matches!(made.get(i), Some(Derived::Pair { .. })));
+        by_levels(&mut cats, |i| count(i) - shared(i));
         let nums: Vec<usize> = entering.iter().copied().filter(|&i| !columns[i].is_enum()).collect();
         let levels: Vec<usize> = cats.iter().map(|&i| count(i)).collect();
         let mut offsets = vec![0];

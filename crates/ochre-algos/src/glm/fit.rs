@@ -571,7 +571,8 @@ fn fit_along(run: &mut Run<'_, GlmParams>, made: &interactions::Made, planned: O
     let all_levels = !params.intercept || params.lambda_search || given.is_empty() || given.iter().any(|l| *l > 0.0);
     let pairs = interactions::pairs(params.interactions.as_deref(), &params.interaction_pairs)?;
     let expanded = interactions::expand(&run.node.ledger, train, &pairs, made, all_levels)?;
-    let mut design = Design::new(train, &expanded.columns, &expanded.entering, params.standardize, params.intercept, all_levels)?;
+    let mut design =
+        Design::new(train, &expanded.columns, &expanded.derived, &expanded.entering, params.standardize, params.intercept, all_levels)?;
     if params.missing_values_handling == MissingValues::PlugValues {
         plug(run, &mut design, &expanded)?;
     }
@@ -1206,7 +1207,7 @@ fn dead_columns(xx: &[f64], p: usize, intercept: bool) -> Vec<bool> {
 fn inflation_factors(problem: &Problem<'_>) -> Result<(Vec<String>, Vec<f64>)> {
     let (run, train) = (problem.run, &problem.run.train);
     let all: Vec<usize> = (0..train.columns.len()).collect();
-    let design = Design::new(train, &train.columns, &all, true, true, false)?;
+    let design = Design::new(train, &train.columns, &[], &all, true, true, false)?;
     let names = design.names(&train.names, &train.columns);
     let ledger = &run.node.ledger;
     let mut columns: Vec<Column> = design.order.iter().map(|&i| train.columns[i].clone()).collect();

@@ -88,7 +88,9 @@ pub fn expand(ledger: &Arc<Ledger>, train: &Training, pairs: &[(String, String)]
                 let (category, number) = if first_is_enum { (i, j) } else { (j, i) };
                 let levels = train.columns[category].domain().map_or(&[][..], |d| d.as_slice());
                 let mode = mode(train, category)?;
-                for (level, label) in levels.iter().enumerate().skip(usize::from(!all_levels)) {
+                // A number without a term of its own is the baseline of no level.
+                let whole = all_levels || made.given.get(number) == Some(&false);
+                for (level, label) in levels.iter().enumerate().skip(usize::from(!whole)) {
                     let derived = Derived::At { category, mode, level, number };
                     out.push(ledger, train, format!("{name}.{label}"), Kind::Real, derived)?;
                 }

@@ -9,7 +9,7 @@
 
 mod choice;
 mod constraints;
-mod design;
+pub(crate) mod design;
 mod fit;
 mod history;
 mod influence;

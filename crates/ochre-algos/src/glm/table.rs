@@ -51,7 +51,7 @@ fn whole_rows(columns: &[Column]) -> Result<Vec<u64>> {
 }
 
 fn design(train: &Training, e: &Expanded, entering: &[usize], how: Expansion) -> Result<(Design, Vec<String>)> {
-    let design = Design::new(train, &e.columns, entering, how.standardize, true, how.all_levels)?;
+    let design = Design::new(train, &e.columns, &e.derived, entering, how.standardize, true, how.all_levels)?;
     let names = design.names(&e.names, &e.columns);
     Ok((design, names))
 }

@@ -296,14 +296,16 @@ pub fn fit(run: &mut SelectionRun<'_>) -> Result<Fitted<SelectionOutput>> {
             let (coefs, z, p) = (last(&coefficients(&model)), last(&of_table(&model, "z_value")), last(&of_table(&model, "p_value")));
             // A predictor is as significant as the most significant of its coefficients.
             let strength = |j: usize| {
-                let own = coefs.iter().zip(&z).zip(&p).filter(|((c, _), _)| belongs(&run.train, j, c));
-                own.fold((0.0f64, 1.0f64), |s, ((_, z), p)| if z.abs() > s.0 { (z.abs(), *p) } else { s })
+                let own = coefs.iter().zip(&z).filter(|(c, _)| belongs(&run.train, j, c));
+                own.fold(0.0f64, |s, (_, z)| s.max(z.abs()))
             };
-            let weakest = subset.iter().map(|&j| (j, strength(j))).fold(None, |w: Option<(usize, (f64, f64))>, c| match w {
-                Some(w) if w.1.0 <= c.1.0 => Some(w),
+            let weakest = subset.iter().map(|&j| (j, strength(j))).fold(None, |w: Option<(usize, f64)>, c| match w {
+                Some(w) if w.1 <= c.1 => Some(w),
                 _ => Some(c),
             });
-            let Some((weakest, (_, p_value))) = weakest else { break };
+            let Some((weakest, _)) = weakest else { break };
+            // All coefficients have to be significant; the intercept, which comes last, is none of a predictor.
+            let worst = p[..p.len().saturating_sub(1)].iter().copied().fold(0.0, f64::max);
             names.push(coefs);
             subsets.push(subset.clone());
             ids.push(ModelKey(model.key.clone()));
@@ -313,7 +315,7 @@ pub fn fit(run: &mut SelectionRun<'_>) -> Result<Fitted<SelectionOutput>> {
             latest = Some(model);
             let threshold = run.params.p_values_threshold;
             run.job.set_progress(names.len() as f64 / most as f64);
-            if subset.len() <= run.params.min_predictor_number as usize || (threshold > 0.0 && p_value <= threshold) {
+            if subset.len() <= run.params.min_predictor_number as usize || (threshold > 0.0 && worst <= threshold) {
                 break;
             }
             subset.retain(|j| *j != weakest);
@@ -398,12 +400,12 @@ fn summary(output: &SelectionOutput, subsets: &[Vec<String>], names: &[Vec<Strin
         t = t.named("best_r2_value", "best_r2_value", "double", "%5f", r2.iter().map(|v| Cell::Double(*v)).collect());
     }
     let text = |t: Table, name: &str, cells: Vec<Cell>| t.named(name, name, "string", "%s", cells);
+    t = text(t, "coefficient_names", texts(names));
+    t = text(t, "predictor_names", texts(subsets));
     if let (Some(z), Some(p)) = (&output.z_values, &output.coef_p_values) {
         t = text(t, "z_values", numbers(z));
         t = text(t, "p_values", numbers(p));
     }
-    t = text(t, "coefficient_names", texts(names));
-    t = text(t, "predictor_names", texts(subsets));
     t = text(t, "predictors_removed", texts(output.predictors_removed_per_step.as_deref().unwrap_or_default()));
     if let Some(added) = &output.predictors_added_per_step {
         t = text(t, "predictors_added", texts(added));
