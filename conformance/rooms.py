@@ -28,6 +28,7 @@ SELECTION = {
     "all subsets": ("PSA", dict(mode="allsubsets", max_predictor_number=3)),
     "not standardized": ("PSA", dict(mode="maxr", max_predictor_number=3, standardize=False)),
     "backward": ("AGE", dict(mode="backward", min_predictor_number=3)),
+    "backward by p values": ("PSA", dict(mode="backward", min_predictor_number=1, p_values_threshold=0.01)),
     "backward binomial": ("CAPSULE", dict(mode="backward", min_predictor_number=2, family="binomial")),
     "backward poisson": ("GLEASON", dict(mode="backward", min_predictor_number=3, family="poisson")),
     "backward gamma": ("AGE", dict(mode="backward", min_predictor_number=4, family="gamma", link="log", beta_epsilon=1e-12, objective_epsilon=1e-14)),
@@ -42,6 +43,7 @@ ANOVA = {
     "gamma": ("AGE", ["CAPSULE", "PSA"], dict(family="gamma", link="log")),
     "not standardized": ("VOL", ["AGE", "PSA"], dict(family="gaussian", standardize=False)),
     "weights": ("VOL", ["AGE", "DCAPS"], dict(family="gaussian", weights_column="ID")),
+    "missing values": ("VOL", ["gap", "DCAPS"], dict(family="gaussian", weights_column="ID")),
 }
 # Smooths: response, linear predictors, parameters. The reference's own basis of thin plates is drawn at random, so that only
 # predictions are compared there.
@@ -112,10 +114,14 @@ def run():
             got["subsets"] = out["best_predictors_subset"]
         for field in ("best_r2_values", "coef_p_values", "z_values", "coefficient_names", "predictors_removed_per_step"):
             got[field] = out[field]
+        if p["mode"] == "backward":
+            got["header"] = out["model_summary"].col_header
         yield f"selection {name}", got
+    holes = h2o.deep_copy(f, "holes")
+    holes["gap"] = (f["ID"] % 7 == 0).ifelse(float("nan"), f["AGE"])
     for name, (y, x, p) in ANOVA.items():
         m = Anova(lambda_=0, save_transformed_framekeys=True, **p)
-        m.train(x, y, f)
+        m.train(x, y, holes)
         out = m._model_json["output"]
         got = {"summary": cells(out["model_summary"]), "tables": [cells(t) for t in out["coefficients_table"]], "rows": len(m.result())}
         yield f"anova {name}", got

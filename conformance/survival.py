@@ -30,10 +30,18 @@ CASES = {
     "product alone": (["age", "year", "surgery"], dict(start_column="start", interactions_only=["year"], interaction_pairs=[("age", "year")])),
     "product by stratum": (["age", "year", "surgery", "transplant"],
                            dict(start_column="start", stratify_by=["surgery"], interactions=["age", "transplant"])),
+    # Categories of as many levels stand as the reference exchanges them; a number without a term of its own meets all levels.
+    "three categories": (["surgery", "transplant", "third", "age"], dict(start_column="start")),
+    "pair of unlike levels": (["surgery", "transplant", "third", "age"], dict(start_column="start", interactions=["surgery", "third"])),
+    "pairs of categories": (["surgery", "third", "transplant"],
+                            dict(start_column="start", interaction_pairs=[("third", "transplant"), ("surgery", "transplant")])),
+    "number alone": (["age", "third"], dict(start_column="start", interactions=["age", "third"], interactions_only=["age"])),
+    "category alone": (["age", "third"], dict(start_column="start", interactions=["age", "third"], interactions_only=["third"])),
+    "pair alone": (["surgery", "third", "age"], dict(start_column="start", interactions=["surgery", "third"], interactions_only=["third"])),
     "few steps": (["age", "year"], dict(start_column="start", max_iterations=2)),
 }
 FIELDS = ["null_loglik", "loglik", "loglik_test", "wald_test", "score_test", "rsq", "maxrsq", "n", "n_missing", "total_event",
-          "var_coef", "formula", "concordance"]
+          "var_coef", "formula", "concordance", "mean_offset", "offset_names"]
 # Counts and hazards over time are compared where nothing is in the way: the reference leaves categories, offsets and late
 # starts out of some of them.
 OVER_TIME = ["time", "n_event", "n_censor", "cumhaz_0", "var_cumhaz_1"]
@@ -47,6 +55,7 @@ def run():
     f = h2o.import_file(os.path.join(HERE, "data", "heart.csv"))
     for c in ("surgery", "transplant"):
         f[c] = f[c].asfactor()
+    f["third"] = ((f["id"] % 5 == 0) * 2 + (f["id"] % 3 == 0) * (f["id"] % 5 != 0)).asfactor()
     f["hole"] = (f["id"] % 9 == 0).ifelse(float("nan"), f["age"])
     for name, (x, p) in CASES.items():
         m = Cox(stop_column="stop", **p)

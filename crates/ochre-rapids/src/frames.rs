@@ -666,7 +666,7 @@ fn scale(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
         let r = c.rollup()?;
         let m = centers.as_ref().map_or(if center { r.mean } else { 0.0 }, |v| v[i]);
         // As in the reference, numbers given multiply, where the deviation divides.
-        let s = scales.as_ref().map_or(if by_sigma { 1.0 / r.sigma } else { 1.0 }, |v| v[i]);
+        let s = scales.as_ref().map_or(if by_sigma && r.sigma > 0.0 { 1.0 / r.sigma } else { 1.0 }, |v| v[i]);
         out.push(Column::map_chunks(&env.node.ledger, Kind::Real, &[c], |v| v[0].iter().map(|v| (v - m) * s).collect())?);
     }
     Value::new_frame(frame.names().to_vec(), out)
@@ -827,14 +827,12 @@ fn cut(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             if v.is_nan() || v < breaks[0] || v > breaks[n - 1] {
                 return f64::NAN;
             }
-            let i = if right { breaks.partition_point(|b| *b < v) as i64 - 1 } else { breaks.partition_point(|b| *b <= v) as i64 - 1 };
-            if i < 0 {
-                if lowest { 0.0 } else { f64::NAN }
-            } else if i as usize >= n - 1 {
-                if lowest { (n - 2) as f64 } else { f64::NAN }
-            } else {
-                i as f64
+            // The least break belongs to the first interval when asked for, the greatest to the last only where intervals end so.
+            if v == breaks[0] {
+                return if lowest { 0.0 } else { f64::NAN };
             }
+            let below = breaks.partition_point(|b| if right { *b < v } else { *b <= v });
+            if below < n { (below - 1) as f64 } else { f64::NAN }
         })
         .collect();
     Value::one(&frame.names()[0], Column::numeric(&env.node.ledger, Kind::Enum(Arc::new(labels)), &values)?)

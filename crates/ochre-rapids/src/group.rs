@@ -436,7 +436,7 @@ fn grouped(ledger: &Arc<Ledger>, frame: &Frame, by: &[usize], specs: &[Spec]) ->
                     })
                     .collect()
             }
-            "nrow" | "count" if mode != "rm" || matches!(column.kind, Kind::Text | Kind::Uuid) => {
+            "nrow" | "count" if mode == "all" || matches!(column.kind, Kind::Text | Kind::Uuid) => {
                 members.iter().map(|n| *n as f64).collect()
             }
             _ => {

@@ -80,8 +80,8 @@ pub const BINARY: &[Prim] = &[
     binary_row("-", |a, b| a - b, "Difference."),
     binary_row("*", |a, b| a * b, "Product."),
     binary_row("/", |a, b| a / b, "Quotient."),
-    binary_row("^", f64::powf, "Power."),
-    binary_row("**", f64::powf, "Power."),
+    logical_row("^", power, "Power; 1 where the exponent is 0, whatever the base."),
+    logical_row("**", power, "Power; 1 where the exponent is 0, whatever the base."),
     binary_row("%", |a, b| a % b, "Remainder, with the sign of the left side."),
     binary_row("mod", |a, b| a % b, "Remainder, with the sign of the left side."),
     binary_row("%%", |a, b| a % b, "Remainder, with the sign of the left side."),
@@ -106,6 +106,16 @@ pub const BINARY: &[Prim] = &[
 fn same(a: f64, b: f64) -> bool {
     let smaller = a.abs().min(b.abs());
     a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= smaller.next_up() - smaller
+}
+
+fn power(a: f64, b: f64) -> f64 {
+    if b == 0.0 {
+        1.0
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.powf(b)
+    }
 }
 
 /// In whole numbers; a missing side counts as 0, and nothing is divided by 0.
@@ -261,11 +271,12 @@ fn pair(env: &mut Env<'_>, name: &str, apply: &(dyn Fn(f64, f64) -> f64 + Sync),
     if texts(&a) || texts(&b) {
         return Err(Error::invalid(format!("Operator {name} is not defined for texts")));
     }
-    // As in the reference: categories on the left equal no number, and give nothing else; elsewhere they are their codes.
+    // As in the reference: categories on the left equal no number, and give nothing else, nor do they beside a number on the left;
+    // beside a column they are their codes.
     if categories(&a) && equality(name) && matches!(b, Side::Scalar(_)) {
         return Column::generate(&env.node.ledger, Kind::Real, rows, |_, n| vec![f64::from(name != "=="); n]);
     }
-    if categories(&a) && !equality(name) {
+    if !equality(name) && (categories(&a) || (categories(&b) && matches!(a, Side::Scalar(_)))) {
         return missing(env, rows);
     }
     let ledger = &env.node.ledger;
@@ -303,13 +314,6 @@ fn compare_texts(env: &mut Env<'_>, equal: bool, a: &Side, b: &Side, rows: usize
             Side::Column(c) => c.to_texts(),
         }
     };
-    let out: Vec<f64> = texts(a)?
-        .into_iter()
-        .zip(texts(b)?)
-        .map(|(x, y)| match (x, y) {
-            (Some(x), Some(y)) => f64::from((x == y) == equal),
-            _ => f64::from(!equal),
-        })
-        .collect();
+    let out: Vec<f64> = texts(a)?.into_iter().zip(texts(b)?).map(|(x, y)| f64::from((x == y) == equal)).collect();
     Column::from_f64(&env.node.ledger, &out)
 }

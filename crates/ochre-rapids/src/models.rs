@@ -162,7 +162,10 @@ fn result(env: &mut Env<'_>, args: &[Ast]) -> Result<Value> {
     let text = |v: &ochre_schema::Value| v.as_str().map(str::to_string);
     let texts = |cells: Vec<Option<String>>| Column::from_texts(ledger, &cells.iter().map(Option::as_deref).collect::<Vec<_>>());
     let (mut names, mut out) = (vec![], vec![]);
-    for (i, (c, cells)) in columns.iter().zip(data).enumerate() {
+    // Tests of coefficients stand before their names here, behind them in the summary.
+    let mut order: Vec<_> = columns.iter().zip(data).enumerate().collect();
+    order.sort_by_key(|(i, (c, _))| (*i > 0, !matches!(c["name"].as_str(), Some("z_values" | "p_values"))));
+    for (i, (c, cells)) in order {
         let cells = cells.as_array().map_or(&[][..], Vec::as_slice);
         let name = c["name"].as_str().unwrap_or_default();
         if i == 0 && name.is_empty() {

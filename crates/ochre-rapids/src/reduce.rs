@@ -155,6 +155,7 @@ fn sum(c: &Column) -> Result<f64> {
 /// Of a frame, its values alone: what the client writes behind it (whether to skip missing values, the axis) is no number
 /// among them.
 fn total(mut args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -> Result<Value> {
+    let ordered = start.is_infinite();
     if matches!(args.first(), Some(Value::Frame(_))) {
         args.truncate(1);
     }
@@ -177,8 +178,8 @@ fn total(mut args: Vec<Value>, skip: bool, start: f64, f: fn(f64, f64) -> f64) -
             v => v.frame()?,
         };
         for c in frame.columns() {
-            if !readable(c) && !c.is_enum() {
-                // Texts have no sum.
+            if !readable(c) && !(c.is_enum() && (ordered || two_levels(c))) {
+                // Texts have no sum, nor have categories that are more than yes and no.
                 return Ok(Value::Num(f64::NAN));
             }
             if c.rollup()?.missing > 0 && !skip {
@@ -247,7 +248,8 @@ fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -
             return Value::one(name, Column::generate(ledger, Kind::Real, frame.rows(), |_, n| vec![f64::NAN; n])?);
         }
         let inputs: Vec<&Column> = used.iter().map(|i| frame.column(*i)).collect();
-        let row = |v: &[std::borrow::Cow<'_, [f64]>], r: usize| best(&mut used.iter().zip(v).map(|(i, c)| (*i, c[r])));
+        // Columns are counted without those that take no part.
+        let row = |v: &[std::borrow::Cow<'_, [f64]>], r: usize| best(&mut v.iter().map(|c| c[r]).enumerate());
         let column = Column::map_chunks(ledger, Kind::Real, &inputs, |v| (0..v[0].len()).map(|r| row(v, r)).collect())?;
         return Value::one(name, column);
     }

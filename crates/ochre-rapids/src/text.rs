@@ -102,15 +102,15 @@ fn split(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
             .map(|t| {
                 t.map(|t| {
                     let mut pieces: Vec<String> = re.split(&t).map(str::to_string).collect();
-                    // Empty pieces at the end do not count.
-                    while pieces.len() > 1 && pieces.last().is_some_and(String::is_empty) {
+                    // Empty pieces at the end do not count, unless nothing was parted.
+                    while !t.is_empty() && pieces.last().is_some_and(String::is_empty) {
                         pieces.pop();
                     }
                     pieces
                 })
             })
             .collect();
-        let most = pieces.iter().flatten().map(Vec::len).max().unwrap_or(1);
+        let most = pieces.iter().flatten().map(Vec::len).max().unwrap_or(1).max(1);
         for k in 0..most {
             let column: Vec<Option<String>> = pieces.iter().map(|p| p.as_ref().and_then(|p| p.get(k).cloned())).collect();
             out.push(if c.is_enum() { pieces_as_enum(env, c, &column)? } else { Column::from_texts(&env.node.ledger, &column)? });

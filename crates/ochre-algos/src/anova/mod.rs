@@ -216,7 +216,8 @@ struct Term {
     columns: Vec<(String, Vec<f64>)>,
 }
 
-/// The terms of single predictors, categories first.
+/// The terms of single predictors, categories first. Missing values are filled by all rows alike, those without a response too, as
+/// in the reference.
 fn singles(train: &Training) -> Result<Vec<Term>> {
     let (mut order, numbers): (Vec<usize>, Vec<usize>) = (0..train.columns.len()).partition(|&j| train.columns[j].is_enum());
     by_levels(&mut order, |j| train.columns[j].domain().map_or(0, |d| d.len()));
@@ -225,13 +226,13 @@ fn singles(train: &Training) -> Result<Vec<Term>> {
         let (name, values) = (&train.names[j], train.columns[j].to_f64()?);
         let columns = match train.columns[j].domain() {
             None => {
-                let known = || values.iter().enumerate().filter(|(_, v)| !v.is_nan()).map(|(i, v)| (train.weight(i), v));
-                let mean = known().map(|(w, v)| w * v).sum::<f64>() / known().map(|(w, _)| w).sum::<f64>();
+                let known = || values.iter().filter(|v| !v.is_nan());
+                let mean = known().sum::<f64>() / known().count() as f64;
                 vec![(name.clone(), values.into_iter().map(|v| if v.is_nan() { mean } else { v }).collect())]
             }
             Some(domain) => {
                 let mut counts = vec![0.0; domain.len()];
-                values.iter().enumerate().filter(|(_, v)| !v.is_nan()).for_each(|(i, v)| counts[*v as usize] += train.weight(i));
+                values.iter().filter(|v| !v.is_nan()).for_each(|v| counts[*v as usize] += 1.0);
                 let (mode, last) = (ochre_model::metrics::argmax(&counts), domain.len() - 1);
                 let code = |level: usize, v: f64| match if v.is_nan() { mode } else { v as usize } {
                     c if c == level => 1.0,

@@ -270,8 +270,8 @@ pub fn fit(run: &mut Run<'_, CoxParams>) -> Result<Fitted<CoxOutput>> {
             *x -= c;
         }
     }
-    // As the reference has it: of all rows alike.
-    let mean_offset = train.offset.iter().map(|o| used.iter().map(|&r| o[r]).sum::<f64>() / used.len() as f64).collect();
+    // As the reference has it: of all rows alike, also those that take no part.
+    let mean_offset = train.offset.iter().map(|o| o.iter().filter(|v| !v.is_nan()).sum::<f64>() / rows as f64).collect();
     let offset = train.offset.clone().unwrap_or_else(|| vec![0.0; rows]);
     let problem = Problem { p, x, start, stop, event, w, offset, strata, ties: params.ties };
 

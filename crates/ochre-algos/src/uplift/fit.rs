@@ -168,9 +168,8 @@ impl Grower<'_> {
         };
         let spans = self.predictors.iter().map(span).collect();
         let mut trees = [Tree::default(), Tree::default()];
-        let push = |trees: &mut [Tree; 2], counts: Counts, parent: [f32; 2]| -> [f32; 2] {
-            let rate = |n: i64, y: i64, parent: f32| if n > 0 { (y as f64 / n as f64) as f32 } else { parent };
-            let values = [rate(counts[0], counts[1], parent[0]), rate(counts[2], counts[3], parent[1])];
+        let push = |trees: &mut [Tree; 2], counts: Counts| {
+            let values = [smooth(counts[1], counts[0]) as f32, smooth(counts[3], counts[2]) as f32];
             for (t, value) in trees.iter_mut().zip(values) {
                 t.nodes.push(Node {
                     split: Split::Leaf,
@@ -183,9 +182,8 @@ impl Grower<'_> {
                     gain: 0.0,
                 });
             }
-            values
         };
-        push(&mut trees, counts, [0.0; 2]);
+        push(&mut trees, counts);
         let mut gains = vec![0.0; self.predictors.len()];
         let mut open = vec![Open { id: 0, rows, counts, spans, seen: vec![] }];
         for depth in 0..self.max_depth {
@@ -207,13 +205,12 @@ impl Grower<'_> {
                 let values: [&[f64]; 1] = [&self.predictors[cut.column].values];
                 let (right, left): (Vec<u32>, Vec<u32>) =
                     node.rows.iter().partition(|r| trees[0].goes_right(&probe, &values, **r as usize));
-                let parent = [trees[0].nodes[node.id].value, trees[1].nodes[node.id].value];
                 let mut ids = [0; 2];
                 for (way, rows) in [left, right].into_iter().enumerate() {
                     let mut counts = [0; 4];
                     rows.iter().for_each(|r| Self::add(&mut counts, self.group[*r as usize]));
                     ids[way] = trees[0].nodes.len();
-                    push(&mut trees, counts, parent);
+                    push(&mut trees, counts);
                     if depth + 1 < self.max_depth && rows_of(counts) >= 2.0 * self.min_rows {
                         let spans = self.child_spans(&node.spans, &node.seen, &cut, way);
                         next.push(Open { id: ids[way], rows, counts, spans, seen: vec![] });
