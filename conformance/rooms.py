@@ -165,6 +165,12 @@ def run():
         m.train(["YEARS", "DPROS", "RACE", "GLEASON"], "VOL", g)
         out = m._model_json["output"]
         yield f"encoding {name}", {"names": out["names"], "original": out["original_names"], "importances": m.varimp(), "mse": m.mse()}
+        for x in (["DPROS"], ["GLEASON", "RACE"]):
+            m = Gbm(seed=1, ntrees=3, max_depth=4, categorical_encoding=name, nfolds=3, fold_assignment="Modulo")
+            m.train(x, "VOL", g)
+            m2 = Forest(seed=1, ntrees=3, max_depth=4, categorical_encoding=name, nfolds=3, fold_assignment="Modulo", sample_rate=1.0, mtries=-2)
+            m2.train(x, "VOL", g)
+            yield f"folds of encoding {name} {x}", {"gbm": m.mse(xval=True), "drf": m2.mse(xval=True)}
 
     for p in KMEANS:
         m = KMeans(k=3, **p)

@@ -156,9 +156,8 @@ fn concatenated<T: ArrowPrimitiveType>(arrays: &[Data]) -> Option<Vec<T::Native>
     Some(out)
 }
 
-/// Stands for a row that is not there, and for whoever would have it.
+/// Stands for a row that is not there.
 const NO_ROW: u32 = u32::MAX;
-const NOBODY: u16 = u16::MAX;
 
 /// Which row of a source stands where in an answer. Every member of a team calls the same functions in the same order.
 pub struct Picks {
@@ -169,11 +168,8 @@ pub struct Picks {
     kept: Range<usize>,
     /// Chunks of the source that lie here.
     here: Range<usize>,
-    /// By row of the kept chunks: the row of the source, and the member that it comes from.
-    index: Vec<u32>,
-    origin: Vec<u16>,
-    /// By kept chunk and member: how many of its values come before.
-    before: Vec<Vec<usize>>,
+    /// By row of the kept chunks: its place among the values that lie here, followed by those that come, member by member.
+    slots: Vec<u32>,
     /// By member: rows that it gets from here.
     given: Vec<Vec<u32>>,
     /// Whether values travel at all.
@@ -206,25 +202,42 @@ impl Picks {
     }
 
     fn new(ledger: &Arc<Ledger>, team: &Team, source_rows: usize, rows: usize, index: Vec<u32>) -> Result<Picks> {
-        let room = ledger.reserve("rows and where they come from", 10 * index.len() as u64)?;
+        let room = ledger.reserve("rows and where they come from", 12 * index.len() as u64)?;
         let (members, me, kept) = (team.size(), team.rank(), kept(rows));
         let shared = !team.is_alone() && source_rows > WHOLE_ROWS_MAX;
         let (chunks, here) = (source_rows.div_ceil(CHUNK_ROWS), exchange::kept(source_rows));
-        let whence: Vec<u16> = match team.task().filter(|_| shared) {
-            None => vec![me as u16; chunks],
+        // The member that each chunk is asked of.
+        let whence: Vec<usize> = match team.task().filter(|_| shared) {
+            None => vec![me; chunks],
             Some(task) => {
-                let rank = |slot| task.members().iter().position(|s| *s == slot).unwrap_or(me) as u16;
-                (0..chunks).map(|c| if here.contains(&c) { me as u16 } else { rank(task.layout.owner(c, chunks)) }).collect()
+                let rank = |slot| task.members().iter().position(|s| *s == slot).unwrap_or(me);
+                (0..chunks).map(|c| if here.contains(&c) { me } else { rank(task.layout.owner(c, chunks)) }).collect()
             }
         };
-        let origin: Vec<u16> = index.par_iter().map(|r| if *r == NO_ROW { NOBODY } else { whence[*r as usize / CHUNK_ROWS] }).collect();
+        let member = |r: &u32| whence.get(*r as usize / CHUNK_ROWS).copied().unwrap_or(me);
         let mut wanted: Vec<Vec<u32>> = vec![vec![]; members];
-        let mut before = vec![];
-        for (rows, origins) in index.chunks(CHUNK_ROWS).zip(origin.chunks(CHUNK_ROWS)) {
-            before.push(wanted.iter().map(Vec::len).collect());
-            let away = rows.iter().zip(origins).filter(|(_, o)| **o != NOBODY && **o != me as u16);
-            away.for_each(|(r, o)| wanted[*o as usize].push(*r));
+        index.iter().filter(|r| member(r) != me).for_each(|r| wanted[member(r)].push(*r));
+        // Places where the values of each member begin; missing rows come last.
+        let (first, own) = (here.start * CHUNK_ROWS, (here.end * CHUNK_ROWS).min(source_rows) - here.start * CHUNK_ROWS);
+        let mut next = vec![own];
+        wanted.iter().for_each(|w| next.push(next[next.len() - 1] + w.len()));
+        let missing = next[members];
+        if missing >= NO_ROW as usize {
+            return Err(Error::invalid(format!("{missing} rows are more than one node can put in order")));
         }
+        let slot = |r: u32| {
+            if r == NO_ROW {
+                return missing as u32;
+            }
+            match member(&r) {
+                m if m == me => r - first as u32,
+                m => {
+                    next[m] += 1;
+                    next[m] as u32 - 1
+                }
+            }
+        };
+        let slots = index.into_iter().map(slot).collect();
         let mut given = vec![vec![]; members];
         if shared {
             let asked = team.exchange(wanted.iter().map(|w| exchange::bytes_of_u32(w)).collect())?;
@@ -232,7 +245,7 @@ impl Picks {
                 given[m] = exchange::u32_of_bytes(bytes).collect();
             }
         }
-        Ok(Picks { team: team.clone(), ledger: ledger.clone(), rows, kept, here, index, origin, before, given, shared, _room: room })
+        Ok(Picks { team: team.clone(), ledger: ledger.clone(), rows, kept, here, slots, given, shared, _room: room })
     }
 
     /// The picked rows of a column of the source.
@@ -240,7 +253,7 @@ impl Picks {
         let (me, ledger) = (self.team.rank(), &self.ledger);
         let given: usize = self.given.iter().map(Vec::len).sum();
         let width = (column.bytes() / column.rows().max(1) as u64).max(8);
-        let _room = ledger.reserve("rows that travel between nodes", width * (given + 2 * self.origin.len()) as u64)?;
+        let _room = ledger.reserve("rows that travel between nodes", width * (given + 3 * self.slots.len()) as u64)?;
         let source = Source::new(ledger, column, self.here.clone(), None)?;
         let mut got: Vec<Vec<Data>> = vec![vec![]; self.given.len()];
         if self.shared {
@@ -264,93 +277,73 @@ impl Picks {
 
     /// The chunks that this node keeps, from its own values and those that came.
     fn made(&self, column: &Column, source: Source, got: &[Vec<Data>]) -> Result<Vec<Arc<Chunk>>> {
-        fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>) -> Data {
-            Arc::new(PrimitiveArray::<T>::new(values.into(), None))
+        let came = || got.iter().flatten();
+        fn alike<'a, T: ArrowPrimitiveType>(came: impl Iterator<Item = &'a Data>, values: &mut Vec<T::Native>) -> bool {
+            for data in came {
+                if *data.data_type() != T::DATA_TYPE || data.null_count() > 0 {
+                    return false;
+                }
+                values.extend_from_slice(data.as_primitive::<T>().values());
+            }
+            true
         }
-        fn alike<T: ArrowPrimitiveType>(got: &[Vec<Data>]) -> Option<Vec<Vec<T::Native>>> {
-            got.iter().map(|pieces| if pieces.is_empty() { Some(vec![]) } else { concatenated::<T>(pieces) }).collect()
+        let widen = |own: usize, mut values: Vec<f64>| {
+            values.truncate(own);
+            came().for_each(|d| values.extend_from_slice(&f64s(d)));
+            values.push(f64::NAN);
+            self.chunks_of(|slots| pack_f64(&slots.iter().map(|s| values[*s as usize]).collect::<Vec<_>>()))
+        };
+        // In the narrowest type, where all parts have it in common and none is missing.
+        macro_rules! narrow {
+            ($type:ty, $values:ident) => {{
+                let own = $values.len();
+                let whole = alike::<$type>(came(), &mut $values) && !self.slots.par_iter().any(|s| *s as usize == $values.len());
+                if !whole {
+                    return widen(own, $values.into_par_iter().map(f64::from).collect());
+                }
+                self.chunks_of(|slots| {
+                    let values: Vec<_> = slots.iter().map(|s| $values[*s as usize]).collect();
+                    Arc::new(PrimitiveArray::<$type>::new(values.into(), None)) as Data
+                })
+            }};
         }
-        let complete = !self.origin.par_iter().any(|o| *o == NOBODY);
-        // In the narrowest type, where all parts have it in common.
-        let narrow = match &source.values {
-            _ if !complete => None,
-            Laid::Int8(own) => alike::<Int8Type>(got).map(|got| self.assembled(own, &got, 0, primitive::<Int8Type>)),
-            Laid::Int16(own) => alike::<Int16Type>(got).map(|got| self.assembled(own, &got, 0, primitive::<Int16Type>)),
-            Laid::Int32(own) => alike::<Int32Type>(got).map(|got| self.assembled(own, &got, 0, primitive::<Int32Type>)),
-            _ => None,
-        };
-        if let Some(made) = narrow {
-            return made;
+        match source.values {
+            Laid::Int8(mut values) => narrow!(Int8Type, values),
+            Laid::Int16(mut values) => narrow!(Int16Type, values),
+            Laid::Int32(mut values) => narrow!(Int32Type, values),
+            Laid::Reals(values) => widen(values.len(), values),
+            Laid::Numbers(own) | Laid::Texts(own) | Laid::Uuids(own) => self.pieced(&column.kind, &own, got),
         }
-        let own: Vec<f64> = match source.values {
-            Laid::Int8(own) => own.into_par_iter().map(f64::from).collect(),
-            Laid::Int16(own) => own.into_par_iter().map(f64::from).collect(),
-            Laid::Int32(own) => own.into_par_iter().map(f64::from).collect(),
-            Laid::Reals(own) => own,
-            Laid::Numbers(own) | Laid::Texts(own) | Laid::Uuids(own) => return self.pieced(&column.kind, &own, got),
-        };
-        let flat = |pieces: &Vec<Data>| {
-            let mut values = Vec::with_capacity(pieces.iter().map(|d| d.len()).sum());
-            pieces.iter().for_each(|d| values.extend_from_slice(&f64s(d)));
-            values
-        };
-        self.assembled(&own, &got.iter().map(flat).collect::<Vec<_>>(), f64::NAN, |v| pack_f64(&v))
     }
 
-    fn assembled<T: Copy + Send + Sync>(
-        &self,
-        own: &[T],
-        got: &[Vec<T>],
-        missing: T,
-        data: impl Fn(Vec<T>) -> Data + Sync,
-    ) -> Result<Vec<Arc<Chunk>>> {
-        let (me, first) = (self.team.rank() as u16, (self.here.start * CHUNK_ROWS) as u32);
-        let chunks = self.index.par_chunks(CHUNK_ROWS).zip(self.origin.par_chunks(CHUNK_ROWS)).zip(&self.before);
-        let one = |((index, origin), before): ((&[u32], &[u16]), &Vec<usize>)| {
-            let mut next = before.clone();
-            let value = |(r, m): (&u32, &u16)| {
-                if *m == me {
-                    return own[(*r - first) as usize];
-                }
-                if *m == NOBODY {
-                    return missing;
-                }
-                let at = &mut next[*m as usize];
-                *at += 1;
-                got[*m as usize][*at - 1]
-            };
-            store_data(&self.ledger, data(index.iter().zip(origin).map(value).collect()))
-        };
-        chunks.map(one).collect()
+    fn chunks_of(&self, data: impl Fn(&[u32]) -> Data + Sync) -> Result<Vec<Arc<Chunk>>> {
+        self.slots.par_chunks(CHUNK_ROWS).map(|slots| store_data(&self.ledger, data(slots))).collect()
     }
 
-    /// As `assembled`, of values that stay in their chunks.
+    /// As `made`, of values that stay in their chunks.
     fn pieced(&self, kind: &Kind, own: &[Option<Data>], got: &[Vec<Data>]) -> Result<Vec<Arc<Chunk>>> {
-        let (me, first) = (self.team.rank() as u16, (self.here.start * CHUNK_ROWS) as u32);
-        let own: Vec<Option<Values<'_>>> = own.iter().map(|d| d.as_ref().map(|d| Values::of(kind, d))).collect();
-        let got: Vec<Vec<Values<'_>>> = got.iter().map(|p| p.iter().map(|d| Values::of(kind, d)).collect()).collect();
-        let chunks = self.index.par_chunks(CHUNK_ROWS).zip(self.origin.par_chunks(CHUNK_ROWS)).zip(&self.before);
-        let one = |((index, origin), before): ((&[u32], &[u16]), &Vec<usize>)| {
-            let (mut next, mut out) = (before.clone(), Pending::of(kind));
-            for (r, m) in index.iter().zip(origin) {
-                let (piece, i) = if *m == me {
-                    let i = (*r - first) as usize;
-                    (own[i / CHUNK_ROWS].as_ref(), i % CHUNK_ROWS)
-                } else if *m == NOBODY {
-                    (None, 0)
-                } else {
-                    let at = next[*m as usize];
-                    next[*m as usize] += 1;
-                    (got[*m as usize].get(at / CHUNK_ROWS), at % CHUNK_ROWS)
-                };
-                match piece {
-                    Some(values) => out.push(values, i)?,
-                    None => out.push_missing(),
+        let pieces: Vec<(usize, Option<Values<'_>>)> = {
+            let mut at = 0;
+            let all = own.iter().map(Option::as_ref).chain(got.iter().flatten().map(Some));
+            all.map(|d| {
+                at += d.map_or(CHUNK_ROWS, |d| d.len());
+                (at, d.map(|d| Values::of(kind, d)))
+            })
+            .collect()
+        };
+        let one = |slots: &[u32]| -> Result<Arc<Chunk>> {
+            let mut out = Pending::of(kind);
+            for s in slots {
+                // The piece that a place lies in, by where pieces end.
+                let k = pieces.partition_point(|p| p.0 <= *s as usize);
+                match pieces.get(k) {
+                    Some((end, Some(values))) => out.push(values, *s as usize + values.len() - end)?,
+                    _ => out.push_missing(),
                 }
             }
             store_data(&self.ledger, out.finish())
         };
-        chunks.map(one).collect()
+        self.slots.par_chunks(CHUNK_ROWS).map(one).collect()
     }
 
     /// The picked rows of a frame.

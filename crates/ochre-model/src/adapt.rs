@@ -93,6 +93,11 @@ pub fn source(frame: &Frame, wanted: &Predictor, warnings: &mut Vec<String>) -> 
     }
 }
 
+/// A frame whose columns are encoded already, as those of rows that a fold holds out.
+pub fn adapt_encoded(frame: &Frame, predictors: &[Predictor]) -> Result<Adapted> {
+    adapt(frame, &predictors.iter().map(|p| Predictor { encoding: None, ..p.clone() }).collect::<Vec<_>>())
+}
+
 pub fn adapt(frame: &Frame, predictors: &[Predictor]) -> Result<Adapted> {
     let mut warnings = vec![];
     let sources = predictors.iter().map(|p| source(frame, p, &mut warnings)).collect::<Result<Vec<_>>>()?;

@@ -212,6 +212,10 @@ impl Training {
     pub fn frame(&self) -> Result<Frame> {
         Frame::new(self.names.clone(), self.columns.clone())
     }
+    /// The rows as scorers read them, by these of the predictors. What was encoded is so already.
+    pub fn adapted(&self, predictors: &[Predictor]) -> Result<adapt::Adapted> {
+        adapt::adapt_encoded(&self.frame()?, predictors)
+    }
 }
 
 /// Values that the user gives for missing ones.
@@ -1181,7 +1185,7 @@ fn build<A: Algorithm>(
         let about = Identity { of_fold: true, ..about(name(k), &FrameKey(format!("{}_train", name(k)))) };
         let offset = part.valid.offset.clone();
         let model = train_model::<A>(node, job, about, params, input, part.train, Some(part.valid))?;
-        let data = adapt::adapt(&part.held_out, &model.predictors)?;
+        let data = adapt::adapt_encoded(&part.held_out, &model.predictors)?;
         let predictions = adapt::score(&model.scorer, &data, offset.as_deref())?;
         Ok(folds::FoldResult { model, rows: part.rows, predictions })
     };

@@ -104,7 +104,7 @@ pub fn part(node: &Node, train: &Training, folds: &Folds, k: usize) -> Result<Pa
     let take = |rows: &[u64]| train.columns.iter().map(|c| c.take(&node.ledger, rows)).collect::<Result<Vec<_>>>();
     let held_out = Frame::new(train.names.clone(), take(&rows)?)?;
     let valid = Validation {
-        data: adapt::adapt(&held_out, &train.predictors())?,
+        data: adapt::adapt_encoded(&held_out, &train.predictors())?,
         y: pick(&train.y, &rows[..rows.len().min(train.y.len())]),
         w: train.w.as_ref().map(|w| pick(w, &rows)),
         offset: train.offset.as_ref().map(|o| pick(o, &rows)),

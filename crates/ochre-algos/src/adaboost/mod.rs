@@ -235,7 +235,7 @@ fn fit(run: &mut Run<'_, AdaBoostParams>) -> Result<Fitted<AdaBoostOutput>> {
     let (params, train) = (&run.params, &run.train);
     let learner = Learner::new(params)?;
     let _scratch = run.node.ledger.reserve("weights and votes of rows", train.rows as u64 * 48)?;
-    let data = adapt::adapt(&train.frame()?, &train.predictors())?;
+    let data = train.adapted(&train.predictors())?;
     let mut w: Vec<f64> = (0..train.rows).map(|r| train.weight(r)).collect();
     let mut committee = Committee { members: vec![] };
     for k in 0..params.nlearners as usize {

@@ -101,7 +101,7 @@ pub fn fit(run: &mut Run<'_, BayesParams>) -> Result<Fitted<BayesOutput>> {
     let predictors = train.predictors();
     let ordered: Vec<_> = order.iter().map(|&i| predictors[i].clone()).collect();
     let bins = params.common.detail();
-    let p = adapt::score(&scorer, &adapt::adapt(&train.frame()?, &ordered)?, None)?;
+    let p = adapt::score(&scorer, &train.adapted(&ordered)?, None)?;
     let training = measure(train.category, &p, &train.y, train.w.as_deref(), domain, Deviance::Gaussian, bins.clone())?;
     let validation = match &run.valid {
         None => None,

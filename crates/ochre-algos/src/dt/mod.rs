@@ -131,7 +131,7 @@ impl Algorithm for Dt {
         forest.tree.min_rows = f64::from(params.min_rows.max(1));
         let fitted = run.part::<Drf>(forest, train.clone(), None)?;
         // A forest is measured on rows that its trees did not see; here the tree saw all of them.
-        let preds = adapt::score(&fitted.scorer, &adapt::adapt(&train.frame()?, &train.predictors())?, None)?;
+        let preds = adapt::score(&fitted.scorer, &train.adapted(&train.predictors())?, None)?;
         let domain = train.labels();
         let detail = params.common.detail();
         let training = measure(train.category, &preds, &train.y, train.w.as_deref(), domain, fitted.deviance, detail)?;

@@ -3,7 +3,7 @@
 use super::{ExtendedOutput, ExtendedParams};
 use ochre_core::{CHUNK_ROWS, Error, Result, Rng, Team, f64s, time};
 use ochre_model::metrics::anomaly;
-use ochre_model::{Deviance, Fitted, Run, adapt};
+use ochre_model::{Deviance, Fitted, Run};
 use ochre_schema::{Cell, Table};
 use ochre_score::{PlaneForest, PlaneNode, Scorer, goes_left};
 use rayon::prelude::*;
@@ -86,7 +86,7 @@ pub fn fit(run: &mut Run<'_, ExtendedParams>) -> Result<Fitted<ExtendedOutput>> 
     let depth_max = (sample_size as f64).log2().floor() as usize;
     let team = Team::for_rows(train.rows);
     let own = team.rows(train.rows);
-    let data = adapt::adapt(&train.frame()?, &train.predictors())?;
+    let data = train.adapted(&train.predictors())?;
     let mut forest = PlaneForest { sample_size, columns: width, trees: vec![] };
     let mut shapes = vec![];
     let mut rng = Rng::new(params.seed);

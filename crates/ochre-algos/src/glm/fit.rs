@@ -1438,7 +1438,7 @@ fn fitted_means(problem: &Problem<'_>, scorer: &GlmScorer) -> Result<Vec<f64>> {
     let train = &problem.run.train;
     let predictors = train.predictors();
     let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
-    let mut data = adapt::adapt(&train.frame()?, &ordered)?;
+    let mut data = train.adapted(&ordered)?;
     // Without predictors the frame has no rows.
     data.rows = train.rows;
     adapt::score(&Scorer::Glm(scorer.clone()), &data, train.offset.as_deref())
@@ -1633,10 +1633,9 @@ fn metrics(
             },
         }
     };
-    let frame = train.frame()?;
     let predictors = train.predictors();
     let ordered: Vec<_> = problem.raw.iter().map(|&i| predictors[i].clone()).collect();
-    let mut data = adapt::adapt(&frame, &ordered)?;
+    let mut data = train.adapted(&ordered)?;
     // Without predictors the frame has no rows.
     data.rows = train.rows;
     let preds = adapt::score(scorer, &data, train.offset.as_deref())?;

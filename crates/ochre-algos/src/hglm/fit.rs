@@ -189,7 +189,7 @@ pub fn fit(run: &mut Run<'_, HglmParams>) -> Result<Fitted<HglmOutput>> {
         iterations: 0,
         noise: params.gen_syn_data.then_some(params.seed as u64),
     };
-    let data = adapt::adapt(&train.frame()?, &train.predictors())?;
+    let data = train.adapted(&train.predictors())?;
     let sums = adapt::mixed_sums(&m, &data, &train.y, train.w.as_deref(), train.offset.as_deref())?;
     let valid_sums = match &run.valid {
         Some(v) => Some(adapt::mixed_sums(&m, &v.data, &v.y, v.w.as_deref(), v.offset.as_deref())?),

@@ -151,7 +151,7 @@ impl Algorithm for IsotonicRegression {
             let p: Vec<f64> = p.into_iter().map(|v| if v.is_nan() { 0.0 } else { v }).collect();
             measure(Category::Regression, &p, y, Some(&w), &[], Deviance::Gaussian, run.params.common.detail())
         };
-        let data = adapt::adapt(&train.frame()?, &train.predictors())?;
+        let data = train.adapted(&train.predictors())?;
         let training = measured(&data, &train.y, train.w.as_deref())?;
         let validation = run.valid.as_ref().map(|v| measured(&v.data, &v.y, v.w.as_deref())).transpose()?;
         output.common.end_time = time::now_ms();

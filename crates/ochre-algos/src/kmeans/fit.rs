@@ -102,9 +102,8 @@ pub fn fit(run: &mut Run<'_, KMeansParams>) -> Result<Fitted<KMeansOutput>> {
     scorer.places = order;
     let iterations = steps.len() - 1;
     let predictors = train.predictors();
-    let trained = Frame::new(train.names.clone(), train.columns.clone())?;
     let given = fewest.map(|_| assigned.as_slice());
-    let training = cluster_metrics(&scorer, &adapt::adapt(&trained, &predictors)?, given)?;
+    let training = cluster_metrics(&scorer, &train.adapted(&predictors)?, given)?;
     let validation = match &params.common.validation_frame {
         Some(key) => {
             let valid = run.node.store.frame(&key.0)?;

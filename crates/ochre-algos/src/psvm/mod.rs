@@ -323,7 +323,7 @@ fn fit(run: &mut Run<'_, PsvmParams>) -> Result<Fitted<PsvmOutput>> {
     };
     let training = match params.disable_training_metrics {
         true => measure(Category::Binomial, &[], &[], None, &domain, Deviance::Gaussian, Psvm::detail(&params))?,
-        false => measured(&adapt::adapt(&run.train.frame()?, &run.train.predictors())?, &run.train.y)?,
+        false => measured(&run.train.adapted(&run.train.predictors())?, &run.train.y)?,
     };
     let validation = run.valid.as_ref().map(|v| measured(&v.data, &v.y)).transpose()?;
     output.common.end_time = time::now_ms();

@@ -231,7 +231,7 @@ fn trees(run: &Run<'_, XgBoostParams>, objective: Objective) -> Result<Fitted<Xg
     };
     let mut f = start(train.offset.as_ref().map(|o| &o[own.clone()]), rows);
     let mut f_valid = run.valid.as_ref().map(|v| start(v.offset.as_ref().map(|o| &o[valid_own.clone()]), valid_own.len()));
-    let sources = adapt::adapt(&train.frame()?, &train.predictors())?.sources;
+    let sources = train.adapted(&train.predictors())?.sources;
     let (first, valid_first) = (own.start / CHUNK_ROWS, valid_own.start / CHUNK_ROWS);
 
     let sparse = p.dmatrix_type == MatrixType::Sparse;
