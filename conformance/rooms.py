@@ -172,6 +172,15 @@ def run():
             m2.train(x, "VOL", g)
             yield f"folds of encoding {name} {x}", {"gbm": m.mse(xval=True), "drf": m2.mse(xval=True)}
 
+    # Where the loss turns linear is a quantile of the distances that are being measured.
+    for weights in (None, "w"):
+        g["w"] = g["ID"] % 3 + 1
+        m = Gbm(seed=1, ntrees=4, max_depth=3, distribution="huber", huber_alpha=0.8, nfolds=3, fold_assignment="Modulo", weights_column=weights)
+        m.train(["GLEASON", "DPROS", "AGE"], "PSA", g[0:250, :], validation_frame=g[250:380, :])
+        out = m._model_json["output"]
+        got = {k: out[k]._metric_json["mean_residual_deviance"] for k in ("training_metrics", "validation_metrics", "cross_validation_metrics")}
+        yield f"huber {weights}", {**got, "again": m.model_performance(g)._metric_json["mean_residual_deviance"]}
+
     for p in KMEANS:
         m = KMeans(k=3, **p)
         m.train(["AGE", "PSA", "VOL", "GLEASON"], training_frame=f)

@@ -30,6 +30,8 @@ pub enum Deviance {
     NegativeBinomial(f64),
     /// Of a share between 0 and 1.
     Shares,
+    /// Huber's, linear beyond this quantile of the distances that are being measured.
+    HuberAt(f64),
 }
 
 impl Deviance {
@@ -54,7 +56,7 @@ impl Deviance {
             Deviance::Tweedie(_) => "tweedie",
             Deviance::Laplace => "laplace",
             Deviance::Quantile(_) => "quantile",
-            Deviance::Huber(_) => "huber",
+            Deviance::Huber(_) | Deviance::HuberAt(_) => "huber",
             Deviance::NegativeBinomial(_) => "negativebinomial",
             Deviance::Shares => "fractionalbinomial",
         }
@@ -81,6 +83,8 @@ impl Deviance {
                 let d = (y - mu).abs();
                 if d <= delta { d * d } else { 2.0 * d * delta - delta * delta }
             }
+            // Of all rows together only.
+            Deviance::HuberAt(_) => f64::NAN,
             Deviance::Shares => {
                 let part = |y: f64, mu: f64| if y == 0.0 { 0.0 } else { y * (y / mu).ln() };
                 2.0 * (part(y, mu) + part(1.0 - y, 1.0 - mu))
@@ -395,6 +399,17 @@ impl<'a> Scores<'a> {
 
 /// Regression metrics; rows with a missing actual, prediction or weight 0 are passed over.
 pub fn regression(predicted: Scores<'_>, actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Result<Metrics> {
+    let deviance = match deviance {
+        Deviance::HuberAt(alpha) => {
+            let team = Team::for_rows(actual.len());
+            let distance = |i: usize| ((actual[i] - predicted.at(i)).abs(), weight(weights, i));
+            let own: Vec<(f64, f64)> = team.rows(actual.len()).map(distance).filter(|(d, w)| !d.is_nan() && *w > 0.0).collect();
+            let mut all = team.gather(own)?.concat();
+            all.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+            Deviance::Huber(weighted_quantile(&all, alpha, "interpolate"))
+        }
+        other => other,
+    };
     let s = by_chunk(
         actual.len(),
         |rows| {

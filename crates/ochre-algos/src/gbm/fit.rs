@@ -142,13 +142,18 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
                 add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
                 let mine = State { ensemble, f, sums }.predictions();
                 let (y, w, domain) = (&v.y, v.w.as_deref(), train.labels());
-                let answers = Answers { y, w, domain, deviance: loss.deviance(), detail: detail.clone() };
+                let answers = Answers { y, w, domain, deviance: loss.deviance(params.common.huber_alpha), detail: detail.clone() };
                 Some(measure_shared(&valid_team, category, mine, answers)?)
             }
         };
         let mine = State { ensemble, f, sums }.predictions();
         let (y, w, domain) = (&train.y, train.w.as_deref(), train.labels());
-        let training = measure_shared(&data.team, category, mine, Answers { y, w, domain, deviance: loss.deviance(), detail })?;
+        let training = measure_shared(
+            &data.team,
+            category,
+            mine,
+            Answers { y, w, domain, deviance: loss.deviance(params.common.huber_alpha), detail },
+        )?;
         history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
         Ok(())
     };
@@ -373,7 +378,14 @@ fn finished(run: &Run<'_, GbmParams>, ensemble: TreeEnsemble, gains: &[f64], his
         Some(m) => continued(table, &m.output["scoring_history"]),
         None => table,
     });
-    Fitted { output, scorer: Scorer::Trees(ensemble), deviance: loss.deviance(), training, validation, order: None }
+    Fitted {
+        output,
+        scorer: Scorer::Trees(ensemble),
+        deviance: loss.deviance(run.params.common.huber_alpha),
+        training,
+        validation,
+        order: None,
+    }
 }
 
 /// Trees done, and what belongs to them: kept with the job, so that an attempt that lost a node goes on where it was.

@@ -43,14 +43,15 @@ impl Loss {
         }
     }
 
-    pub fn deviance(self) -> Deviance {
+    /// What metrics tell; that of huber with the quantile of distances beyond which it is linear.
+    pub fn deviance(self, huber_alpha: f64) -> Deviance {
         match self {
             Loss::Poisson => Deviance::Poisson,
             Loss::Gamma => Deviance::Gamma,
             Loss::Tweedie(p) => Deviance::Tweedie(p),
             Loss::Laplace => Deviance::Laplace,
             Loss::Quantile(a) => Deviance::Quantile(a),
-            Loss::Huber(delta) => Deviance::Huber(delta),
+            Loss::Huber(_) => Deviance::HuberAt(huber_alpha),
             _ => Deviance::Gaussian,
         }
     }
