@@ -1,7 +1,7 @@
 """What a cluster costs and gives, on this machine: bench/cluster.py OCHRE TABLE.csv [response [WORK ...]]
 
 Nodes are pinned to one core each, in turn; the client runs on the others, where there are any. Ratios within one run count.
-WORK: beginnings of what to time ("GBM", "group", "sort", "sum"); all of it, if none is given.
+WORK: beginnings of what to time ("GBM", "group", "sort", "merge", "sum"); all of it, if none is given.
 """
 import os
 import re
@@ -70,10 +70,12 @@ def figures(url):
     f = h2o.import_file(table, destination_frame="bench")
     out["import"] = time.time() - t
     x = [c for c in f.names if c != response]
+    counts = f.group_by(x[2]).count().get_frame()
     for name, run in {
         "GBM 20 x depth 6": lambda: H2OGradientBoostingEstimator(ntrees=20, max_depth=6, seed=1, score_tree_interval=20).train(x, response, f),
         "group-by": lambda: f.group_by(x[0]).mean(x[-1]).count().get_frame().nrow,
         "sort": lambda: f.sort(x[-1]).nrow,
+        "merge with counts": lambda: f.merge(counts, by_x=[x[2]], by_y=[x[2]]).nrow,
         "sum of a column": lambda: f[x[-1]].sum(),
     }.items():
         if wanted and not any(name.startswith(w) for w in wanted):
