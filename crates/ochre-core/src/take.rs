@@ -425,7 +425,7 @@ mod tests {
                         task.enter(|| {
                             let (team, shared) = (Team::everybody(), frame(&node.ledger, source));
                             for index in indices {
-                                let whole = Frame::clone(&std::thread::scope(|s| {
+                                let whole = std::thread::scope(|s| {
                                     s.spawn(|| {
                                         let f = frame(&alone.ledger, source);
                                         let take = |c: &Column| c.take(&alone.ledger, index).unwrap();
@@ -433,7 +433,7 @@ mod tests {
                                     })
                                     .join()
                                     .unwrap()
-                                }));
+                                });
                                 let n = index.len();
                                 let own: Vec<u32> = index[n * me / members..n * (me + 1) / members]
                                     .iter()

@@ -397,16 +397,22 @@ impl<'a> Scores<'a> {
     }
 }
 
+/// The quantile of distances between responses and predictions beyond which the huber loss is linear; 0 of none. Each member of a
+/// team brings the distances and weights of its rows.
+pub fn huber_distance(alpha: f64, team: &Team, own: impl Iterator<Item = (f64, f64)>) -> Result<f64> {
+    let mut all = team.gather(own.filter(|(d, w)| !d.is_nan() && *w > 0.0).collect::<Vec<_>>())?.concat();
+    all.par_sort_by(|a, b| a.0.total_cmp(&b.0));
+    let q = weighted_quantile(&all, alpha, "interpolate");
+    Ok(if q.is_nan() { 0.0 } else { q })
+}
+
 /// Regression metrics; rows with a missing actual, prediction or weight 0 are passed over.
 pub fn regression(predicted: Scores<'_>, actual: &[f64], weights: Option<&[f64]>, deviance: Deviance) -> Result<Metrics> {
     let deviance = match deviance {
         Deviance::HuberAt(alpha) => {
             let team = Team::for_rows(actual.len());
             let distance = |i: usize| ((actual[i] - predicted.at(i)).abs(), weight(weights, i));
-            let own: Vec<(f64, f64)> = team.rows(actual.len()).map(distance).filter(|(d, w)| !d.is_nan() && *w > 0.0).collect();
-            let mut all = team.gather(own)?.concat();
-            all.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-            Deviance::Huber(weighted_quantile(&all, alpha, "interpolate"))
+            Deviance::Huber(huber_distance(alpha, &team, team.rows(actual.len()).map(distance))?)
         }
         other => other,
     };

@@ -91,7 +91,7 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
     }
     if args.get(2).map_or(Ok(0.0), Value::num)? == 1.0 {
         let (columns, others, kind) = across(&frame);
-        let columns = columns.into_iter().map(|i| frame.column(i).numbers()).collect::<Result<Vec<_>>>()?;
+        let columns = columns.into_iter().map(Column::numbers).collect::<Result<Vec<_>>>()?;
         let rows: Vec<f64> = (0..frame.rows())
             .into_par_iter()
             .map(|r| {
@@ -116,10 +116,15 @@ fn axis(env: &mut Env<'_>, args: Vec<Value>, name: &str, finish: fn(f64, f64) ->
             let n = (r.rows - r.missing) as f64;
             if (r.missing > 0 && !skip) || n == 0.0 { f64::NAN } else { finish(sum(c)?, n) }
         };
-        let answer = Column::from_f64(&env.node.ledger, &[v])?;
-        out.push(if matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer });
+        out.push(one_of(env, c, v)?);
     }
     Value::new_frame(frame.names().to_vec(), out)
+}
+
+/// What is told of a column as one value; of times, a time.
+fn one_of(env: &Env<'_>, c: &Column, v: f64) -> Result<Column> {
+    let answer = Column::from_f64(&env.node.ledger, &[v])?;
+    Ok(if matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer })
 }
 
 /// Of two categories, the second counts as 1.
@@ -129,13 +134,13 @@ fn two_levels(c: &Column) -> bool {
 
 /// Columns whose values are put together row by row, whether there are others that hold no numbers, and what the answer is: times
 /// take part only among themselves.
-fn across(frame: &Frame) -> (Vec<usize>, bool, Kind) {
+fn across(frame: &Frame) -> (Vec<&Column>, bool, Kind) {
     let times = frame.width() > 0 && frame.columns().iter().all(|c| matches!(c.kind, Kind::Time));
     let (mut used, mut others) = (vec![], false);
-    for (i, c) in frame.columns().iter().enumerate() {
+    for c in frame.columns() {
         match c.kind {
             Kind::Time if !times => {}
-            _ if readable(c) => used.push(i),
+            _ if readable(c) => used.push(c),
             _ => others = true,
         }
     }
@@ -226,9 +231,9 @@ pub fn moment(values: &[f64], r: &ochre_core::Rollup, power: i32) -> f64 {
 fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -> bool) -> Result<Value> {
     let frame = args[0].clone().frame()?;
     let skip = args[1].truth()?;
-    let best = |values: &mut dyn Iterator<Item = (usize, f64)>| {
+    let best = |values: &mut dyn Iterator<Item = f64>| {
         let mut best: Option<(usize, f64)> = None;
-        for (at, v) in values {
+        for (at, v) in values.enumerate() {
             if v.is_nan() {
                 if skip {
                     continue;
@@ -247,10 +252,9 @@ fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -
         if used.is_empty() || (others && !skip) {
             return Value::one(name, Column::generate(ledger, Kind::Real, frame.rows(), |_, n| vec![f64::NAN; n])?);
         }
-        let inputs: Vec<&Column> = used.iter().map(|i| frame.column(*i)).collect();
         // Columns are counted without those that take no part.
-        let row = |v: &[std::borrow::Cow<'_, [f64]>], r: usize| best(&mut v.iter().map(|c| c[r]).enumerate());
-        let column = Column::map_chunks(ledger, Kind::Real, &inputs, |v| (0..v[0].len()).map(|r| row(v, r)).collect())?;
+        let column =
+            Column::map_chunks(ledger, Kind::Real, &used, |v| (0..v[0].len()).map(|r| best(&mut v.iter().map(|c| c[r]))).collect())?;
         return Value::one(name, column);
     }
     let mut out = vec![];
@@ -258,9 +262,8 @@ fn place(env: &mut Env<'_>, args: Vec<Value>, name: &str, better: fn(f64, f64) -
         if matches!(c.kind, Kind::Text | Kind::Uuid) {
             return Err(Error::invalid(format!("{name} has no order for the text column '{n}'; leave it out")));
         }
-        let at = if readable(c) || two_levels(c) { best(&mut c.numbers()?.iter().copied().enumerate()) } else { f64::NAN };
-        let answer = Column::from_f64(ledger, &[at])?;
-        out.push(if matches!(c.kind, Kind::Time) { answer.with_kind(Kind::Time) } else { answer });
+        let at = if readable(c) || two_levels(c) { best(&mut c.numbers()?.iter().copied()) } else { f64::NAN };
+        out.push(one_of(env, c, at)?);
     }
     Value::new_frame(frame.names().to_vec(), out)
 }

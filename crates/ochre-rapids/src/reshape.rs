@@ -212,10 +212,9 @@ fn rank_within(env: &mut Env<'_>, args: Vec<Value>) -> Result<Value> {
     let name = args[4].text()?.to_string();
     let only_sorted = args[5].truth()?;
     let within: Vec<(usize, bool)> = sorted.iter().enumerate().map(|(i, &c)| (c, directions.get(i).is_none_or(|d| *d >= 0.0))).collect();
-    let groups_first = by.iter().map(|&c| (c, true)).chain(within.iter().copied());
+    let groups_of: Vec<(usize, bool)> = by.iter().map(|&c| (c, true)).collect();
     // By the ranked columns alone, rows that are equal there are in the order of their groups.
-    let order_by: Vec<(usize, bool)> =
-        if only_sorted { within.iter().copied().chain(by.iter().map(|&c| (c, true))).collect() } else { groups_first.collect() };
+    let order_by = if only_sorted { [within, groups_of].concat() } else { [groups_of, within].concat() };
     let index = crate::group::sorted_index(&frame, &order_by)?;
     let frame = frames::take(env, &frame, index)?;
     let g = groups(&by.iter().map(|&c| frame.column(c)).collect::<Vec<_>>())?;

@@ -38,9 +38,10 @@ fn deal(team: &Team, ledger: &Arc<Ledger>, cuts: &Cuts, keys: &[Key<'_>], rows: 
     let got = team.exchange(parcels)?;
     let mut dealt = Dealt { keys: vec![vec![]; keys.len()], rows: vec![] };
     for bytes in got {
-        let (tuples, []) = (bytes.chunks_exact(width), bytes.chunks_exact(width).remainder()) else {
+        let tuples = bytes.chunks_exact(width);
+        if !tuples.remainder().is_empty() {
             return Err(Error::Internal(format!("{} bytes of keys came where each row has {width}", bytes.len())));
-        };
+        }
         for tuple in tuples {
             let (words, row) = tuple.split_at(8 * keys.len());
             let words = words.chunks_exact(8).map(|w| i64::from_le_bytes(w.try_into().expect("eight bytes")));

@@ -5,7 +5,7 @@
 //! all of them. A term's sum of squares is the residual deviance of the model without its columns minus that of the full
 //! model; it is compared with the full model's deviance per degree of freedom by the F distribution.
 
-use crate::glm::design::by_levels;
+use crate::glm::design::categories_first;
 use crate::glm::{Glm, GlmParams, Solver};
 use ochre_core::{Column, Error, Frame, Kind, Result};
 use ochre_model::driver::form_of;
@@ -219,9 +219,6 @@ struct Term {
 /// The terms of single predictors, categories first. Missing values are filled by all rows alike, those without a response too, as
 /// in the reference.
 fn singles(train: &Training) -> Result<Vec<Term>> {
-    let (mut order, numbers): (Vec<usize>, Vec<usize>) = (0..train.columns.len()).partition(|&j| train.columns[j].is_enum());
-    by_levels(&mut order, |j| train.columns[j].domain().map_or(0, |d| d.len()));
-    order.extend(numbers);
     let term = |j: usize| {
         let (name, values) = (&train.names[j], train.columns[j].to_f64()?);
         let columns = match train.columns[j].domain() {
@@ -244,7 +241,7 @@ fn singles(train: &Training) -> Result<Vec<Term>> {
         };
         Ok(Term { name: name.clone(), columns })
     };
-    order.into_iter().map(term).collect()
+    categories_first(&train.columns).into_iter().map(term).collect()
 }
 
 /// Products of the columns of some terms, the first term's varying slowest.

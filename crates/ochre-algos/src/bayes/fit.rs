@@ -1,7 +1,7 @@
 //! Counting.
 
 use super::{BayesOutput, BayesParams};
-use crate::glm::design::by_levels;
+use crate::glm::design::categories_first;
 use ochre_core::{CHUNK_ROWS, Column, Result, Team, f64s};
 use ochre_model::driver::measure;
 use ochre_model::{Deviance, Fitted, Run, adapt};
@@ -55,9 +55,7 @@ pub fn fit(run: &mut Run<'_, BayesParams>) -> Result<Fitted<BayesOutput>> {
     let priors: Vec<f64> = counts.iter().map(|n| (n + params.laplace) / (rows + classes as f64 * params.laplace)).collect();
     // Categories first, those with more levels before, as in the reference.
     let levels = |i: usize| train.columns[i].domain().map_or(0, |d| d.len());
-    let mut order: Vec<usize> = (0..train.columns.len()).filter(|&i| train.columns[i].is_enum()).collect();
-    by_levels(&mut order, levels);
-    order.extend((0..train.columns.len()).filter(|&i| !train.columns[i].is_enum()));
+    let order = categories_first(&train.columns);
     let mut columns = vec![];
     for (done, &i) in order.iter().enumerate() {
         run.job.check()?;

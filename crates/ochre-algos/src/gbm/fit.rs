@@ -1,6 +1,6 @@
 //! The boosting loop.
 
-use super::loss::{Custom, Loss, weighted_quantile};
+use super::loss::{Custom, Loss};
 use super::{Gbm, GbmOutput, GbmParams};
 use crate::tree::balance;
 use crate::tree::ensemble::{
@@ -11,9 +11,9 @@ use crate::tree::{Draw, Responses, Row, RowOrder, TreeData, TreeGrower, TreeRule
 use ochre_core::rng::draw_rows;
 use ochre_core::{Result, Rng, time::now_ms};
 use ochre_model::driver::{Answers, measure_shared};
-use ochre_model::metrics::Event;
+use ochre_model::metrics::{Event, huber_distance};
 use ochre_model::params::Distribution;
-use ochre_model::{Category, Fitted, Run, ScoringHistory};
+use ochre_model::{Category, Deviance, Fitted, Run, ScoringHistory};
 use ochre_score::{Scorer, TreeEnsemble};
 use rayon::prelude::*;
 
@@ -128,35 +128,26 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         n * train.rows * sums <= HISTORY_BUDGET || n >= 2 * last
     };
     let mut last_scored;
-    let score = |loss: Loss,
-                 ensemble: &TreeEnsemble,
-                 f: &[f64],
-                 valid: &mut Option<(usize, Vec<f64>)>,
-                 n: usize,
-                 history: &mut ScoringHistory|
-     -> Result<()> {
-        let detail = params.common.detail();
-        let valid = match run.valid.as_ref().zip(valid.as_mut()) {
-            None => None,
-            Some((v, (added, f))) => {
-                add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
-                let mine = State { ensemble, f, sums }.predictions();
-                let (y, w, domain) = (&v.y, v.w.as_deref(), train.labels());
-                let answers = Answers { y, w, domain, deviance: loss.deviance(params.common.huber_alpha), detail: detail.clone() };
-                Some(measure_shared(&valid_team, category, mine, answers)?)
-            }
+    let deviance = loss.deviance(params.common.huber_alpha);
+    let score =
+        |ensemble: &TreeEnsemble, f: &[f64], valid: &mut Option<(usize, Vec<f64>)>, n: usize, history: &mut ScoringHistory| -> Result<()> {
+            let detail = params.common.detail();
+            let valid = match run.valid.as_ref().zip(valid.as_mut()) {
+                None => None,
+                Some((v, (added, f))) => {
+                    add_validation(&ensemble.trees, added, v, (valid_own.start, sums), f)?;
+                    let mine = State { ensemble, f, sums }.predictions();
+                    let (y, w, domain) = (&v.y, v.w.as_deref(), train.labels());
+                    let answers = Answers { y, w, domain, deviance, detail: detail.clone() };
+                    Some(measure_shared(&valid_team, category, mine, answers)?)
+                }
+            };
+            let mine = State { ensemble, f, sums }.predictions();
+            let (y, w, domain) = (&train.y, train.w.as_deref(), train.labels());
+            let training = measure_shared(&data.team, category, mine, Answers { y, w, domain, deviance, detail })?;
+            history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
+            Ok(())
         };
-        let mine = State { ensemble, f, sums }.predictions();
-        let (y, w, domain) = (&train.y, train.w.as_deref(), train.labels());
-        let training = measure_shared(
-            &data.team,
-            category,
-            mine,
-            Answers { y, w, domain, deviance: loss.deviance(params.common.huber_alpha), detail },
-        )?;
-        history.events.push(Event { at_ms: now_ms(), step: n, training, validation: valid });
-        Ok(())
-    };
 
     // Annealed from the second tree on, as the reference does it: the first one's rate is larger than the second's, which is
     // `learn_rate`.
@@ -189,12 +180,9 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         }
         rng.next_i64();
     }
-    if let Loss::Huber(delta) = &mut loss {
-        *delta = huber_distance(params.common.huber_alpha, &data.team, own_y, &f, weights)?;
-    }
     if begun == 0 {
         history.events.clear();
-        score(loss, &ensemble, &f, &mut f_valid, 0, &mut history)?;
+        score(&ensemble, &f, &mut f_valid, 0, &mut history)?;
         note_events(run, &history);
     }
     last_scored = history.events.last().map_or(begun, |e| e.step);
@@ -206,7 +194,8 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
             break;
         }
         if let Loss::Huber(delta) = &mut loss {
-            *delta = huber_distance(params.common.huber_alpha, &data.team, own_y, &f, weights)?;
+            let distance = |r: usize| ((own_y[r] - f[r]).abs(), weight(r));
+            *delta = huber_distance(params.common.huber_alpha, &data.team, (0..rows).map(distance))?;
         }
         match &custom {
             Some(c) => z = c.gradients(own_y, &f, sums)?,
@@ -324,7 +313,7 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         let done = n == ntrees || (stalled && deterministic) || rate_of(n) < 1e-6;
         if done || score_now(n, last_scored) {
             run.job.set_message(format!("Scored the model with {n} trees."));
-            score(loss, &ensemble, &f, &mut f_valid, n, &mut history)?;
+            score(&ensemble, &f, &mut f_valid, n, &mut history)?;
             note_events(run, &history);
             last_scored = n;
             let rounds = params.common.stopping_rounds as usize;
@@ -343,19 +332,25 @@ pub fn fit(run: &mut Run<'_, GbmParams>) -> Result<Fitted<GbmOutput>> {
         }
         let checkpoints = t.in_training_checkpoints_dir.as_deref().filter(|d| !d.is_empty());
         if let Some(dir) = checkpoints.filter(|_| n.is_multiple_of(t.in_training_checkpoints_tree_interval as usize)) {
-            run.save_part_way::<Gbm>(dir, n, finished(run, ensemble.clone(), &gains, &history, loss))?;
+            run.save_part_way::<Gbm>(dir, n, finished(run, ensemble.clone(), &gains, &history, deviance))?;
         }
     }
     let n = ensemble.trees.len();
     if last_scored != n || history.events.is_empty() {
-        score(loss, &ensemble, &f, &mut f_valid, n, &mut history)?;
+        score(&ensemble, &f, &mut f_valid, n, &mut history)?;
     }
     ensemble.calibration = crate::calibration::fit(run.node, &params.common, &params.tree, train, &ensemble)?;
-    Ok(finished(run, ensemble, &gains, &history, loss))
+    Ok(finished(run, ensemble, &gains, &history, deviance))
 }
 
 /// What is known of a model with these trees.
-fn finished(run: &Run<'_, GbmParams>, ensemble: TreeEnsemble, gains: &[f64], history: &ScoringHistory, loss: Loss) -> Fitted<GbmOutput> {
+fn finished(
+    run: &Run<'_, GbmParams>,
+    ensemble: TreeEnsemble,
+    gains: &[f64],
+    history: &ScoringHistory,
+    deviance: Deviance,
+) -> Fitted<GbmOutput> {
     let train = &run.train;
     let last = history.events.last().expect("scored at least once");
     let (training, validation) = (last.training.clone(), last.validation.clone());
@@ -378,14 +373,7 @@ fn finished(run: &Run<'_, GbmParams>, ensemble: TreeEnsemble, gains: &[f64], his
         Some(m) => continued(table, &m.output["scoring_history"]),
         None => table,
     });
-    Fitted {
-        output,
-        scorer: Scorer::Trees(ensemble),
-        deviance: loss.deviance(run.params.common.huber_alpha),
-        training,
-        validation,
-        order: None,
-    }
+    Fitted { output, scorer: Scorer::Trees(ensemble), deviance, training, validation, order: None }
 }
 
 /// Trees done, and what belongs to them: kept with the job, so that an attempt that lost a node goes on where it was.
@@ -429,15 +417,6 @@ fn resume(run: &Run<'_, GbmParams>, ensemble: &mut TreeEnsemble, gains: &mut Vec
         history.events.clone_from(&p.events);
     });
     Ok(common)
-}
-
-/// The quantile of the distances between responses and scores beyond which the huber loss is linear.
-fn huber_distance(alpha: f64, team: &ochre_core::Team, y: &[f64], f: &[f64], weights: Option<&[f64]>) -> Result<f64> {
-    let weight = |r: usize| weights.map_or(1.0, |w| w[r]);
-    let mine: Vec<(f64, f64)> = (0..y.len()).filter(|r| weight(*r) > 0.0).map(|r| ((y[r] - f[r]).abs(), weight(r))).collect();
-    let mut all = team.gather(mine)?.concat();
-    all.par_sort_by(|a, b| a.0.total_cmp(&b.0));
-    Ok(weighted_quantile(&all, alpha))
 }
 
 /// Leaves that are order statistics of their rows: all nodes bring theirs, in the order of the rows.

@@ -43,6 +43,14 @@ pub fn by_levels(categories: &mut [usize], levels: impl Fn(usize) -> usize) {
     }
 }
 
+/// Columns in the order of the reference: categories by their numbers of levels, then the others.
+pub fn categories_first(columns: &[Column]) -> Vec<usize> {
+    let (mut order, others): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(|&i| columns[i].is_enum());
+    by_levels(&mut order, |i| columns[i].domain().map_or(0, |d| d.len()));
+    order.extend(others);
+    order
+}
+
 /// The place of a level without a coefficient.
 pub const NO_PLACE: u32 = u32::MAX;
 

@@ -10,7 +10,7 @@
 mod dual;
 mod factor;
 
-use crate::glm::design::by_levels;
+use crate::glm::design::categories_first;
 use dual::Dual;
 use ochre_core::{Column, Error, Frame, Kind, Result, time};
 use ochre_model::driver::measure;
@@ -254,9 +254,7 @@ fn fit(run: &mut Run<'_, PsvmParams>) -> Result<Fitted<PsvmOutput>> {
     };
     let _room = run.node.ledger.reserve("kernel matrix", (8 * (n * (2 * k + rank + 16) + rank * rank)) as u64)?;
     // Categorical predictors first, those with most levels in front, as the reference lists them.
-    let (mut order, numbers): (Vec<usize>, Vec<usize>) = (0..k).partition(|&i| run.train.columns[i].is_enum());
-    by_levels(&mut order, |i| run.train.columns[i].domain().map_or(0, |d| d.len()));
-    order.extend(numbers);
+    let order = categories_first(&run.train.columns);
     let (space, points, width) = points(run, &order)?;
     let gamma = if params.gamma < 0.0 { 1.0 / width as f64 } else { params.gamma };
     let signs: Vec<f64> = run.train.y.iter().map(|y| if *y == 1.0 { 1.0 } else { -1.0 }).collect();

@@ -299,11 +299,7 @@ pub fn fit(run: &mut SelectionRun<'_>) -> Result<Fitted<SelectionOutput>> {
                 let own = coefs.iter().zip(&z).filter(|(c, _)| belongs(&run.train, j, c));
                 own.fold(0.0f64, |s, (_, z)| s.max(z.abs()))
             };
-            let weakest = subset.iter().map(|&j| (j, strength(j))).fold(None, |w: Option<(usize, f64)>, c| match w {
-                Some(w) if w.1 <= c.1 => Some(w),
-                _ => Some(c),
-            });
-            let Some((weakest, _)) = weakest else { break };
+            let Some(weakest) = subset.iter().copied().min_by(|a, b| strength(*a).total_cmp(&strength(*b))) else { break };
             // All coefficients have to be significant; the intercept, which comes last, is none of a predictor.
             let worst = p[..p.len().saturating_sub(1)].iter().copied().fold(0.0, f64::max);
             names.push(coefs);
